@@ -1,0 +1,98 @@
+// swift-tools-version: 6.1
+import Foundation
+import PackageDescription
+
+/// Where libtorch lives: `LIBTORCH`, or the copy that `make setup` puts under `Vendor/`.
+let libtorch = Context.environment["LIBTORCH"] ?? "\(Context.packageDirectory)/Vendor/libtorch"
+
+let cxxFlags: [CXXSetting] = [
+    .unsafeFlags([
+        "-std=c++20", "-isystem", "\(libtorch)/include",
+        "-isystem", "\(libtorch)/include/torch/csrc/api/include",
+    ])
+]
+let torchLinker: [LinkerSetting] = [
+    .unsafeFlags([
+        "-L\(libtorch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(libtorch)/lib",
+        "-Xlinker", "-rpath-link", "-Xlinker", "\(libtorch)/lib",
+    ]),
+    .linkedLibrary("torch"), .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
+]
+let swiftSettings: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// A library target with the settings that every Swift target of the package shares.
+func library(
+    _ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil,
+    linker: [LinkerSetting] = []
+) -> Target {
+    .target(
+        name: name, dependencies: dependencies, resources: resources, swiftSettings: swiftSettings,
+        linkerSettings: linker)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(
+        name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], exclude: [],
+        swiftSettings: swiftSettings)
+}
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "Tihua",
+    products: [
+        .executable(name: "tihua", targets: ["tihua"]),
+        .library(name: "Torch", targets: ["Torch", "TorchNN"]),
+        .library(name: "Prosody", targets: ["Prosody"]),
+        .library(name: "Tokenizers", targets: ["Tokenizers"]),
+        .library(name: "Pictures", targets: ["Pictures"]),
+        .library(name: "Tihua", targets: ["Pipelines", "Models", "Generation", "Training", "Corpora"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+    ],
+    targets: [
+        // No Torch below this line: these build and test in seconds.
+        .systemLibrary(
+            name: "COpenCC", path: "Sources/COpenCC", pkgConfig: "opencc", providers: [.apt(["libopencc-dev"])]),
+        .systemLibrary(
+            name: "CVipsSystem", path: "Sources/CVipsSystem", pkgConfig: "vips", providers: [.apt(["libvips-dev"])]),
+        .target(name: "CVips", dependencies: ["CVipsSystem"]),
+        library("Prosody"),
+        library("Tokenizers", ["COpenCC"]),
+        library("Pictures", ["CVips"]),
+        library("WeightFiles"),
+        library("Corpora", ["Tokenizers", "Prosody", "WeightFiles"]),
+
+        // Over libtorch.
+        .target(name: "CTorch", cxxSettings: cxxFlags, linkerSettings: torchLinker),
+        library("Torch", ["CTorch", "WeightFiles"]),
+        library("TorchNN", ["Torch"]),
+        library("Models", ["TorchNN"]),
+        library("Generation", ["Models", "Prosody", "Tokenizers"]),
+        library("Training", ["Models", "Generation", "Corpora", "Pictures"]),
+        library("Pipelines", ["Generation", "Pictures", "Corpora"]),
+
+        .executableTarget(
+            name: "tihua", dependencies: ["Pipelines", "Training", argumentParser], swiftSettings: swiftSettings),
+
+        // Tests.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        tests("Prosody", ["Prosody"]),
+        tests("Tokenizers", ["Tokenizers"]),
+        tests("Pictures", ["Pictures"]),
+        tests("WeightFiles", ["WeightFiles"]),
+        tests("Corpora", ["Corpora"]),
+        tests("Torch", ["TorchNN"]),
+        tests("Models", ["Models"]),
+        tests("Generation", ["Generation"]),
+        tests("Training", ["Training"]),
+        tests("Pipelines", ["Pipelines"]),
+        tests("CLI", ["WeightFiles", "Prosody"]),
+    ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx20
+)

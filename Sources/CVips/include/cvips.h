@@ -1,0 +1,2 @@
+#pragma once
+int tihua_vips_placeholder(void);

@@ -1,0 +1,1 @@
+/* Only the compiler flags of libvips are wanted here; CVips holds the functions. */
