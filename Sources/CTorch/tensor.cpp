@@ -1,3 +1,182 @@
-#include "ctorch.h"
-#include <ATen/core/Tensor.h>
-int ct_placeholder(void) { return 0; }
+// The library itself, generators, creation of tensors and access to their elements.
+#include "guard.hpp"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/Context.h>
+#include <ATen/Functions.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <torch/headeronly/version.h>
+
+#include <dlfcn.h>
+
+#include <cstring>
+#include <mutex>
+
+static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 11, "Tihua needs libtorch 2.11 or newer");
+
+using namespace ct;
+
+std::atomic<int64_t> ct::live{0};
+thread_local std::string ct::last_error;
+
+const char *ct_last_error(void) noexcept { return last_error.c_str(); }
+int64_t ct_live(void) noexcept { return live.load(); }
+const char *ct_version(void) noexcept { return TORCH_VERSION; }
+
+ct_status ct_cpu_capability(const char **out) noexcept {
+    return guard([&] {
+        static const std::string capability = at::get_cpu_capability();
+        *out = capability.c_str();
+    });
+}
+
+ct_status ct_cuda_device_count(int32_t *out) noexcept {
+    return guard([&] {
+        // libtorch_cuda registers itself when it is opened; nothing else refers to it, so that a CPU build starts too.
+        static std::once_flag once;
+        std::call_once(once, [] { dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL); });
+        *out = at::hasCUDA() ? static_cast<int32_t>(at::detail::getCUDAHooks().deviceCount()) : 0;
+    });
+}
+
+ct_status ct_set_num_threads(int32_t count) noexcept {
+    return guard([&] {
+        at::init_num_threads();
+        at::set_num_threads(count);
+    });
+}
+
+ct_status ct_get_num_threads(int32_t *out) noexcept {
+    return guard([&] { *out = at::get_num_threads(); });
+}
+
+ct_status ct_synchronize(ct_device index) noexcept {
+    return guard([&] {
+        if (index >= 0) at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(index));
+    });
+}
+
+ct_status ct_generator_new(ct_device index, uint64_t seed, ct_generator *out) noexcept {
+    return guard([&] {
+        at::Generator generator = index < 0
+            ? at::detail::createCPUGenerator()
+            : at::globalContext().getAcceleratorHooksInterface(at::kCUDA).getNewGenerator(
+                  static_cast<c10::DeviceIndex>(index));
+        generator.set_current_seed(seed);
+        *out = new ct_generator_s{generator};
+    });
+}
+
+void ct_generator_free(ct_generator generator) noexcept {
+    (void)guard([&] { delete generator; });
+}
+
+ct_status ct_generator_state(ct_generator generator, ct_tensor *out) noexcept {
+    return guard([&] {
+        std::lock_guard<std::mutex> lock(generator->value.mutex());
+        *out = wrap(generator->value.get_state());
+    });
+}
+
+ct_status ct_generator_set_state(ct_generator generator, ct_tensor state) noexcept {
+    return guard([&] {
+        std::lock_guard<std::mutex> lock(generator->value.mutex());
+        generator->value.set_state(state->value);
+    });
+}
+
+ct_status ct_from_data(const void *data, size_t bytes, const int64_t *shape, int32_t rank, int32_t dtype,
+                       ct_tensor *out) noexcept {
+    return guard([&] {
+        at::Tensor tensor = at::empty(ints(shape, rank), options(dtype, -1));
+        TORCH_CHECK(tensor.nbytes() == bytes, "shape ", tensor.sizes(), " needs ", tensor.nbytes(), " bytes, given ", bytes);
+        if (bytes > 0) std::memcpy(tensor.data_ptr(), data, bytes);
+        *out = wrap(std::move(tensor));
+    });
+}
+
+ct_status ct_from_borrowed(const void *data, const int64_t *shape, const int64_t *strides, int32_t rank, int32_t dtype,
+                           void (*release)(void *), void *context, ct_tensor *out) noexcept {
+    return guard([&] {
+        auto deleter = [release, context](void *) { release(context); };
+        void *memory = const_cast<void *>(data);  // a mapped file: the caller never writes to it
+        at::Tensor tensor = strides
+            ? at::from_blob(memory, ints(shape, rank), ints(strides, rank), deleter, options(dtype, -1))
+            : at::from_blob(memory, ints(shape, rank), deleter, options(dtype, -1));
+        *out = wrap(std::move(tensor));
+    });
+}
+
+ct_status ct_full(const int64_t *shape, int32_t rank, double value, int32_t dtype, ct_device index,
+                  ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(at::full(ints(shape, rank), value, options(dtype, index))); });
+}
+
+ct_status ct_empty(const int64_t *shape, int32_t rank, int32_t dtype, ct_device index, ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(at::empty(ints(shape, rank), options(dtype, index))); });
+}
+
+ct_status ct_arange(int64_t start, int64_t end, int32_t dtype, ct_device index, ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(at::arange(start, end, options(dtype, index))); });
+}
+
+ct_status ct_randn(const int64_t *shape, int32_t rank, ct_generator generator, int32_t dtype, ct_device index,
+                   ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(at::randn(ints(shape, rank), generator->value, options(dtype, index))); });
+}
+
+ct_status ct_rand(const int64_t *shape, int32_t rank, ct_generator generator, int32_t dtype, ct_device index,
+                  ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(at::rand(ints(shape, rank), generator->value, options(dtype, index))); });
+}
+
+void ct_free(ct_tensor tensor) noexcept {
+    (void)guard([&] { delete tensor; });
+}
+
+ct_status ct_alias(ct_tensor a, ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(a->value); });
+}
+
+ct_status ct_rank(ct_tensor a, int32_t *out) noexcept {
+    return guard([&] { *out = static_cast<int32_t>(a->value.dim()); });
+}
+
+ct_status ct_shape(ct_tensor a, int64_t *out) noexcept {
+    return guard([&] {
+        for (int64_t size : a->value.sizes()) *out++ = size;
+    });
+}
+
+ct_status ct_dtype(ct_tensor a, int32_t *out) noexcept {
+    return guard([&] { *out = static_cast<int32_t>(a->value.scalar_type()); });
+}
+
+ct_status ct_device_of(ct_tensor a, ct_device *out) noexcept {
+    return guard([&] { *out = a->value.is_cuda() ? a->value.get_device() : -1; });
+}
+
+ct_status ct_item(ct_tensor a, double *out) noexcept {
+    return guard([&] { *out = a->value.item().toDouble(); });
+}
+
+ct_status ct_copy_out(ct_tensor a, int32_t dtype, void *out, size_t bytes) noexcept {
+    return guard([&] {
+        at::Tensor tensor = a->value.detach().to(at::kCPU, static_cast<at::ScalarType>(dtype)).contiguous();
+        TORCH_CHECK(tensor.nbytes() == bytes, "tensor ", tensor.sizes(), " has ", tensor.nbytes(), " bytes, room for ", bytes);
+        if (bytes > 0) std::memcpy(out, tensor.data_ptr(), bytes);
+    });
+}
+
+ct_status ct_data_pointer(ct_tensor a, void **out) noexcept {
+    return guard([&] {
+        TORCH_CHECK(a->value.is_cpu() && a->value.is_contiguous(), "needs a contiguous tensor on the CPU");
+        *out = a->value.data_ptr();
+    });
+}
+
+ct_status ct_to(ct_tensor a, int32_t dtype, ct_device index, ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(a->value.to(device(index), static_cast<at::ScalarType>(dtype))); });
+}

@@ -1,0 +1,138 @@
+import CTorch
+
+/// The kernels behind the layers of `TorchNN`, named as in `torch.nn.functional`.
+public enum Kernels {
+    /// x [.., in], weight [out, in], bias [out] -> [.., out]
+    public static func linear(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) -> Tensor {
+        .make { out in withOptional(bias) { ct_linear(x.handle, weight.handle, $0, out) } }
+    }
+
+    /// weight [V, C], ids int64 [..] -> [.., C]
+    public static func embedding(_ weight: Tensor, _ ids: Tensor) -> Tensor {
+        .make { ct_embedding(weight.handle, ids.handle, $0) }
+    }
+
+    /// Over the last dimension.
+    public static func layerNorm(_ x: Tensor, _ weight: Tensor?, _ bias: Tensor?, epsilon: Double) -> Tensor {
+        .make { out in
+            withOptional(weight) { weight in
+                withOptional(bias) { ct_layer_norm(x.handle, weight, $0, epsilon, out) }
+            }
+        }
+    }
+
+    /// T5's norm over the last dimension, in float32 inside.
+    public static func rmsNorm(_ x: Tensor, _ weight: Tensor, epsilon: Double) -> Tensor {
+        .make { ct_rms_norm(x.handle, weight.handle, epsilon, $0) }
+    }
+
+    /// x [B, C, ..]
+    public static func groupNorm(_ x: Tensor, groups: Int, _ weight: Tensor?, _ bias: Tensor?, epsilon: Double) -> Tensor {
+        .make { out in
+            withOptional(weight) { weight in
+                withOptional(bias) { ct_group_norm(x.handle, Int64(groups), weight, $0, epsilon, out) }
+            }
+        }
+    }
+
+    /// x [B, C, H, W]; in training the running statistics change in place.
+    public static func batchNorm(
+        _ x: Tensor, weight: Tensor, bias: Tensor, runningMean: Tensor, runningVariance: Tensor, train: Bool,
+        momentum: Double = 0.1, epsilon: Double = 1e-5
+    ) -> Tensor {
+        .make {
+            ct_batch_norm(
+                x.handle, weight.handle, bias.handle, runningMean.handle, runningVariance.handle, train, momentum,
+                epsilon, $0)
+        }
+    }
+
+    /// x [B, C, H, W], weight [O, C / groups, K, K]
+    public static func convolution(
+        _ x: Tensor, _ weight: Tensor, _ bias: Tensor?, stride: Int = 1, padding: Int = 0, groups: Int = 1
+    ) -> Tensor {
+        .make { out in
+            withOptional(bias) {
+                ct_conv2d(x.handle, weight.handle, $0, Int64(stride), Int64(padding), Int64(groups), out)
+            }
+        }
+    }
+
+    public static func averagePool(_ x: Tensor, kernel: Int, stride: Int? = nil) -> Tensor {
+        .make { ct_avg_pool2d(x.handle, Int64(kernel), Int64(stride ?? kernel), $0) }
+    }
+
+    public static func maxPool(_ x: Tensor, kernel: Int, stride: Int? = nil, padding: Int = 0) -> Tensor {
+        .make { ct_max_pool2d(x.handle, Int64(kernel), Int64(stride ?? kernel), Int64(padding), $0) }
+    }
+
+    /// x [B, C, H, W] -> [B, C, height, width]
+    public static func bicubic(
+        _ x: Tensor, height: Int, width: Int, alignCorners: Bool, antialias: Bool = false
+    ) -> Tensor {
+        .make { ct_interpolate_bicubic(x.handle, Int64(height), Int64(width), alignCorners, antialias, $0) }
+    }
+
+    /// Zeroes elements with `probability` and scales the rest; `generator` lives on x's device.
+    public static func dropout(_ x: Tensor, probability: Double, generator: Generator) -> Tensor {
+        .make { out in generator.withHandle { ct_dropout(x.handle, probability, $0, out) } }
+    }
+
+    /// Scaled dot product attention.
+    ///
+    /// - Parameters:
+    ///   - q: `[B, H, T, D]`
+    ///   - k: `[B, H, S, D]`
+    ///   - v: `[B, H, S, D]`
+    ///   - mask: bool (true = attend) or additive, broadcast to `[B, H, T, S]`; not together with `causal`
+    ///   - scale: of the scores; nil is 1/√D
+    public static func attention(
+        _ q: Tensor, _ k: Tensor, _ v: Tensor, mask: Tensor? = nil, causal: Bool = false, scale: Double? = nil
+    ) -> Tensor {
+        .make { out in
+            withOptional(mask) { ct_attention(q.handle, k.handle, v.handle, $0, causal, scale ?? 0, out) }
+        }
+    }
+
+    /// Mean negative log-likelihood. logits [N, V], targets int64 [N]; targets equal to `ignoring` do not count.
+    public static func crossEntropy(
+        _ logits: Tensor, _ targets: Tensor, ignoring: Int = -100, labelSmoothing: Double = 0
+    ) -> Tensor {
+        .make { ct_cross_entropy(logits.handle, targets.handle, Int64(ignoring), labelSmoothing, $0) }
+    }
+
+    /// One fused AdamW step; all arrays in parallel, every parameter with its gradient. `step` counts from 1.
+    public static func adamW_(
+        parameters: [Tensor], gradients: [Tensor], firstMoments: [Tensor], secondMoments: [Tensor], step: Int,
+        learningRate: Double, beta1: Double, beta2: Double, weightDecay: Double, epsilon: Double
+    ) throws(TorchError) {
+        let count = Int32(parameters.count)
+        precondition(
+            gradients.count == parameters.count && firstMoments.count == parameters.count
+                && secondMoments.count == parameters.count)
+        let status = Tensor.withHandles(parameters) { parameters, _ in
+            Tensor.withHandles(gradients) { gradients, _ in
+                Tensor.withHandles(firstMoments) { first, _ in
+                    Tensor.withHandles(secondMoments) { second, _ in
+                        ct_adamw_(
+                            parameters, gradients, first, second, count, Double(step), learningRate, beta1, beta2,
+                            weightDecay, epsilon)
+                    }
+                }
+            }
+        }
+        try check(status)
+    }
+
+    /// The Euclidean norm of all tensors together.
+    public static func totalNorm(_ tensors: [Tensor]) -> Double {
+        var norm = 0.0
+        must(Tensor.withHandles(tensors) { ct_total_norm($0, $1, &norm) }, #function)
+        return norm
+    }
+}
+
+/// A handle or NULL, alive during `body`.
+private func withOptional<Result>(_ tensor: Tensor?, _ body: (OpaquePointer?) -> Result) -> Result {
+    withExtendedLifetime(tensor) { body(tensor?.handle) }
+}

@@ -1,0 +1,173 @@
+public import Torch
+
+// Layers compute in the element type of their input: float32 parameters with bfloat16 activations are the mixed precision
+// of training, bfloat16 parameters that of inference.
+
+/// y = x Wᵀ + b, PyTorch's `nn.Linear`.
+public struct Linear {
+    public let weight: Tensor  // [out, in]
+    public let bias: Tensor?  // [out]
+
+    public init(
+        _ input: Int, _ output: Int, bias: Bool = true, initialization: Initialization = .normal(std: 0.02),
+        at path: ParameterPath
+    ) {
+        weight = path.parameter("weight", [output, input], initialization)
+        self.bias = bias ? path.parameter("bias", [output], .zeros) : nil
+    }
+
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        let dtype = x.dtype
+        return Kernels.linear(x, weight.to(dtype), bias?.to(dtype))
+    }
+}
+
+/// GPT2's `Conv1D`: a linear layer whose weight is stored `[in, out]`.
+public struct Conv1D {
+    public let weight: Tensor  // [in, out]
+    public let bias: Tensor  // [out]
+
+    public init(_ input: Int, _ output: Int, initialization: Initialization = .normal(std: 0.02), at path: ParameterPath) {
+        weight = path.parameter("weight", [input, output], initialization)
+        bias = path.parameter("bias", [output], .zeros)
+    }
+
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        let dtype = x.dtype
+        return Kernels.linear(x, weight.to(dtype).transposed(0, 1), bias.to(dtype))
+    }
+}
+
+/// PyTorch's `nn.Embedding`.
+public struct Embedding {
+    public let weight: Tensor  // [V, C]
+
+    public init(
+        _ count: Int, _ width: Int, initialization: Initialization = .normal(std: 0.02), at path: ParameterPath
+    ) {
+        weight = path.parameter("weight", [count, width], initialization, group: .undecayed)
+    }
+
+    /// ids int64 [..] -> [.., C]
+    public func callAsFunction(_ ids: Tensor) -> Tensor { Kernels.embedding(weight, ids) }
+}
+
+/// PyTorch's `nn.LayerNorm` over the last dimension.
+public struct LayerNorm {
+    public let weight: Tensor  // [C]
+    public let bias: Tensor  // [C]
+    public let epsilon: Double
+
+    public init(_ width: Int, epsilon: Double = 1e-5, at path: ParameterPath) {
+        weight = path.parameter("weight", [width], .ones)
+        bias = path.parameter("bias", [width], .zeros)
+        self.epsilon = epsilon
+    }
+
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        let dtype = x.dtype
+        return Kernels.layerNorm(x, weight.to(dtype), bias.to(dtype), epsilon: epsilon)
+    }
+}
+
+/// T5's layer norm: no mean, no bias (Zhang and Sennrich 2019).
+public struct RMSNorm {
+    public let weight: Tensor  // [C]
+    public let epsilon: Double
+
+    public init(_ width: Int, epsilon: Double = 1e-6, at path: ParameterPath) {
+        weight = path.parameter("weight", [width], .ones)
+        self.epsilon = epsilon
+    }
+
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        Kernels.rmsNorm(x, weight.to(x.dtype), epsilon: epsilon)
+    }
+}
+
+/// PyTorch's `nn.GroupNorm`.
+public struct GroupNorm {
+    public let weight: Tensor  // [C]
+    public let bias: Tensor  // [C]
+    public let groups: Int
+    public let epsilon: Double
+
+    public init(groups: Int, _ channels: Int, epsilon: Double = 1e-5, at path: ParameterPath) {
+        weight = path.parameter("weight", [channels], .ones)
+        bias = path.parameter("bias", [channels], .zeros)
+        self.groups = groups
+        self.epsilon = epsilon
+    }
+
+    /// x [B, C, ..]
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        Kernels.groupNorm(x, groups: groups, weight.to(x.dtype), bias.to(x.dtype), epsilon: epsilon)
+    }
+}
+
+/// PyTorch's `nn.Conv2d`, square kernels.
+public struct Convolution {
+    public let weight: Tensor  // [O, I / groups, K, K]
+    public let bias: Tensor?  // [O]
+    public let stride: Int
+    public let padding: Int
+    public let groups: Int
+
+    /// Initialised as He et al. 2015 for ReLU, over the fan-out.
+    public init(
+        _ input: Int, _ output: Int, kernel: Int, stride: Int = 1, padding: Int = 0, groups: Int = 1, bias: Bool = true,
+        at path: ParameterPath
+    ) {
+        let std = (2.0 / Double(kernel * kernel * output / groups)).squareRoot()
+        weight = path.parameter("weight", [output, input / groups, kernel, kernel], .normal(std: std))
+        self.bias = bias ? path.parameter("bias", [output], .zeros) : nil
+        self.stride = stride
+        self.padding = padding
+        self.groups = groups
+    }
+
+    /// x [B, I, H, W] -> [B, O, H', W']
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        Kernels.convolution(
+            x, weight.to(x.dtype), bias?.to(x.dtype), stride: stride, padding: padding, groups: groups)
+    }
+}
+
+/// PyTorch's `nn.BatchNorm2d`. Statistics stay in float32.
+public struct BatchNorm {
+    public let weight: Tensor  // [C]
+    public let bias: Tensor  // [C]
+    public let runningMean: Tensor  // [C]
+    public let runningVariance: Tensor  // [C]
+    public let batchesTracked: Tensor  // []
+
+    public init(_ channels: Int, initialScale: Double = 1, at path: ParameterPath) {
+        weight = path.parameter("weight", [channels], .constant(initialScale))
+        bias = path.parameter("bias", [channels], .zeros)
+        runningMean = path.buffer("running_mean", [channels], .zeros)
+        runningVariance = path.buffer("running_var", [channels], .ones)
+        batchesTracked = path.buffer("num_batches_tracked", [], .zeros, dtype: .int64)
+    }
+
+    /// x [B, C, H, W]
+    public func callAsFunction(_ x: Tensor, train: Bool) -> Tensor {
+        Kernels.batchNorm(
+            x, weight: weight.to(.float32), bias: bias.to(.float32), runningMean: runningMean,
+            runningVariance: runningVariance, train: train)
+    }
+}
+
+/// Dropout with its own stream of random numbers, or nothing at inference.
+public struct Dropout {
+    public let probability: Double
+    public let generator: Generator
+
+    public init(_ probability: Double, generator: Generator) {
+        self.probability = probability
+        self.generator = generator
+    }
+
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        probability == 0 ? x : Kernels.dropout(x, probability: probability, generator: generator)
+    }
+}

@@ -1,0 +1,175 @@
+import Foundation
+
+public import Torch
+
+/// AdamW (Loshchilov and Hutter 2019) over the parameters of a store, with decay on the `decayed` group only.
+public final class AdamW {
+    public struct Configuration: Sendable, Codable, Equatable {
+        public var beta1 = 0.9
+        public var beta2 = 0.95
+        public var epsilon = 1e-8
+        public var weightDecay = 0.1
+
+        public init(beta1: Double = 0.9, beta2: Double = 0.95, epsilon: Double = 1e-8, weightDecay: Double = 0.1) {
+            self.beta1 = beta1
+            self.beta2 = beta2
+            self.epsilon = epsilon
+            self.weightDecay = weightDecay
+        }
+    }
+
+    /// The moments of one parameter, by which a checkpoint continues.
+    public struct Moments {
+        public let name: String
+        public let first: Tensor
+        public let second: Tensor
+    }
+
+    public let configuration: Configuration
+    public private(set) var step = 0
+    public var moments: [Moments] { slots.map { Moments(name: $0.entry.name, first: $0.first, second: $0.second) } }
+
+    private struct Slot {
+        let entry: ParameterStore.Entry
+        let first: Tensor
+        let second: Tensor
+    }
+    private let slots: [Slot]
+
+    /// Makes the parameters leaves of autograd. `frozen` names are left alone.
+    public init(_ store: ParameterStore, _ configuration: Configuration = .init(), frozen: (String) -> Bool = { _ in false }) {
+        self.configuration = configuration
+        slots = store.parameters.filter { !frozen($0.name) }.map { entry in
+            entry.tensor.requiresGradient = true
+            let shape = entry.tensor.shape
+            return Slot(
+                entry: entry, first: .zeros(shape, dtype: entry.tensor.dtype, device: entry.tensor.device),
+                second: .zeros(shape, dtype: entry.tensor.dtype, device: entry.tensor.device))
+        }
+    }
+
+    /// Scales the gradients so that their total norm is at most `maximum`; the norm before.
+    @discardableResult
+    public func clipGradients(maximum: Double) -> Double {
+        let gradients = slots.compactMap(\.entry.tensor.gradient)
+        let norm = Kernels.totalNorm(gradients)
+        if norm > maximum, norm.isFinite {
+            for gradient in gradients { gradient.multiply_(maximum / (norm + 1e-6)) }
+        }
+        return norm
+    }
+
+    /// One step over every parameter that has a gradient, then clears the gradients.
+    ///
+    /// - Throws: `TorchError` if libtorch refuses the step.
+    public func step(learningRate: Double) throws(TorchError) {
+        step += 1
+        for group in [ParameterGroup.decayed, .undecayed] {
+            var parameters: [Tensor] = []
+            var gradients: [Tensor] = []
+            var first: [Tensor] = []
+            var second: [Tensor] = []
+            for slot in slots where slot.entry.group == group {
+                guard let gradient = slot.entry.tensor.gradient else { continue }
+                parameters.append(slot.entry.tensor)
+                gradients.append(gradient)
+                first.append(slot.first)
+                second.append(slot.second)
+            }
+            guard !parameters.isEmpty else { continue }
+            try Kernels.adamW_(
+                parameters: parameters, gradients: gradients, firstMoments: first, secondMoments: second, step: step,
+                learningRate: learningRate, beta1: configuration.beta1, beta2: configuration.beta2,
+                weightDecay: group == .decayed ? configuration.weightDecay : 0, epsilon: configuration.epsilon)
+        }
+        clearGradients()
+    }
+
+    public func clearGradients() {
+        for slot in slots { slot.entry.tensor.clearGradient() }
+    }
+
+    /// Continues a run: the step that was reached and each parameter's moments, copied in.
+    public func restore(step: Int, _ moments: (String) throws -> (first: Tensor, second: Tensor)) rethrows {
+        for slot in slots {
+            let stored = try moments(slot.entry.name)
+            slot.first.copy_(stored.first)
+            slot.second.copy_(stored.second)
+        }
+        self.step = step
+    }
+}
+
+/// The learning rate at a step.
+public enum Schedule: Sendable, Codable, Equatable {
+    /// Linear warm-up from 0, then half a cosine down to `floor` times the peak.
+    case cosine(peak: Double, warmup: Int, total: Int, floor: Double)
+    /// Linear warm-up from 0, then a line down to 0.
+    case linear(peak: Double, warmup: Int, total: Int)
+    /// Linear warm-up from 0, then the peak.
+    case constant(peak: Double, warmup: Int)
+
+    /// The rate of the step with this index, from 0.
+    public func rate(at step: Int) -> Double {
+        let (peak, warmup) =
+            switch self {
+            case .cosine(let peak, let warmup, _, _), .linear(let peak, let warmup, _), .constant(let peak, let warmup):
+                (peak, warmup)
+            }
+        if step < warmup { return peak * Double(step + 1) / Double(warmup) }
+        switch self {
+        case .constant: return peak
+        case .linear(_, _, let total): return peak * (1 - progress(step, warmup, total))
+        case .cosine(_, _, let total, let floor):
+            let wave = 0.5 * (1 + cos(.pi * progress(step, warmup, total)))
+            return peak * (floor + (1 - floor) * wave)
+        }
+    }
+
+    private func progress(_ step: Int, _ warmup: Int, _ total: Int) -> Double {
+        min(1, Double(step - warmup) / Double(max(1, total - warmup)))
+    }
+}
+
+/// An exponential moving average of the trained parameters and a copy of the buffers, which is what is evaluated and kept.
+public final class ExponentialMovingAverage {
+    public let decay: Double
+    public private(set) var shadows: [String: Tensor] = [:]
+    private let store: ParameterStore
+
+    public init(_ store: ParameterStore, decay: Double) {
+        self.decay = decay
+        self.store = store
+        withoutGradients {
+            for entry in store.parameters { shadows[entry.name] = entry.tensor.detached().clone() }
+        }
+    }
+
+    /// After each optimiser step. Early steps average less, so that the random start is forgotten.
+    public func update(step: Int) {
+        let decay = min(self.decay, Double(1 + step) / Double(10 + step))
+        withoutGradients {
+            for entry in store.parameters {
+                shadows[entry.name]?.interpolate_(entry.tensor, weight: 1 - decay)
+            }
+        }
+    }
+
+    /// Runs `body` with the averaged parameters in the model, then puts the trained ones back.
+    public func withAverages<Result>(_ body: () throws -> Result) rethrows -> Result {
+        exchange()
+        defer { exchange() }
+        return try body()
+    }
+
+    private func exchange() {
+        withoutGradients {
+            for entry in store.parameters {
+                guard let shadow = shadows[entry.name] else { continue }
+                let trained = entry.tensor.detached().clone()
+                entry.tensor.copy_(shadow)
+                shadow.copy_(trained)
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+public import Torch
+
+/// How a parameter starts.
+public enum Initialization: Sendable {
+    case zeros
+    case ones
+    case constant(Double)
+    case normal(std: Double)
+    /// Uniform in [-bound, bound].
+    case uniform(bound: Double)
+}
+
+/// What a parameter is to the optimiser.
+public enum ParameterGroup: Sendable, Hashable {
+    case decayed
+    /// Biases, norms, embeddings of positions, scales: no weight decay.
+    case undecayed
+}
+
+/// Something is wrong with a checkpoint's names or shapes.
+public enum ParameterError: Error, Equatable, Sendable, CustomStringConvertible {
+    case missing([String])
+    case unexpected([String])
+    case shape(name: String, expected: [Int], found: [Int])
+    case unreadable(name: String, reason: String)
+
+    public var description: String {
+        switch self {
+        case .missing(let names): "the checkpoint lacks \(names.count) parameters: \(ParameterError.sample(names))"
+        case .unexpected(let names):
+            "the checkpoint has \(names.count) parameters that the model does not know: \(ParameterError.sample(names))"
+        case .shape(let name, let expected, let found): "parameter \(name): expected shape \(expected), found \(found)"
+        case .unreadable(let name, let reason): "parameter \(name): \(reason)"
+        }
+    }
+
+    private static func sample(_ names: [String]) -> String {
+        names.prefix(8).joined(separator: ", ") + (names.count > 8 ? ", ..." : "")
+    }
+}
+
+/// The parameters and buffers of one model by name, in the order of declaration.
+///
+/// Layers ask a path for their tensors, with PyTorch's names and layout; the store is the model's state dict and the
+/// optimiser's list in one.
+public final class ParameterStore {
+    public struct Entry {
+        public let name: String
+        public let tensor: Tensor
+        public let group: ParameterGroup
+        /// Saved and loaded, not trained.
+        public let isBuffer: Bool
+    }
+
+    public let device: Device
+    /// The element type of the floating point parameters.
+    public let dtype: DType
+    public private(set) var entries: [Entry] = []
+
+    private var names: Set<String> = []
+    private let generator: Generator?
+
+    /// - Parameter seed: for a model to train; nil leaves the memory uninitialised, for one that is loaded at once.
+    public init(seed: UInt64?, dtype: DType = .float32, device: Device = .cpu) {
+        self.dtype = dtype
+        self.device = device
+        generator = seed.map { Generator(seed: $0) }
+    }
+
+    public var root: ParameterPath { ParameterPath(store: self, name: "") }
+
+    /// Trained parameters, in order.
+    public var parameters: [Entry] { entries.filter { !$0.isBuffer } }
+
+    /// The number of trained numbers.
+    public var parameterCount: Int { parameters.reduce(0) { $0 + $1.tensor.count } }
+
+    public subscript(name: String) -> Tensor? { entries.first { $0.name == name }?.tensor }
+
+    /// Makes every parameter a leaf of autograd.
+    public func requireGradients() {
+        for entry in parameters { entry.tensor.requiresGradient = true }
+    }
+
+    fileprivate func declare(
+        _ name: String, _ shape: [Int], _ initialization: Initialization, group: ParameterGroup, isBuffer: Bool,
+        dtype: DType
+    ) -> Tensor {
+        precondition(names.insert(name).inserted, "parameter \(name) is declared twice")
+        let tensor: Tensor
+        if let generator {
+            switch initialization {
+            case .zeros: tensor = .zeros(shape, dtype: dtype, device: device)
+            case .ones: tensor = .ones(shape, dtype: dtype, device: device)
+            case .constant(let value): tensor = .full(shape, value, dtype: dtype, device: device)
+            // Drawn on the CPU in float32, so that a seed means the same model on every device.
+            case .normal(let std): tensor = (Tensor.randn(shape, generator: generator) * std).to(dtype, device)
+            case .uniform(let bound):
+                tensor = ((Tensor.rand(shape, generator: generator) - 0.5) * (2 * bound)).to(dtype, device)
+            }
+        } else {
+            tensor = .empty(shape, dtype: dtype, device: device)
+        }
+        entries.append(Entry(name: name, tensor: tensor, group: group, isBuffer: isBuffer))
+        return tensor
+    }
+
+    /// Copies a whole checkpoint in. Every name must match and every shape be equal: nothing broadcasts, nothing is left.
+    ///
+    /// - Parameters:
+    ///   - names: the names in the checkpoint, after renaming to the model's.
+    ///   - tensor: reads one of them.
+    /// - Throws: `ParameterError`, before anything is changed for names, at the tensor for shapes.
+    public func load(names available: [String], _ tensor: (String) throws -> Tensor) throws {
+        let given = Set(available)
+        let missing = entries.map(\.name).filter { !given.contains($0) }
+        guard missing.isEmpty else { throw ParameterError.missing(missing) }
+        let unexpected = available.filter { !names.contains($0) }
+        guard unexpected.isEmpty else { throw ParameterError.unexpected(unexpected.sorted()) }
+        try withoutGradients {
+            for entry in entries {
+                let source = try tensor(entry.name)
+                guard source.shape == entry.tensor.shape else {
+                    throw ParameterError.shape(name: entry.name, expected: entry.tensor.shape, found: source.shape)
+                }
+                entry.tensor.copy_(source)
+            }
+        }
+    }
+}
+
+/// A place in the tree of names, such as `encoder.layer.0.attention`.
+public struct ParameterPath {
+    fileprivate let store: ParameterStore
+    public let name: String
+
+    public static func / (path: ParameterPath, component: String) -> ParameterPath {
+        ParameterPath(store: path.store, name: path.name.isEmpty ? component : "\(path.name).\(component)")
+    }
+
+    public static func / (path: ParameterPath, index: Int) -> ParameterPath { path / String(index) }
+
+    /// Declares a trained tensor. Vectors and scalars are not decayed unless asked.
+    public func parameter(
+        _ component: String, _ shape: [Int], _ initialization: Initialization, group: ParameterGroup? = nil
+    ) -> Tensor {
+        store.declare(
+            (self / component).name, shape, initialization, group: group ?? (shape.count < 2 ? .undecayed : .decayed),
+            isBuffer: false, dtype: store.dtype)
+    }
+
+    /// Declares a tensor that is saved but not trained, such as running statistics.
+    public func buffer(
+        _ component: String, _ shape: [Int], _ initialization: Initialization, dtype: DType = .float32
+    ) -> Tensor {
+        store.declare((self / component).name, shape, initialization, group: .undecayed, isBuffer: true, dtype: dtype)
+    }
+}
