@@ -31,9 +31,9 @@ public struct BERTConfiguration: Codable, Sendable, Equatable {
 
     /// Reads what is there and keeps the defaults for the rest: published files hold only the differences.
     ///
-    /// - Throws: `DecodingError` for a size out of range and for an activation other than `gelu`.
+    /// - Throws: `ModelError.unsupported` for a size out of range and an activation other than `gelu`; `DecodingError`.
     public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let values = try ConfigurationReader(decoder, model: "bert", keyedBy: CodingKeys.self)
         try values.size(.vocabularySize, into: &vocabularySize)
         try values.size(.hiddenSize, into: &hiddenSize)
         try values.size(.layerCount, into: &layerCount)
@@ -42,8 +42,9 @@ public struct BERTConfiguration: Codable, Sendable, Equatable {
         try values.size(.positionCount, into: &positionCount)
         try values.size(.tokenTypeCount, into: &tokenTypeCount)
         try values.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
-        try values.require(.activation, "gelu")
-        try values.require(hiddenSize % headCount == 0, .headCount, "does not divide hidden_size \(hiddenSize)")
+        try values.require(.activation, is: "gelu")
+        try values.require(
+            hiddenSize % headCount == 0, .headCount, "\(headCount)", known: "a divisor of hidden_size, \(hiddenSize)")
     }
 
     public func encode(to encoder: any Encoder) throws {
