@@ -48,8 +48,11 @@ def texts(vocabulary, length=12):
 
 
 def write(path, tensors):
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path / "golden.safetensors")
-    for file in path.iterdir():
+    """Writes the inputs and outputs of the model in `path`, and checks the sizes of all files."""
+    # Beside the folder: a folder holds one model and nothing else.
+    golden = FIXTURES / f"{path.name}.golden.safetensors"
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, golden)
+    for file in [golden, *path.iterdir()]:
         assert file.stat().st_size < 100_000, f"{file} has {file.stat().st_size} bytes"
 
 
@@ -161,5 +164,5 @@ if __name__ == "__main__":
     original("clip-resnet", cn_clip, {
         "image_resolution": 64, "vision_layers": [1, 2, 1, 1], "vision_width": 2, "vision_patch_size": None,
     }, text_layers=1, dtype=torch.float16)
-    for file in sorted(FIXTURES.glob("*/*")):
+    for file in sorted([*FIXTURES.glob("*/*"), *FIXTURES.glob("*.golden.safetensors")]):
         print(f"{file.stat().st_size:7} {file.relative_to(FIXTURES)}")

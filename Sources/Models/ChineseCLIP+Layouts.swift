@@ -88,6 +88,37 @@ extension ChineseCLIP {
         return [(model, CheckpointSource(name: name))]
     }
 
+    /// Opens a model: a folder with `config.json`, or one, or a file, with a checkpoint in the original layout alone.
+    ///
+    /// - Parameters:
+    ///   - imageSize: another side of the pictures than the checkpoint's, for which positions are resized
+    ///   - dtype: of the parameters
+    ///   - computeType: of the activations; nil is `dtype`
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public static func open(
+        _ url: URL, imageSize: Int? = nil, dtype: DType = .float32, computeType: DType? = nil, device: Device = .cpu
+    ) throws -> (model: ChineseCLIP, store: ParameterStore) {
+        let checkpoint = try Checkpoint.open(url)
+        var configuration: ChineseCLIPConfiguration
+        if FileManager.default.fileExists(atPath: url.appending(path: "config.json").path) {
+            let folder = try ModelFolder(at: url)
+            guard folder.architecture == .chineseCLIP else {
+                throw ModelError.unknownArchitecture(
+                    path: url.appending(path: "config.json").path, found: folder.architecture.rawValue,
+                    known: [Architecture.chineseCLIP.rawValue])
+            }
+            configuration = try folder.configuration()
+            try folder.check(parameterCount: configuration.parameterCount)
+        } else {
+            configuration = try ChineseCLIPConfiguration(inferredFrom: checkpoint)
+        }
+        if let imageSize { configuration = try configuration.withImageSize(imageSize) }
+        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
+        let model = ChineseCLIP(configuration, computeType: computeType ?? dtype, at: store.root)
+        try load(checkpoint, into: store, resizingPositions: imageSize != nil)
+        return (model, store)
+    }
+
     /// Fills a store from a checkpoint of any layout, strictly.
     ///
     /// - Parameters:
@@ -223,6 +254,17 @@ extension ChineseCLIPConfiguration {
         return side
     }
 
+    /// The number of trained numbers, before any memory is taken for them; a `Double`, for a file can claim any size.
+    public var parameterCount: Double {
+        let joint = Double(projectionSize)
+        let towers: Double =
+            switch vision {
+            case .transformer(let tower): tower.parameterCount + Double(tower.hiddenSize) * joint
+            case .resNet(let tower): tower.parameterCount(projectionSize: projectionSize)
+            }
+        return text.parameterCount + Double(text.hiddenSize) * joint + towers + 1
+    }
+
     /// The same towers for pictures of another side, whose positions are resized as they are loaded.
     ///
     /// - Throws: `ModelError.unsupported` for a side that the image tower cannot take.
@@ -244,5 +286,34 @@ extension ChineseCLIPConfiguration {
                 model: "chinese_clip", setting: "image_size", value: "\(side)", known: "multiples of \(unit) up to 4096")
         }
         return copy
+    }
+}
+
+extension VisionTransformerConfiguration {
+    /// Trained numbers, the projection not counted.
+    var parameterCount: Double {
+        let (width, inner, patch, grid) = (Double(hiddenSize), Double(intermediateSize), Double(patchSize), Double(gridSize))
+        let layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
+        return width * (1 + 3 * patch * patch + 1 + grid * grid + 4) + Double(layerCount) * layer
+    }
+}
+
+extension CLIPResNetConfiguration {
+    /// Trained numbers of the whole tower.
+    func parameterCount(projectionSize: Int) -> Double {
+        let (width, grid, joint) = (Double(width), Double(imageSize / 32), Double(projectionSize))
+        let half = width / 2
+        var count = 9 * (3 * half + half * half + half * width) + 2 * (half + half + width)
+        var input = width
+        for (stage, blocks) in layers.enumerated() {
+            let planes = width * Double(1 << stage)
+            let output = planes * Double(CLIPBottleneck.expansion)
+            for index in 0..<blocks {
+                count += input * planes + 9 * planes * planes + planes * output + 2 * (planes + planes + output)
+                if index == 0 { count += input * output + 2 * output }
+                input = output
+            }
+        }
+        return count + input * (1 + grid * grid) + 3 * input * (input + 1) + joint * (input + 1)
     }
 }
