@@ -59,8 +59,13 @@ let package = Package(
         .systemLibrary(
             name: "COpenCC", path: "Sources/COpenCC", pkgConfig: "opencc", providers: [.apt(["libopencc-dev"])]),
         .systemLibrary(
-            name: "CVipsSystem", path: "Sources/CVipsSystem", pkgConfig: "vips", providers: [.apt(["libvips-dev"])]),
-        .target(name: "CVips", dependencies: ["CVipsSystem"]),
+            name: "CVipsSystem", path: "Sources/CVipsSystem", pkgConfig: "gobject-2.0",
+            providers: [.apt(["libvips-dev"])]),
+        .systemLibrary(
+            name: "CFontsSystem", path: "Sources/CFontsSystem", pkgConfig: "fontconfig",
+            providers: [.apt(["libvips-dev"])]),
+        .target(
+            name: "CVips", dependencies: ["CVipsSystem", "CFontsSystem"], linkerSettings: [.linkedLibrary("vips")]),
         library("Prosody"),
         library("Tokenizers", ["COpenCC"]),
         library("Pictures", ["CVips"]),
@@ -83,7 +88,7 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         tests("Prosody", ["Prosody"]),
         tests("Tokenizers", ["Tokenizers"]),
-        tests("Pictures", ["Pictures"]),
+        tests("Pictures", ["Pictures", "CVips"]),
         tests("WeightFiles", ["WeightFiles"]),
         tests("Corpora", ["Corpora"]),
         tests("Torch", ["TorchNN"]),
