@@ -66,6 +66,15 @@ def check_caption(path, number, caption, shortest=DESCRIPTION_MIN):
         fault(path, number, f"{len(caption)} characters, not {shortest} to {DESCRIPTION_MAX}: {caption}")
 
 
+def common(text):
+    """Whether every character is in GB 2312: the bank keeps out rare characters."""
+    try:
+        text.encode("gb2312")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_bank(path):
     rows = read(path, ["word", "category", "descriptions"])
     words, users, categories = {}, collections.defaultdict(list), collections.Counter()
@@ -77,6 +86,8 @@ def check_bank(path):
             fault(path, number, f"a word has 1 to 3 Han characters: {word}")
         if category not in CATEGORIES:
             fault(path, number, f"unknown category {category}")
+        if not common(word):
+            fault(path, number, f"{word} has a character outside GB 2312")
         categories[category] += 1
         descriptions = joined.split(" | ")
         if not 1 <= len(descriptions) <= 3 or len(set(descriptions)) != len(descriptions):
@@ -113,11 +124,15 @@ def check_labels(path, expected, fewest, most, shortest=DESCRIPTION_MIN):
 
 def check_classes(path):
     rows = read(path, ["index", "name", "hypernym"])
+    names = {}
     for position, (number, (index, name, hypernym)) in enumerate(rows):
         if index != str(position):
             fault(path, number, f"index {index} where {position} is due")
         if not (HAN.fullmatch(name) and len(name) <= 10):
             fault(path, number, f"a name has 1 to 10 Han characters: {name}")
+        if name in names:
+            fault(path, number, f"{name} is class {names[name]} already")
+        names[name] = index
         if hypernym not in HYPERNYMS:
             fault(path, number, f"unknown hypernym {hypernym}")
     if len(rows) != 1000:
