@@ -154,10 +154,11 @@ import pathlib, re, shutil, sys, zipfile
 
 variant, partial = sys.argv[1], pathlib.Path(sys.argv[2])
 target = partial / "libtorch"
-# Python's side and the test libraries of the wheel; in the CPU variant also what would ask for a GPU's libraries.
-unwanted = r"libtorch_python|libshm|.*test|libjitbackend|libbackend_with|libaoti_custom"
+# Python's side of the torch wheel and its test libraries, NVIDIA's tools; in the CPU variant also all that needs a GPU.
+unwanted = r"torch/lib/(libtorch_python|libshm|.*test|libjitbackend|libbackend_with|libaoti_custom)"
+unwanted += r"|nvidia/.*(\.alt\.|libnvperf|libpcsampling|libcheckpoint|libnvblas|libcufftw|libcusolverMg)"
 if variant == "cpu":
-    unwanted += r"|libtorch\.so|libtorch_global_deps|.*cuda|.*nvrtc|.*nvshmem"
+    unwanted += r"|torch/lib/(libtorch\.so|libtorch_global_deps|.*cuda|.*nvrtc|.*nvshmem)"
 requirements = []
 
 for path in sorted((partial / "wheels").glob("*.whl")):
@@ -167,7 +168,7 @@ for path in sorted((partial / "wheels").glob("*.whl")):
             if name.startswith("torch-") and name.endswith(".dist-info/METADATA"):
                 requirements = re.findall(r"^Requires-Dist: ([^;\s]+)", wheel.read(member).decode(), re.M)
             library = re.fullmatch(r"(?:torch|nvidia/[^/]+)/lib/(lib[^/]+\.so[.\d]*|nvshmem[^/]+\.so[.\d]*)", name)
-            if library and not re.match(unwanted, library[1]):
+            if library and not re.match(unwanted, name):
                 out = target / "lib" / library[1]
             elif name.startswith("torch/include/") and not member.is_dir():
                 out = target / name.removeprefix("torch/")
