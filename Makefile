@@ -6,7 +6,7 @@ IMAGE ?= Samples/landscape.jpg
 ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
-SWIFT_SOURCES := Package.swift Sources Tests
+SWIFT_SOURCES := Sources Tests
 DOCUMENTED := Prosody Tokenizers Pictures Torch TorchNN Models Generation Training Pipelines
 
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
@@ -36,10 +36,10 @@ test: setup ## Build everything and run all tests
 	swift test
 
 install: build ## Install under PREFIX (/usr/local): the tool, its libraries, weights, shell completions
-	@Scripts/install.sh "$(PREFIX)" "$(DESTDIR)"
+	@Scripts/install.sh "$(abspath $(PREFIX))" "$(DESTDIR)"
 
 uninstall: ## Remove what `make install` put under PREFIX
-	@Scripts/install.sh --remove "$(PREFIX)" "$(DESTDIR)"
+	@Scripts/install.sh --remove "$(abspath $(PREFIX))" "$(DESTDIR)"
 
 lint: setup ## Check the layout of the sources
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
