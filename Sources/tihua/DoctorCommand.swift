@@ -199,7 +199,7 @@ private struct Check: Encodable {
         let folder = CacheFolder.url()
         if CacheFolder.isWritable(folder) { return Check(name: "cache", status: .ok, found: folder.path) }
         return Check(
-            name: "cache", status: .optional, found: "\(folder.path) cannot be written; some work is done anew each time",
+            name: "cache", status: .optional, found: "\(folder.path) cannot be written, so work is done anew",
             advice: "make the folder writable, or name another with TIHUA_CACHE=DIR")
     }
 
