@@ -16,7 +16,8 @@ let torchLinker: [LinkerSetting] = [
         "-L\(libtorch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(libtorch)/lib",
         "-Xlinker", "-rpath-link", "-Xlinker", "\(libtorch)/lib",
     ]),
-    .linkedLibrary("torch"), .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
+    // Not libtorch.so: in a GPU wheel it drags in libtorch_cuda, which is opened at run time where there is a GPU.
+    .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
 ]
 let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
@@ -82,7 +83,7 @@ let package = Package(
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
-            name: "tihua", dependencies: ["Pipelines", "Training", argumentParser], swiftSettings: swiftSettings),
+            name: "tihua", dependencies: ["Pipelines", "Training", "Torch", argumentParser], swiftSettings: swiftSettings),
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
