@@ -1,0 +1,328 @@
+public import Torch
+public import TorchNN
+
+// GPT2 (Radford et al. 2019), with the names of Hugging Face transformers' modeling_gpt2.py, GPT2LMHeadModel.
+// B batch, T new tokens, S all tokens, C width, H heads, D head width, V vocabulary.
+
+/// The shape of a GPT2, as `config.json` states it.
+public struct GPT2Configuration: Sendable, Equatable {
+    public var vocabularySize: Int
+    public var hiddenSize: Int
+    public var layerCount: Int
+    public var headCount: Int
+    /// The width inside the feed-forward blocks; 4 x `hiddenSize` where the file says nothing.
+    public var innerSize: Int
+    /// The longest sequence.
+    public var positionCount: Int
+    public var activation: Activation
+    public var layerNormEpsilon: Double
+    /// Dropout after the embeddings, on the attention weights and at the end of each branch, in training. Tihua applies
+    /// one rate, that of the `Dropout` it is given; the three are kept for the file.
+    public var embeddingDropout: Double
+    public var attentionDropout: Double
+    public var residualDropout: Double
+    /// nil where the file names none, or one outside the vocabulary (Chinese checkpoints keep GPT2's 50256).
+    public var bosTokenID: Int?
+    public var eosTokenID: Int?
+
+    public init(
+        vocabularySize: Int, hiddenSize: Int, layerCount: Int, headCount: Int, positionCount: Int,
+        innerSize: Int? = nil
+    ) {
+        self.vocabularySize = vocabularySize
+        self.hiddenSize = hiddenSize
+        self.layerCount = layerCount
+        self.headCount = headCount
+        self.innerSize = innerSize ?? 4 * hiddenSize
+        self.positionCount = positionCount
+        activation = .geluNew
+        layerNormEpsilon = 1e-5
+        embeddingDropout = 0.1
+        attentionDropout = 0.1
+        residualDropout = 0.1
+    }
+}
+
+/// The nonlinearity between the two layers of a feed-forward block, by its name in `config.json`.
+public enum Activation: String, Sendable, Codable, CaseIterable {
+    case gelu
+    /// GELU by its tanh approximation.
+    case geluNew = "gelu_new"
+    case relu
+
+    public func callAsFunction(_ x: Tensor) -> Tensor {
+        switch self {
+        case .gelu: x.gelu()
+        case .geluNew: x.geluTanh()
+        case .relu: x.relu()
+        }
+    }
+}
+
+extension GPT2Configuration: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case modelType = "model_type"
+        case architectures
+        case vocabularySize = "vocab_size"
+        case hiddenSize = "n_embd"
+        case layerCount = "n_layer"
+        case headCount = "n_head"
+        case innerSize = "n_inner"
+        case positionCount = "n_positions"
+        case contextCount = "n_ctx"
+        case activation = "activation_function"
+        case layerNormEpsilon = "layer_norm_epsilon"
+        case embeddingDropout = "embd_pdrop"
+        case attentionDropout = "attn_pdrop"
+        case residualDropout = "resid_pdrop"
+        case bosTokenID = "bos_token_id"
+        case eosTokenID = "eos_token_id"
+        case scalesAttention = "scale_attn_weights"
+        case scalesByLayer = "scale_attn_by_inverse_layer_idx"
+        case crossAttention = "add_cross_attention"
+        case tied = "tie_word_embeddings"
+    }
+
+    /// Values that the file leaves out are those of transformers' `GPT2Config`.
+    ///
+    /// - Throws: `ModelError.unsupported` for a variant that Tihua does not have, `DecodingError` for a wrong type.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func int(_ key: CodingKeys) throws -> Int? { try values.decodeIfPresent(Int.self, forKey: key) }
+        func double(_ key: CodingKeys) throws -> Double? { try values.decodeIfPresent(Double.self, forKey: key) }
+        vocabularySize = try int(.vocabularySize) ?? 50257
+        hiddenSize = try int(.hiddenSize) ?? 768
+        layerCount = try int(.layerCount) ?? 12
+        headCount = try int(.headCount) ?? 12
+        innerSize = try int(.innerSize) ?? 4 * hiddenSize
+        positionCount = try int(.positionCount) ?? int(.contextCount) ?? 1024
+        let activationName = try values.decodeIfPresent(String.self, forKey: .activation) ?? "gelu_new"
+        activation = try Activation.named(activationName, model: "gpt2", setting: "activation_function")
+        layerNormEpsilon = try double(.layerNormEpsilon) ?? 1e-5
+        embeddingDropout = try double(.embeddingDropout) ?? 0.1
+        attentionDropout = try double(.attentionDropout) ?? 0.1
+        residualDropout = try double(.residualDropout) ?? 0.1
+        let vocabulary = 0..<max(0, vocabularySize)
+        bosTokenID = try int(.bosTokenID).flatMap { vocabulary.contains($0) ? $0 : nil }
+        eosTokenID = try int(.eosTokenID).flatMap { vocabulary.contains($0) ? $0 : nil }
+
+        for (name, size) in [
+            ("vocab_size", vocabularySize), ("n_embd", hiddenSize), ("n_layer", layerCount), ("n_head", headCount),
+            ("n_inner", innerSize), ("n_positions", positionCount),
+        ] where size < 1 || size > 1 << 24 {
+            throw ModelError.unsupported(model: "gpt2", setting: name, value: "\(size)", known: "1 to 16777216")
+        }
+        guard hiddenSize % headCount == 0 else {
+            throw ModelError.unsupported(
+                model: "gpt2", setting: "n_head", value: "\(headCount)", known: "a divisor of n_embd, \(hiddenSize)")
+        }
+        for (key, expected) in [
+            (CodingKeys.scalesAttention, true), (.scalesByLayer, false), (.crossAttention, false), (.tied, true),
+        ] {
+            let value = try values.decodeIfPresent(Bool.self, forKey: key) ?? expected
+            guard value == expected else {
+                throw ModelError.unsupported(
+                    model: "gpt2", setting: key.rawValue, value: "\(value)", known: "\(expected)")
+            }
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode("gpt2", forKey: .modelType)
+        try values.encode(["GPT2LMHeadModel"], forKey: .architectures)
+        try values.encode(vocabularySize, forKey: .vocabularySize)
+        try values.encode(hiddenSize, forKey: .hiddenSize)
+        try values.encode(layerCount, forKey: .layerCount)
+        try values.encode(headCount, forKey: .headCount)
+        try values.encode(innerSize, forKey: .innerSize)
+        try values.encode(positionCount, forKey: .positionCount)
+        try values.encode(positionCount, forKey: .contextCount)
+        try values.encode(activation, forKey: .activation)
+        try values.encode(layerNormEpsilon, forKey: .layerNormEpsilon)
+        try values.encode(embeddingDropout, forKey: .embeddingDropout)
+        try values.encode(attentionDropout, forKey: .attentionDropout)
+        try values.encode(residualDropout, forKey: .residualDropout)
+        // null, not left out: transformers would fill in 50256.
+        try values.encode(bosTokenID, forKey: .bosTokenID)
+        try values.encode(eosTokenID, forKey: .eosTokenID)
+        try values.encode(true, forKey: .tied)
+    }
+}
+
+extension Activation {
+    /// - Throws: `ModelError.unsupported` for a name that is not known.
+    static func named(_ name: String, model: String, setting: String) throws(ModelError) -> Activation {
+        guard let activation = Activation(rawValue: name) else {
+            let known = allCases.map(\.rawValue).joined(separator: ", ")
+            throw .unsupported(model: model, setting: setting, value: name, known: known)
+        }
+        return activation
+    }
+}
+
+struct GPT2Attention {
+    let project: Conv1D
+    let output: Conv1D
+    let headCount: Int
+
+    init(_ configuration: GPT2Configuration, at path: ParameterPath) {
+        let width = configuration.hiddenSize
+        headCount = configuration.headCount
+        project = Conv1D(width, 3 * width, at: path / "c_attn")
+        // Residual branches start smaller, by the number of them (GPT2 paper, section 2.3).
+        output = Conv1D(width, width, initialization: configuration.branchInitialization, at: path / "c_proj")
+    }
+
+    /// x [B, T, C] -> [B, T, C]
+    func callAsFunction(
+        _ x: Tensor, batch: Int, length: Int, mask: Tensor?, causal: Bool, cache: KeyValueCache?, layer: Int
+    ) -> Tensor {
+        let heads = project(x).reshaped(batch, length, 3, headCount, -1).permuted(2, 0, 3, 1, 4)  // [3, B, H, T, D]
+        var keys = heads.selected(0, 1)
+        var values = heads.selected(0, 2)
+        if let cache {
+            (keys, values) = cache.append(layer: layer, keys: keys, values: values)  // [B, H, S, D]
+        }
+        let mixed = Kernels.attention(heads.selected(0, 0), keys, values, mask: mask, causal: causal)  // [B, H, T, D]
+        return output(mixed.transposed(1, 2).reshaped(batch, length, -1))
+    }
+}
+
+struct GPT2Block {
+    let attentionNorm: LayerNorm
+    let attention: GPT2Attention
+    let feedNorm: LayerNorm
+    let expand: Conv1D
+    let contract: Conv1D
+    let activation: Activation
+
+    init(_ configuration: GPT2Configuration, at path: ParameterPath) {
+        let width = configuration.hiddenSize
+        let epsilon = configuration.layerNormEpsilon
+        attentionNorm = LayerNorm(width, epsilon: epsilon, at: path / "ln_1")
+        attention = GPT2Attention(configuration, at: path / "attn")
+        feedNorm = LayerNorm(width, epsilon: epsilon, at: path / "ln_2")
+        expand = Conv1D(width, configuration.innerSize, at: path / "mlp" / "c_fc")
+        contract = Conv1D(
+            configuration.innerSize, width, initialization: configuration.branchInitialization,
+            at: path / "mlp" / "c_proj")
+        activation = configuration.activation
+    }
+
+    func feed(_ x: Tensor) -> Tensor { contract(activation(expand(x))) }
+}
+
+extension GPT2Configuration {
+    fileprivate var branchInitialization: Initialization {
+        .normal(std: 0.02 / Double(2 * layerCount).squareRoot())
+    }
+}
+
+/// GPT2 with its tied language-model head.
+///
+/// Parameters carry transformers' names (`transformer.h.0.attn.c_attn.weight`). Not `Sendable`: it lives on one thread.
+public final class GPT2 {
+    public let configuration: GPT2Configuration
+    /// The element type of the activations.
+    public let computeType: DType
+    let tokens: Embedding
+    let positions: Embedding
+    let blocks: [GPT2Block]
+    let finalNorm: LayerNorm
+
+    /// Declares the parameters under `path`, which is the store's root for a checkpoint of transformers.
+    public init(_ configuration: GPT2Configuration, computeType: DType = .float32, at path: ParameterPath) {
+        self.configuration = configuration
+        self.computeType = computeType
+        let path = path / "transformer"
+        let width = configuration.hiddenSize
+        tokens = Embedding(configuration.vocabularySize, width, at: path / "wte")
+        positions = Embedding(configuration.positionCount, width, at: path / "wpe")
+        blocks = (0..<configuration.layerCount).map { GPT2Block(configuration, at: path / "h" / $0) }
+        finalNorm = LayerNorm(width, epsilon: configuration.layerNormEpsilon, at: path / "ln_f")
+    }
+
+    /// An empty cache of this model's layers.
+    ///
+    /// - Parameter capacity: tokens, prompt included; the longest sequence of the model if nil.
+    public func makeCache(capacity: Int? = nil) -> KeyValueCache {
+        KeyValueCache(layerCount: configuration.layerCount, capacity: capacity ?? configuration.positionCount)
+    }
+
+    /// The token embeddings, as a `prefix` would stand beside them. ids int64 `[..]` -> `[.., C]`
+    public func embed(_ ids: Tensor) -> Tensor { tokens(ids) }
+
+    /// The hidden states after the last norm.
+    ///
+    /// - Parameters:
+    ///   - ids: int64 `[B, T]`
+    ///   - positions: int64 `[B, T]` (`[B, P + T]` with a prefix); from the cache's length on if nil
+    ///   - mask: bool, broadcast to `[B, 1, T, S]`, true = attend, causality included; causal if nil. Every row attends
+    ///     to something, padding to itself (see `causalMask`).
+    ///   - cache: holds the tokens before, and afterwards these too
+    ///   - dropout: in training
+    ///   - prefix: embeddings `[B, P, C]` that stand in front of the ids
+    /// - Returns: `[B, T, C]`, or `[B, P + T, C]` with a prefix, in the compute type
+    /// - Precondition: the sequence is no longer than `positionCount` and every id is in the vocabulary.
+    public func hidden(
+        _ ids: Tensor, positions given: Tensor? = nil, mask: Tensor? = nil, cache: KeyValueCache? = nil,
+        dropout: Dropout? = nil, prefix: Tensor? = nil
+    ) -> Tensor {
+        var x = tokens(ids)  // [B, T, C]
+        if let prefix { x = .concatenated([prefix.to(x.dtype), x], 1) }
+        let shape = x.shape
+        let (batch, length) = (shape[0], shape[1])
+        let start = cache?.length ?? 0
+        let end = start + length
+        precondition(end <= configuration.positionCount, "\(end) tokens, but the model has \(configuration.positionCount) positions")
+        x = x + (given.map { positions($0) } ?? positions.weight.narrowed(0, start..<end))
+        x = x.to(computeType)
+        if let dropout { x = dropout(x) }
+
+        // One new token sees everything; a whole sequence takes the causal kernel; several tokens after others need a mask.
+        let causal = mask == nil && length > 1 && start == 0
+        let mask = mask ?? (length > 1 && start > 0 ? offsetCausalMask(length, end, device: x.device) : nil)
+        for (index, block) in blocks.enumerated() {
+            let mixed = block.attention(
+                block.attentionNorm(x), batch: batch, length: length, mask: mask, causal: causal, cache: cache,
+                layer: index)
+            x = x + (dropout.map { $0(mixed) } ?? mixed)
+            let fed = block.feed(block.feedNorm(x))
+            x = x + (dropout.map { $0(fed) } ?? fed)
+        }
+        return finalNorm(x)
+    }
+
+    /// hidden `[.., C]` -> the scores of each token, float32 `[.., V]`
+    public func logits(_ hidden: Tensor) -> Tensor {
+        Kernels.linear(hidden, tokens.weight.to(hidden.dtype), nil).to(.float32)
+    }
+}
+
+/// Bool `[T, S]`: the last T of S tokens, each seeing itself and what stands before it.
+func offsetCausalMask(_ count: Int, _ total: Int, device: Device) -> Tensor {
+    Tensor.ones([count, total], dtype: .bool, device: device).lowerTriangle(total - count)
+}
+
+/// The causal mask of a padded batch.
+///
+/// - Parameters:
+///   - present: bool `[B, S]`, true for tokens, false for padding, on either side
+///   - count: T, how many of the last tokens ask
+/// - Returns: bool `[B, 1, T, S]`; padding attends to itself, so that no row is empty
+public func causalMask(present: Tensor, last count: Int) -> Tensor {
+    let total = present.size(1)
+    let causal = offsetCausalMask(count, total, device: present.device)  // [T, S]
+    let diagonal = causal.logicalAnd(offsetCausalMask(count, total, device: present.device).upperTriangle(total - count))
+    let seen = present.unsqueezed(1).unsqueezed(1).logicalAnd(causal)  // [B, 1, T, S]
+    return seen.logicalOr(diagonal)
+}
+
+/// The positions of a padded batch: each token's index among the tokens of its row, 0 for padding in front.
+///
+/// - Parameter present: bool `[B, S]`
+/// - Returns: int64 `[B, S]`
+public func positionIDs(present: Tensor) -> Tensor {
+    (present.to(.int64).cumulativeSum(1) - 1).clamped(minimum: 0)
+}

@@ -1,0 +1,85 @@
+public import Torch
+
+/// The keys and values of the tokens seen so far, per layer, in memory that is allocated once.
+///
+/// A decoder appends the keys and values of its new tokens and attends over everything that is stored. A prompt is run
+/// once with batch 1 and then `expand`ed to all candidates.
+public final class KeyValueCache {
+    /// The most tokens that fit.
+    public let capacity: Int
+    private var layers: [Layer]
+
+    private struct Layer {
+        var keys: Tensor?  // [B, H, capacity, D]
+        var values: Tensor?  // [B, H, capacity, D]
+        var length = 0
+    }
+
+    public init(layerCount: Int, capacity: Int) {
+        self.capacity = capacity
+        layers = Array(repeating: Layer(), count: layerCount)
+    }
+
+    /// Tokens that every layer has stored.
+    public var length: Int { layers.last?.length ?? 0 }
+
+    /// Stores the keys and values of new tokens (`[B, H, T, D]`) and gives all that the layer holds (`[B, H, S, D]`), as
+    /// views of its memory.
+    ///
+    /// - Precondition: `capacity` is not exceeded and the batch is that of the tokens before.
+    public func append(layer index: Int, keys: Tensor, values: Tensor) -> (keys: Tensor, values: Tensor) {
+        let shape = keys.shape
+        let start = layers[index].length
+        let end = start + shape[2]
+        precondition(end <= capacity, "\(end) tokens do not fit into a cache of \(capacity)")
+        let room = room(index, like: keys, shape)
+        room.keys.narrowed(2, start..<end).copy_(keys)
+        room.values.narrowed(2, start..<end).copy_(values)
+        layers[index].length = end
+        return (room.keys.narrowed(2, 0..<end), room.values.narrowed(2, 0..<end))
+    }
+
+    private func room(_ index: Int, like tensor: Tensor, _ shape: [Int]) -> (keys: Tensor, values: Tensor) {
+        if let keys = layers[index].keys, let values = layers[index].values { return (keys, values) }
+        let room = [shape[0], shape[1], capacity, shape[3]]
+        let keys = Tensor.empty(room, dtype: tensor.dtype, device: tensor.device)
+        let values = Tensor.empty(room, dtype: tensor.dtype, device: tensor.device)
+        layers[index].keys = keys
+        layers[index].values = values
+        return (keys, values)
+    }
+
+    /// Repeats a cache of batch 1 for `batch` candidates.
+    public func expand(batch: Int) {
+        remake { $0.expanded(batch, -1, -1, -1) }
+    }
+
+    /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names, as beam search asks.
+    public func reorder(by rows: Tensor) {
+        remake { $0.gatheringSlices(0, at: rows) }
+    }
+
+    /// Forgets every token from `length` on. Longer than what is stored changes nothing.
+    public func truncate(_ length: Int) {
+        for index in layers.indices { layers[index].length = min(layers[index].length, max(0, length)) }
+    }
+
+    /// New memory whose stored part is `body` of the stored part before.
+    private func remake(_ body: (Tensor) -> Tensor) {
+        withoutGradients {
+            for index in layers.indices {
+                let stored = 0..<layers[index].length
+                func moved(_ old: Tensor) -> Tensor {
+                    let kept = body(old.narrowed(2, stored))
+                    let shape = kept.shape
+                    let new = Tensor.empty(
+                        [shape[0], shape[1], capacity, shape[3]], dtype: old.dtype, device: old.device)
+                    new.narrowed(2, stored).copy_(kept)
+                    return new
+                }
+                layers[index].keys = layers[index].keys.map(moved)
+                layers[index].values = layers[index].values.map(moved)
+            }
+        }
+    }
+}
