@@ -83,7 +83,8 @@ let package = Package(
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
-            name: "tihua", dependencies: ["Pipelines", "Training", "Torch", argumentParser], swiftSettings: swiftSettings),
+            name: "tihua", dependencies: ["Pipelines", "Training", "Torch", "Prosody", "Tokenizers", argumentParser],
+            swiftSettings: swiftSettings),
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),

@@ -3,5 +3,5 @@ import ArgumentParser
 @main
 struct Tihua: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tihua", abstract: "题画: pictures to Chinese poems.", subcommands: [DoctorCommand.self])
+        commandName: "tihua", abstract: "题画: pictures to Chinese poems.", subcommands: [CheckCommand.self, DoctorCommand.self])
 }
