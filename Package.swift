@@ -77,7 +77,7 @@ let package = Package(
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
-            name: "tihua", dependencies: ["Pipelines", "Training", argumentParser], swiftSettings: swiftSettings),
+            name: "tihua", dependencies: ["Pipelines", "Training", "Corpora", argumentParser], swiftSettings: swiftSettings),
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
