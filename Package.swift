@@ -83,8 +83,11 @@ let package = Package(
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
-            name: "tihua", dependencies: ["Pipelines", "Training", "Torch", "Prosody", "Tokenizers", argumentParser],
-            swiftSettings: swiftSettings),
+            name: "tihua",
+            dependencies: [
+                "Pipelines", "Training", "Generation", "Models", "TorchNN", "Torch",
+                "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", argumentParser,
+            ], swiftSettings: swiftSettings),
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
