@@ -73,7 +73,7 @@ let package = Package(
         library("TorchNN", ["Torch"]),
         library("Models", ["TorchNN"]),
         library("Generation", ["Models", "Prosody", "Tokenizers"]),
-        library("Training", ["Models", "Generation", "Corpora", "Pictures"]),
+        library("Training", ["Models", "Generation", "Corpora", "Pictures", "WeightFiles"]),
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
@@ -89,7 +89,7 @@ let package = Package(
         tests("Torch", ["TorchNN"]),
         tests("Models", ["Models"]),
         tests("Generation", ["Generation"]),
-        tests("Training", ["Training"]),
+        tests("Training", ["Training", "WeightFiles"]),
         tests("Pipelines", ["Pipelines"]),
         tests("CLI", ["WeightFiles", "Prosody"]),
     ],
