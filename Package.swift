@@ -79,7 +79,7 @@ let package = Package(
         library("TorchNN", ["Torch"]),
         library("Models", ["TorchNN", "WeightFiles"]),
         library("Generation", ["Models", "Prosody", "Tokenizers"]),
-        library("Training", ["Models", "Generation", "Corpora", "Pictures"]),
+        library("Training", ["Models", "Generation", "Corpora", "Pictures", "WeightFiles"]),
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
@@ -99,7 +99,7 @@ let package = Package(
         tests("Torch", ["TorchNN"]),
         tests("Models", ["Models"]),
         tests("Generation", ["Generation"]),
-        tests("Training", ["Training"]),
+        tests("Training", ["Training", "WeightFiles"]),
         tests("Pipelines", ["Pipelines"]),
         tests("CLI", ["WeightFiles", "Prosody"]),
     ],
