@@ -16,7 +16,8 @@ let torchLinker: [LinkerSetting] = [
         "-L\(libtorch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(libtorch)/lib",
         "-Xlinker", "-rpath-link", "-Xlinker", "\(libtorch)/lib",
     ]),
-    .linkedLibrary("torch"), .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
+    // Not libtorch.so: in a GPU wheel it drags in libtorch_cuda, which is opened at run time where there is a GPU.
+    .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
 ]
 let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
@@ -59,8 +60,13 @@ let package = Package(
         .systemLibrary(
             name: "COpenCC", path: "Sources/COpenCC", pkgConfig: "opencc", providers: [.apt(["libopencc-dev"])]),
         .systemLibrary(
-            name: "CVipsSystem", path: "Sources/CVipsSystem", pkgConfig: "vips", providers: [.apt(["libvips-dev"])]),
-        .target(name: "CVips", dependencies: ["CVipsSystem"]),
+            name: "CVipsSystem", path: "Sources/CVipsSystem", pkgConfig: "gobject-2.0",
+            providers: [.apt(["libvips-dev"])]),
+        .systemLibrary(
+            name: "CFontsSystem", path: "Sources/CFontsSystem", pkgConfig: "fontconfig",
+            providers: [.apt(["libvips-dev"])]),
+        .target(
+            name: "CVips", dependencies: ["CVipsSystem", "CFontsSystem"], linkerSettings: [.linkedLibrary("vips")]),
         library("Prosody"),
         library("Tokenizers", ["COpenCC"]),
         library("Pictures", ["CVips"]),
@@ -73,23 +79,27 @@ let package = Package(
         library("TorchNN", ["Torch"]),
         library("Models", ["TorchNN", "WeightFiles"]),
         library("Generation", ["Models", "Prosody", "Tokenizers"]),
-        library("Training", ["Models", "Generation", "Corpora", "Pictures"]),
+        library("Training", ["Models", "Generation", "Corpora", "Pictures", "WeightFiles"]),
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
-            name: "tihua", dependencies: ["Pipelines", "Training", argumentParser], swiftSettings: swiftSettings),
+            name: "tihua",
+            dependencies: [
+                "Pipelines", "Training", "Generation", "Models", "TorchNN", "Torch",
+                "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", argumentParser,
+            ], swiftSettings: swiftSettings),
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         tests("Prosody", ["Prosody"]),
         tests("Tokenizers", ["Tokenizers"]),
-        tests("Pictures", ["Pictures"]),
+        tests("Pictures", ["Pictures", "CVips"]),
         tests("WeightFiles", ["WeightFiles"]),
         tests("Corpora", ["Corpora"]),
         tests("Torch", ["TorchNN"]),
         tests("Models", ["Models"]),
         tests("Generation", ["Generation"]),
-        tests("Training", ["Training"]),
+        tests("Training", ["Training", "WeightFiles"]),
         tests("Pipelines", ["Pipelines"]),
         tests("CLI", ["WeightFiles", "Prosody"]),
     ],

@@ -1,0 +1,66 @@
+# Everything a user or developer of Tihua types. `make` alone shows the list.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+IMAGE ?= Samples/landscape.jpg
+ARGS ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
+SWIFT_SOURCES := Sources Tests
+DOCUMENTED := Prosody Tokenizers Pictures Torch TorchNN Models Generation Training Pipelines
+
+# On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: help setup build poem test install uninstall lint format docs parity bench sanitize clean
+
+help: ## Show this list
+	@echo "Tihua 题画: from pictures to Chinese poems"
+	@echo
+	@sed -nE 's/^([a-z]+):.*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r name text; do \
+	    printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@echo
+	@echo "  e.g.  make poem IMAGE=photo.jpg ARGS='--form 七绝 --n 5'"
+
+setup: ## Install what is missing: Debian packages, libtorch (every target below does it by itself)
+	@Scripts/setup.sh
+
+build: setup ## Build the command-line tool: .build/release/tihua
+	@swift build -c release --product tihua
+
+poem: build ## Print poems for a picture: IMAGE=photo.jpg, further options in ARGS='...'
+	@.build/release/tihua poem "$(IMAGE)" $(ARGS)
+
+test: setup ## Build everything and run all tests
+	swift build --build-tests
+	swift test
+
+install: build ## Install under PREFIX (/usr/local): the tool, its libraries, weights, shell completions
+	@Scripts/install.sh "$(abspath $(PREFIX))" "$(DESTDIR)"
+
+uninstall: ## Remove what `make install` put under PREFIX
+	@Scripts/install.sh --remove "$(abspath $(PREFIX))" "$(DESTDIR)"
+
+lint: setup ## Check the layout of the sources
+	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+
+format: setup ## Lay the sources out
+	swift format format --in-place --parallel --recursive $(SWIFT_SOURCES)
+
+docs: setup ## Build the DocC pages of the libraries into .build/docs
+	@mkdir -p .build/docs
+	@for target in $(DOCUMENTED); do \
+	    TIHUA_DOCS=1 swift package --allow-writing-to-directory .build/docs generate-documentation \
+	        --target $$target --output-path .build/docs/$$target --transform-for-static-hosting || exit; done
+
+parity: build ## Compare full-size models with Python's (needs pip packages torch and transformers)
+	@Scripts/parity.sh
+
+bench: build ## Measure speed against Python's (needs pip packages torch and transformers)
+	@Scripts/bench.sh
+
+sanitize: setup ## Run the binding and the file readers under AddressSanitizer
+	@Scripts/sanitize.sh
+
+clean: ## Remove what the build made (Vendor/ stays)
+	rm -rf .build

@@ -1,0 +1,335 @@
+public import Foundation
+
+/// A fault of the upstream prosody tables, in one line.
+public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// A table is not in the folder, or cannot be read.
+    case unreadable(file: String, reason: String)
+    /// A table is there but is not what the importer knows.
+    case unexpected(file: String, what: String)
+    /// The result could not be written.
+    case unwritable(file: String, reason: String)
+
+    public var description: String {
+        switch self {
+        case .unreadable(let file, let reason):
+            "\(file): cannot be read (\(reason)); give the folder that holds Pingshui_Rhyme.json and rhymebooks.json"
+        case .unexpected(let file, let what):
+            "\(file): \(what); take the table from its upstream repository"
+        case .unwritable(let file, let reason):
+            "\(file): cannot be written (\(reason)); check the folder and the free space"
+        }
+    }
+}
+
+/// Writes `Sources/Prosody/Tables.swift` from the published tables (a maintainer's tool).
+///
+/// Input, all in one folder: `Pingshui_Rhyme.json`, `Cilin_Rhyme.json`, `Xinyun_Rhyme.json` (charlesix59/chinese_word_rhyme)
+/// and `rhymebooks.json`, `ci-meters.json` (LingDong-/cope). What is written are facts (which character stands in which
+/// rhyme group, which slot of a tune takes which tone) in the project's own form. The rules of the merge:
+///
+/// - 平水韵: the large table, which lacks 三讲 of the 上声; that group comes from the second table, where it is whole
+///   (讲港棒蚌项耩) in its place among the 76 oblique groups. A character that only the second table has is taken from it. A further
+///   reading of a known character is taken only where 词林正韵 has it too (先 is 一先 there, and only 十七霰 in the large table).
+/// - 词林正韵: its own table. A character that it lacks takes the part of its 平水韵 group where that group belongs to
+///   one part as a whole; the groups that 词林正韵 divides (元 阮 愿, 灰 贿 队, 泰, 佳 卦) add nothing.
+/// - 中华新韵: readings on which both tables agree; a character that only one of them has is taken as it stands.
+/// - A few characters of classical poems that no table has stand in `supplement`, below.
+/// - Ci tunes: as they are, but for two that repeat two lines by mistake, and with 领字 joined to their lines.
+public enum ProsodyImporter {
+    /// What an import found and wrote.
+    public struct Report: Equatable, Sendable, CustomStringConvertible {
+        /// Rhyme groups written, per book.
+        public var groups: [String: Int] = [:]
+        /// Distinct characters written, per book.
+        public var characters: [String: Int] = [:]
+        /// 上声 groups that the large 平水韵 table lacks and the second one supplied.
+        public var recoveredGroups: [String] = []
+        /// Ci tunes written.
+        public var tunes = 0
+
+        public var description: String {
+            let books = ["平水韵", "词林正韵", "中华新韵"].map {
+                "\($0): \(groups[$0] ?? 0) groups, \(characters[$0] ?? 0) characters"
+            }
+            return (books + ["recovered: \(recoveredGroups.joined(separator: " "))", "ci tunes: \(tunes)"])
+                .joined(separator: "\n")
+        }
+    }
+
+    /// Reads the tables in the folder `input` and writes the Swift file `output`, whole or not at all.
+    ///
+    /// - Throws: `ProsodyImportError`.
+    public static func run(input: URL, output: URL) throws -> Report {
+        let pingshuiJSON: [String: [String: [String]]] = try read("Pingshui_Rhyme.json", in: input)
+        let cilinJSON: [String: [String: [String]]] = try read("Cilin_Rhyme.json", in: input)
+        let xinyunJSON: [String: [String: [String]]] = try read("Xinyun_Rhyme.json", in: input)
+        let second: [String: [[String]]] = try read("rhymebooks.json", in: input)
+        let tunes: [String: String] = try read("ci-meters.json", in: input)
+
+        var report = Report()
+        var cilin = try cilinBook(cilinJSON)
+        let pingshui = try pingshuiBook(pingshuiJSON, second: second["平水韵"] ?? [], cilin: cilin, report: &report)
+        extend(&cilin, from: pingshui)
+        let xinyun = try xinyunBook(xinyunJSON, second: second["中华新韵"] ?? [])
+        for (name, book) in [("平水韵", pingshui), ("词林正韵", cilin), ("中华新韵", xinyun)] {
+            report.groups[name] = book.count
+            report.characters[name] = Set(book.flatMap(\.members)).count
+        }
+        let tuneLines = try tunes.keys.sorted().map { "\($0) \(try tune(tunes[$0] ?? "", named: $0))" }
+        report.tunes = tuneLines.count
+
+        let source = """
+            // Written by `tihua data prosody` (ProsodyImporter.swift), which says where the facts come from. Do not edit.
+
+            /// The tables as text, parsed when first used. A group is a line: tone class, name, characters.
+            enum Tables {
+            \(literal("pingshui", "平水韵, 106 groups.", pingshui.map(\.line)))
+
+            \(literal("cilin", "词林正韵, 19 parts: 14 level, 14 oblique (上去), 5 entering.", cilin.map(\.line)))
+
+            \(literal("xinyun", "中华新韵, 14 groups, level and oblique.", xinyun.map(\.line)))
+
+            \(literal("tunes", "Ci tunes: 0 any, 1 level, 2 oblique, 3 level rhyme, 4 oblique rhyme.", tuneLines))
+            }
+
+            """
+        do {
+            try Data(source.utf8).write(to: output, options: .atomic)
+        } catch {
+            throw ProsodyImportError.unwritable(file: output.path, reason: error.localizedDescription)
+        }
+        return report
+    }
+
+    /// One rhyme group on its way into the file.
+    private struct Group {
+        var tone: String
+        var name: String
+        var members: [Character]
+
+        var line: String { "\(tone) \(name) \(String(members))" }
+    }
+
+    /// Characters of classical poems that none of the tables has, by 平水韵 group; most are variant forms.
+    private static let supplement: [(String, String)] = [
+        ("一东", "悤"), ("四支", "攲鸶秪秖厘"), ("七虞", "菩"), ("九佳", "厓"), ("十二文", "慇"), ("十三元", "樽"),
+        ("十四寒", "槃"), ("二萧", "彫"), ("五歌", "它挲玻"), ("七阳", "嫦"), ("十蒸", "徵"), ("十四盐", "粘"),
+        ("六语", "禦"), ("十四旱", "煖"), ("十六铣", "捲"), ("二十四迥", "烱"), ("八霁", "繫"), ("十五翰", "熳"),
+        ("十七霰", "炼"), ("七曷", "撒"),
+    ]
+
+    /// The same for 中华新韵: common characters that both tables lack.
+    private static let modernSupplement: [(String, String)] = [("六豪仄", "药"), ("十二齐平", "馀"), ("八寒仄", "捲")]
+
+    /// Lines that the table of tunes has once too often: 阮郎归 has 47 characters and 汉宫春 96, in the table 53 and 106.
+    private static let repeated: [String: String] = ["阮郎归": "122,213,", "汉宫春": "112122,0213,"]
+
+    // MARK: Books
+
+    private static func pingshuiBook(
+        _ json: [String: [String: [String]]], second: [[String]], cilin: [Group], report: inout Report
+    ) throws -> [Group] {
+        let file = "Pingshui_Rhyme.json"
+        let sections = [
+            ("上平声部", "上平", 15), ("下平声部", "下平", 15), ("上声部", "上", 29), ("去声部", "去", 30), ("入声部", "入", 17),
+        ]
+        guard second.count == 2, second[0].count == 30, second[1].count == 76 else {
+            throw ProsodyImportError.unexpected(file: "rhymebooks.json", what: "平水韵 is not 30 + 76 groups")
+        }
+        let secondGroups = second[0] + second[1]
+        var book: [Group] = []
+        for (section, tone, count) in sections {
+            var numbered: [Int: Group] = [:]
+            for (key, members) in json[section] ?? [:] {
+                let name = key.hasPrefix("入声") ? String(key.dropFirst(2)) : key
+                guard let number = number(String(name.dropLast())), number <= count else {
+                    throw ProsodyImportError.unexpected(file: file, what: "group “\(key)” has no number")
+                }
+                numbered[number] = Group(tone: tone, name: name, members: han(members))
+            }
+            for number in 1...count {
+                if let group = numbered[number] {
+                    book.append(group)
+                } else {
+                    // The order of the second table is checked below, so the place names the group.
+                    let members = han([secondGroups[book.count]])
+                    guard number == 3, tone == "上", members.first == "讲" else {
+                        throw ProsodyImportError.unexpected(file: file, what: "\(section) has no group \(number)")
+                    }
+                    book.append(Group(tone: tone, name: "三讲", members: members))
+                    report.recoveredGroups.append("三讲")
+                }
+            }
+        }
+        for (index, text) in secondGroups.enumerated() {
+            let shared = han([text]).filter(Set(book[index].members).contains).count
+            guard shared * 2 > text.count else {
+                throw ProsodyImportError.unexpected(file: "rhymebooks.json", what: "平水韵 group \(index) is not \(book[index].name)")
+            }
+        }
+
+        let known = Set(book.flatMap(\.members))
+        let parts = cilinParts(of: book, cilin)
+        for (index, text) in secondGroups.enumerated() {
+            let group = Set(book[index].members)
+            book[index].members += han([text]).filter { character in
+                guard !group.contains(character) else { return false }
+                guard known.contains(character) else { return true }
+                return parts[index].contains { cilin[$0.key].members.contains(character) && $0.value >= 0.05 }
+            }
+        }
+        for (name, characters) in supplement {
+            guard let index = book.firstIndex(where: { $0.name == name }) else { continue }
+            book[index].members += characters.filter { !book[index].members.contains($0) }
+        }
+        return book
+    }
+
+    private static func cilinBook(_ json: [String: [String: [String]]]) throws -> [Group] {
+        var book: [Group] = []
+        for (key, tone) in [("平声", "平"), ("仄声", "仄"), ("入声", "入")] {
+            for part in tone == "入" ? 15...19 : 1...14 {
+                let name = "第\(numeral(part))部"
+                guard let members = json[name]?[key] else {
+                    throw ProsodyImportError.unexpected(file: "Cilin_Rhyme.json", what: "\(name) has no \(key)")
+                }
+                book.append(Group(tone: tone, name: name, members: han(members)))
+            }
+        }
+        return book
+    }
+
+    private static func xinyunBook(_ json: [String: [String: [String]]], second: [[String]]) throws -> [Group] {
+        let names = json.keys.sorted { (number(String($0.dropLast())) ?? 0) < (number(String($1.dropLast())) ?? 0) }
+        guard names.count == 14, second.count == 2, second.allSatisfy({ $0.count == 14 }) else {
+            throw ProsodyImportError.unexpected(file: "Xinyun_Rhyme.json", what: "not 14 groups in both tables")
+        }
+        var first: [Character: Set<Int>] = [:]
+        var other: [Character: Set<Int>] = [:]
+        var book: [Group] = []
+        for (toneIndex, tone) in ["平", "仄"].enumerated() {
+            for (index, name) in names.enumerated() {
+                let id = book.count
+                let members = han(json[name]?[tone] ?? [])
+                let otherMembers = han([second[toneIndex][index]])
+                members.forEach { first[$0, default: []].insert(id) }
+                otherMembers.forEach { other[$0, default: []].insert(id) }
+                book.append(Group(tone: tone, name: name, members: members + otherMembers.filter { !members.contains($0) }))
+            }
+        }
+        for id in book.indices {
+            book[id].members.removeAll { character in
+                guard let one = first[character], let two = other[character] else { return false }
+                return one.isDisjoint(with: two) ? !one.contains(id) : !(one.contains(id) && two.contains(id))
+            }
+        }
+        for (name, characters) in modernSupplement {
+            guard let index = book.firstIndex(where: { $0.name + $0.tone == name }) else { continue }
+            book[index].members += characters.filter { !book[index].members.contains($0) }
+        }
+        return book
+    }
+
+    /// For each 平水韵 group, the share of its characters that stands in each 词林正韵 group of the same tone class.
+    /// Only characters with one reading in both books count, so that a polyphone does not blur the picture.
+    private static func cilinParts(of pingshui: [Group], _ cilin: [Group]) -> [[Int: Double]] {
+        var readings: [Character: Int] = [:]
+        pingshui.forEach { $0.members.forEach { readings[$0, default: 0] += 1 } }
+        var places: [Character: [Int]] = [:]
+        for (id, group) in cilin.enumerated() { group.members.forEach { places[$0, default: []].append(id) } }
+        return pingshui.map { group in
+            var counts: [Int: Int] = [:]
+            for character in group.members where readings[character] == 1 {
+                if let place = places[character], place.count == 1 { counts[place[0], default: 0] += 1 }
+            }
+            let total = counts.values.reduce(0, +)
+            return counts.mapValues { Double($0) / Double(max(total, 1)) }
+        }
+    }
+
+    private static func extend(_ cilin: inout [Group], from pingshui: [Group]) {
+        let known = Set(cilin.flatMap(\.members))
+        for (group, parts) in zip(pingshui, cilinParts(of: pingshui, cilin)) {
+            guard let (part, share) = parts.max(by: { $0.value < $1.value }), share >= 0.9 else { continue }
+            let present = Set(cilin[part].members)
+            cilin[part].members += group.members.filter { !known.contains($0) && !present.contains($0) }
+        }
+    }
+
+    // MARK: Reading and writing
+
+    private static func read<T: Decodable>(_ name: String, in folder: URL) throws -> T {
+        let data: Data
+        do {
+            data = try Data(contentsOf: folder.appending(path: name))
+        } catch {
+            throw ProsodyImportError.unreadable(file: name, reason: error.localizedDescription)
+        }
+        do {
+            return try JSONDecoder().decode(T.self, from: data)
+        } catch {
+            throw ProsodyImportError.unexpected(file: name, what: "not the JSON that is expected")
+        }
+    }
+
+    /// The distinct Han characters of the strings, in order; upstream lists hold brackets and spaces.
+    private static func han(_ texts: [String]) -> [Character] {
+        var seen: Set<Character> = []
+        return texts.joined().filter { character in
+            let scalars = character.unicodeScalars
+            guard scalars.count == 1, let scalar = scalars.first, scalar.properties.isIdeographic else { return false }
+            return seen.insert(character).inserted
+        }
+    }
+
+    /// A tune's pattern, with a leading character (领字) joined to the line it leads, as poems print it.
+    private static func tune(_ pattern: String, named name: String) throws -> String {
+        var pattern = pattern
+        if let part = repeated[name], let twice = pattern.range(of: part + part) {
+            pattern.replaceSubrange(twice, with: part)
+        }
+        var lines: [String] = []
+        var lead = ""
+        for line in pattern.split(separator: ",") {
+            guard line.allSatisfy({ "01234".contains($0) }) else {
+                throw ProsodyImportError.unexpected(file: "ci-meters.json", what: "\(name): “\(line)” is not digits 0 to 4")
+            }
+            if line.count == 1, line != "3", line != "4" {
+                lead += line
+            } else {
+                lines.append(lead + line)
+                lead = ""
+            }
+        }
+        guard lead.isEmpty, !lines.isEmpty else {
+            throw ProsodyImportError.unexpected(file: "ci-meters.json", what: "\(name) has no line after its last")
+        }
+        return lines.joined(separator: ",")
+    }
+
+    /// The value of a Chinese numeral from 一 to 九十九.
+    private static func number(_ numeral: String) -> Int? {
+        (1...99).first { self.numeral($0) == numeral }
+    }
+
+    private static func numeral(_ number: Int) -> String {
+        let digits = ["", "一", "二", "三", "四", "五", "六", "七", "八", "九"]
+        let tens = number / 10
+        return (tens == 0 ? "" : (tens == 1 ? "" : digits[tens]) + "十") + digits[number % 10]
+    }
+
+    /// A Swift property that holds the lines as one literal, folded at 100 characters.
+    private static func literal(_ name: String, _ comment: String, _ lines: [String]) -> String {
+        var text = ["    /// \(comment)", "    static let \(name) = \"\"\""]
+        for line in lines {
+            var rest = Substring(line)
+            while rest.count > 100 {
+                text.append("        \(rest.prefix(100))\\")
+                rest = rest.dropFirst(100)
+            }
+            text.append("        \(rest)")
+        }
+        text.append("        \"\"\"")
+        return text.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,149 @@
+public import Prosody
+
+/// What is asked of the poet, in the one text format that training and use share.
+///
+///     [CLS] [七绝] [韵:七阳] 孤 舟 [KW] 远 山 [TOPIC] 江 面 上 有 一 条 小 船 [SEP] first line [LINE] second line ... [EOS]
+///
+/// Every part between `[CLS]` and `[SEP]` but the form may be missing. Keywords keep their boundaries: `[KW]` stands between
+/// them. The rhyme token names a group of the form's own book (平水韵 for shi, 词林正韵 for ci).
+public struct PoemPrompt: Sendable, Equatable {
+    public var form: Form
+    /// The group of the level rhymes, or of the only rhymes; nil leaves it to the poet.
+    public var rhyme: RhymeGroup?
+    public var keywords: [String]
+    /// A sentence in modern or classical Chinese.
+    public var theme: String?
+
+    public init(form: Form, rhyme: RhymeGroup? = nil, keywords: [String] = [], theme: String? = nil) {
+        self.form = form
+        self.rhyme = rhyme
+        self.keywords = keywords
+        self.theme = theme
+    }
+}
+
+/// Why a vocabulary cannot serve a poet, or a prompt cannot be written in it.
+public enum PoetVocabularyError: Error, Equatable, Sendable, CustomStringConvertible {
+    case missingToken(String)
+    case unknownForm(String)
+
+    public var description: String {
+        switch self {
+        case .missingToken(let token):
+            "the vocabulary has no token \(token); it is not that of a Tihua poet (train one with tihua train poet)"
+        case .unknownForm(let form): "this poet was not trained on the form \(form); ask for another with --form"
+        }
+    }
+}
+
+/// The tokens of a poet: special tokens, forms, rhyme groups, and one token for each character.
+public struct PoetVocabulary: Sendable {
+    /// `vocab.txt`, one token a line; the id is the line number from 0.
+    public let tokens: [String]
+    public let padding: Int32
+    public let unknown: Int32
+    public let start: Int32
+    public let separator: Int32
+    public let end: Int32
+    public let keywordBoundary: Int32
+    public let topic: Int32
+    public let lineBoundary: Int32
+
+    private let ids: [String: Int32]
+    private let characterIDs: [Character: Int32]
+
+    private static let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[EOS]", "[KW]", "[TOPIC]", "[LINE]"]
+
+    /// The tokens of a new poet: special tokens, every form and rhyme group, then `characters` in their order.
+    public init(characters: [Character]) {
+        let forms = Form.all.map(Self.token(of:))
+        let rhymes = [RhymeBook.pingshui, .cilin].flatMap { $0.groups.map(Self.token(of:)) }
+        // Checked by construction: every special token is there.
+        try! self.init(tokens: Self.special + forms + rhymes + characters.map(String.init))
+    }
+
+    /// The tokens of a `vocab.txt`.
+    ///
+    /// - Throws: `PoetVocabularyError.missingToken` if it is not the vocabulary of a poet.
+    public init(tokens: [String]) throws {
+        self.tokens = tokens
+        var ids: [String: Int32] = [:]
+        var characterIDs: [Character: Int32] = [:]
+        ids.reserveCapacity(tokens.count)
+        characterIDs.reserveCapacity(tokens.count)
+        for (index, token) in tokens.enumerated() {
+            ids[token] = Int32(index)
+            if token.count == 1, let character = token.first { characterIDs[character] = Int32(index) }
+        }
+        func required(_ token: String) throws -> Int32 {
+            guard let id = ids[token] else { throw PoetVocabularyError.missingToken(token) }
+            return id
+        }
+        padding = try required("[PAD]")
+        unknown = try required("[UNK]")
+        start = try required("[CLS]")
+        separator = try required("[SEP]")
+        end = try required("[EOS]")
+        keywordBoundary = try required("[KW]")
+        topic = try required("[TOPIC]")
+        lineBoundary = try required("[LINE]")
+        self.ids = ids
+        self.characterIDs = characterIDs
+    }
+
+    /// The token of a form, such as `[七绝]`.
+    public static func token(of form: Form) -> String { "[\(form.name)]" }
+
+    /// The token of a rhyme group, such as `[韵:七阳]`.
+    public static func token(of group: RhymeGroup) -> String { "[韵:\(group.name)]" }
+
+    public var count: Int { tokens.count }
+
+    /// The id of a character, nil where the poet does not know it.
+    public func id(of character: Character) -> Int32? { characterIDs[character] }
+
+    public func id(of token: String) -> Int32? { ids[token] }
+
+    /// The character of an id, nil for special tokens.
+    public func character(of id: Int32) -> Character? {
+        guard tokens.indices.contains(Int(id)) else { return nil }
+        let token = tokens[Int(id)]
+        return token.count == 1 ? token.first : nil
+    }
+
+    /// The characters that the poet can write.
+    public var characters: Set<Character> { Set(characterIDs.keys) }
+
+    /// The ids of a text, `[UNK]` for characters that are not known.
+    public func encode(_ text: some StringProtocol) -> [Int32] {
+        text.map { characterIDs[$0] ?? unknown }
+    }
+
+    /// The ids of a prompt, `[CLS]` to `[SEP]`.
+    ///
+    /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form.
+    public func encode(_ prompt: PoemPrompt) throws -> [Int32] {
+        guard let form = ids[Self.token(of: prompt.form)] else {
+            throw PoetVocabularyError.unknownForm(prompt.form.name)
+        }
+        var result = [start, form]
+        if let rhyme = prompt.rhyme, let id = ids[Self.token(of: rhyme)] { result.append(id) }
+        for (index, keyword) in prompt.keywords.enumerated() {
+            if index > 0 { result.append(keywordBoundary) }
+            result += encode(keyword)
+        }
+        if let theme = prompt.theme, !theme.isEmpty { result += [topic] + encode(theme) }
+        result.append(separator)
+        return result
+    }
+
+    /// The ids of a whole poem after its prompt: lines with `[LINE]` between them, `[EOS]` at the end.
+    public func encode(lines: [String]) -> [Int32] {
+        var result: [Int32] = []
+        for (index, line) in lines.enumerated() {
+            if index > 0 { result.append(lineBoundary) }
+            result += encode(line)
+        }
+        return result + [end]
+    }
+}

@@ -1,0 +1,175 @@
+// BERT (Devlin et al. 2019), the encoder of `transformers` `BertModel` (v5.23, models/bert/modeling_bert.py).
+// B batch, T tokens, C width, H heads, D head width.
+
+public import Torch
+public import TorchNN
+
+/// The sizes of a BERT encoder, with the keys and the defaults of Hugging Face's `BertConfig`.
+public struct BERTConfiguration: Codable, Sendable, Equatable {
+    public var vocabularySize = 30522
+    public var hiddenSize = 768
+    public var layerCount = 12
+    public var headCount = 12
+    public var intermediateSize = 3072
+    public var positionCount = 512
+    public var tokenTypeCount = 2
+    public var layerNormEpsilon = 1e-12
+
+    public init() {}
+
+    private enum CodingKeys: String, CodingKey {
+        case vocabularySize = "vocab_size"
+        case hiddenSize = "hidden_size"
+        case layerCount = "num_hidden_layers"
+        case headCount = "num_attention_heads"
+        case intermediateSize = "intermediate_size"
+        case positionCount = "max_position_embeddings"
+        case tokenTypeCount = "type_vocab_size"
+        case layerNormEpsilon = "layer_norm_eps"
+        case activation = "hidden_act"
+    }
+
+    /// Reads what is there and keeps the defaults for the rest: published files hold only the differences.
+    ///
+    /// - Throws: `DecodingError` for a size out of range and for an activation other than `gelu`.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        try values.size(.vocabularySize, into: &vocabularySize)
+        try values.size(.hiddenSize, into: &hiddenSize)
+        try values.size(.layerCount, into: &layerCount)
+        try values.size(.headCount, into: &headCount)
+        try values.size(.intermediateSize, into: &intermediateSize)
+        try values.size(.positionCount, into: &positionCount)
+        try values.size(.tokenTypeCount, into: &tokenTypeCount)
+        try values.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
+        try values.require(.activation, "gelu")
+        try values.require(hiddenSize % headCount == 0, .headCount, "does not divide hidden_size \(hiddenSize)")
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(vocabularySize, forKey: .vocabularySize)
+        try values.encode(hiddenSize, forKey: .hiddenSize)
+        try values.encode(layerCount, forKey: .layerCount)
+        try values.encode(headCount, forKey: .headCount)
+        try values.encode(intermediateSize, forKey: .intermediateSize)
+        try values.encode(positionCount, forKey: .positionCount)
+        try values.encode(tokenTypeCount, forKey: .tokenTypeCount)
+        try values.encode(layerNormEpsilon, forKey: .layerNormEpsilon)
+        try values.encode("gelu", forKey: .activation)
+    }
+}
+
+struct BERTEmbeddings {
+    let words: Embedding
+    let positions: Embedding
+    let tokenTypes: Embedding
+    let norm: LayerNorm
+
+    init(_ configuration: BERTConfiguration, at path: ParameterPath) {
+        words = Embedding(configuration.vocabularySize, configuration.hiddenSize, at: path / "word_embeddings")
+        positions = Embedding(configuration.positionCount, configuration.hiddenSize, at: path / "position_embeddings")
+        tokenTypes = Embedding(configuration.tokenTypeCount, configuration.hiddenSize, at: path / "token_type_embeddings")
+        norm = LayerNorm(configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: path / "LayerNorm")
+    }
+
+    /// ids [B, T] -> [B, T, C]
+    func callAsFunction(_ ids: Tensor, tokenTypes types: Tensor?, computeType: DType) -> Tensor {
+        let places = positions.weight.narrowed(0, 0..<ids.size(1))  // [T, C]
+        let kinds = types.map { tokenTypes($0) } ?? tokenTypes.weight.narrowed(0, 0..<1)  // [B, T, C] or [1, C]
+        return norm((words(ids) + kinds + places).to(computeType))
+    }
+}
+
+struct BERTAttention {
+    let query: Linear
+    let key: Linear
+    let value: Linear
+    let output: Linear
+    let norm: LayerNorm
+    let headCount: Int
+
+    init(_ configuration: BERTConfiguration, at path: ParameterPath) {
+        let width = configuration.hiddenSize
+        query = Linear(width, width, at: path / "self" / "query")
+        key = Linear(width, width, at: path / "self" / "key")
+        value = Linear(width, width, at: path / "self" / "value")
+        output = Linear(width, width, at: path / "output" / "dense")
+        norm = LayerNorm(width, epsilon: configuration.layerNormEpsilon, at: path / "output" / "LayerNorm")
+        headCount = configuration.headCount
+    }
+
+    /// x [B, T, C], mask broadcast to [B, H, T, T] -> [B, T, C]
+    func callAsFunction(_ x: Tensor, mask: Tensor?) -> Tensor {
+        let attended = Kernels.attention(
+            query(x).splitHeads(headCount), key(x).splitHeads(headCount), value(x).splitHeads(headCount), mask: mask)
+        return norm(output(attended.mergedHeads()) + x)
+    }
+}
+
+struct BERTLayer {
+    let attention: BERTAttention
+    let intermediate: Linear
+    let output: Linear
+    let norm: LayerNorm
+
+    init(_ configuration: BERTConfiguration, at path: ParameterPath) {
+        attention = BERTAttention(configuration, at: path / "attention")
+        intermediate = Linear(configuration.hiddenSize, configuration.intermediateSize, at: path / "intermediate" / "dense")
+        output = Linear(configuration.intermediateSize, configuration.hiddenSize, at: path / "output" / "dense")
+        norm = LayerNorm(
+            configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: path / "output" / "LayerNorm")
+    }
+
+    func callAsFunction(_ x: Tensor, mask: Tensor?) -> Tensor {
+        let attended = attention(x, mask: mask)
+        return norm(output(intermediate(attended).gelu()) + attended)
+    }
+}
+
+/// A BERT encoder without pooler: post-norm layers, erf GELU, learned positions.
+public final class BERT {
+    public let configuration: BERTConfiguration
+    /// The element type of the activations; the parameters keep their own.
+    public let computeType: DType
+    private let embeddings: BERTEmbeddings
+    private let layers: [BERTLayer]
+
+    public init(_ configuration: BERTConfiguration, computeType: DType = .float32, at path: ParameterPath) {
+        self.configuration = configuration
+        self.computeType = computeType
+        embeddings = BERTEmbeddings(configuration, at: path / "embeddings")
+        layers = (0..<configuration.layerCount).map { BERTLayer(configuration, at: path / "encoder" / "layer" / $0) }
+    }
+
+    /// The last hidden states.
+    ///
+    /// - Parameters:
+    ///   - ids: int64 `[B, T]`, each below `vocabularySize`, T at most `positionCount`
+    ///   - tokenTypes: int64 `[B, T]`; nil is type 0 everywhere
+    ///   - mask: bool (true = attend) or additive, broadcast to `[B, H, T, T]`; nil attends everywhere
+    /// - Returns: `[B, T, C]` in `computeType`
+    public func callAsFunction(_ ids: Tensor, tokenTypes: Tensor? = nil, mask: Tensor? = nil) -> Tensor {
+        precondition(
+            ids.size(1) <= configuration.positionCount,
+            "\(ids.size(1)) tokens for a BERT with \(configuration.positionCount) positions")
+        let mask = mask.map { $0.dtype == .bool ? $0 : $0.to(computeType) }
+        var x = embeddings(ids, tokenTypes: tokenTypes, computeType: computeType)
+        for layer in layers { x = layer(x, mask: mask) }
+        return x
+    }
+}
+
+extension Tensor {
+    /// [B, T, H * D] -> [B, H, T, D]
+    func splitHeads(_ count: Int) -> Tensor {
+        let shape = shape
+        return reshaped(shape[0], shape[1], count, shape[2] / count).transposed(1, 2)
+    }
+
+    /// [B, H, T, D] -> [B, T, H * D]
+    func mergedHeads() -> Tensor {
+        let shape = shape
+        return transposed(1, 2).reshaped(shape[0], shape[2], shape[1] * shape[3])
+    }
+}

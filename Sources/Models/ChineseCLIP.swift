@@ -1,0 +1,328 @@
+// Chinese-CLIP (Yang et al. 2022, arXiv 2211.01335) with the names of `transformers` `ChineseCLIPModel`
+// (v5.23, models/chinese_clip/modeling_chinese_clip.py).
+// B batch, S picture side, P patches, T tokens, C width, H heads, E joint embedding.
+
+public import Torch
+public import TorchNN
+
+/// The sizes of the vision transformer, with the keys and the defaults of `ChineseCLIPVisionConfig`.
+public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
+    public var hiddenSize = 768
+    public var intermediateSize = 3072
+    public var layerCount = 12
+    public var headCount = 12
+    public var imageSize = 224
+    public var patchSize = 32
+    public var layerNormEpsilon = 1e-5
+
+    public init() {}
+
+    /// Patches along one side.
+    public var gridSize: Int { imageSize / patchSize }
+
+    private enum CodingKeys: String, CodingKey {
+        case hiddenSize = "hidden_size"
+        case intermediateSize = "intermediate_size"
+        case layerCount = "num_hidden_layers"
+        case headCount = "num_attention_heads"
+        case imageSize = "image_size"
+        case patchSize = "patch_size"
+        case channelCount = "num_channels"
+        case layerNormEpsilon = "layer_norm_eps"
+        case activation = "hidden_act"
+    }
+
+    /// Reads what is there and keeps the defaults for the rest: published files hold only the differences.
+    ///
+    /// - Throws: `DecodingError` for a size out of range and for an activation other than `quick_gelu`.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        var channelCount = 3
+        try values.size(.hiddenSize, into: &hiddenSize)
+        try values.size(.intermediateSize, into: &intermediateSize)
+        try values.size(.layerCount, into: &layerCount)
+        try values.size(.headCount, into: &headCount)
+        try values.size(.imageSize, into: &imageSize, in: 1...4096)
+        try values.size(.patchSize, into: &patchSize, in: 1...4096)
+        try values.size(.channelCount, into: &channelCount)
+        try values.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
+        try values.require(.activation, "quick_gelu")
+        try values.require(channelCount == 3, .channelCount, "\(channelCount) is not supported; only 3 is")
+        try values.require(hiddenSize % headCount == 0, .headCount, "does not divide hidden_size \(hiddenSize)")
+        try values.require(patchSize <= imageSize, .patchSize, "is larger than image_size \(imageSize)")
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(hiddenSize, forKey: .hiddenSize)
+        try values.encode(intermediateSize, forKey: .intermediateSize)
+        try values.encode(layerCount, forKey: .layerCount)
+        try values.encode(headCount, forKey: .headCount)
+        try values.encode(imageSize, forKey: .imageSize)
+        try values.encode(patchSize, forKey: .patchSize)
+        try values.encode(3, forKey: .channelCount)
+        try values.encode(layerNormEpsilon, forKey: .layerNormEpsilon)
+        try values.encode("quick_gelu", forKey: .activation)
+    }
+}
+
+/// The sizes of both towers, with the keys and the defaults of `ChineseCLIPConfig`.
+///
+/// A `vision_config` with the key `layers` (stages, as `[3, 4, 6, 3]`) is a residual network, which has no Hugging Face form.
+public struct ChineseCLIPConfiguration: Codable, Sendable, Equatable {
+    /// What looks at the picture.
+    public enum Vision: Sendable, Equatable {
+        case transformer(VisionTransformerConfiguration)
+        case resNet(CLIPResNetConfiguration)
+    }
+
+    public var text: BERTConfiguration
+    public var vision: Vision
+    /// E, the width of the joint embedding.
+    public var projectionSize: Int
+    /// The natural logarithm of the factor of the cosines, at the start of a training.
+    public var initialLogitScale: Double
+
+    public init(
+        text: BERTConfiguration = .init(), vision: Vision = .transformer(.init()), projectionSize: Int = 512,
+        initialLogitScale: Double = 2.6592
+    ) {
+        self.text = text
+        self.vision = vision
+        self.projectionSize = projectionSize
+        self.initialLogitScale = initialLogitScale
+    }
+
+    /// S, the side of the pictures that the image tower takes.
+    public var imageSize: Int {
+        switch vision {
+        case .transformer(let vision): vision.imageSize
+        case .resNet(let vision): vision.imageSize
+        }
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case modelType = "model_type"
+        case architectures
+        case text = "text_config"
+        case textOverrides = "text_config_dict"
+        case vision = "vision_config"
+        case visionOverrides = "vision_config_dict"
+        case projectionSize = "projection_dim"
+        case initialLogitScale = "logit_scale_init_value"
+    }
+
+    private enum VisionKeys: String, CodingKey {
+        case layers
+    }
+
+    /// Reads a `config.json`; what it leaves out has the defaults of the Python classes, so that the vocabulary, 30,522 there,
+    /// is 21,128 only where the file says so. Of `text_config` and the older `text_config_dict` the latter counts.
+    ///
+    /// - Throws: `DecodingError` for a size out of range, an unsupported setting, or another `model_type`.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init()
+        try values.require(.modelType, "chinese_clip")
+        try values.size(.projectionSize, into: &projectionSize)
+        initialLogitScale = try values.decodeIfPresent(Double.self, forKey: .initialLogitScale) ?? initialLogitScale
+        for key in [CodingKeys.textOverrides, .text] {
+            guard let found = try values.decodeIfPresent(BERTConfiguration.self, forKey: key) else { continue }
+            text = found
+            break
+        }
+        for key in [CodingKeys.visionOverrides, .vision] {
+            guard try values.contains(key) && !values.decodeNil(forKey: key) else { continue }
+            let isResNet = try values.nestedContainer(keyedBy: VisionKeys.self, forKey: key).contains(.layers)
+            vision =
+                isResNet
+                ? .resNet(try values.decode(CLIPResNetConfiguration.self, forKey: key))
+                : .transformer(try values.decode(VisionTransformerConfiguration.self, forKey: key))
+            break
+        }
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode("chinese_clip", forKey: .modelType)
+        try values.encode(["ChineseCLIPModel"], forKey: .architectures)
+        try values.encode(text, forKey: .text)
+        switch vision {
+        case .transformer(let vision): try values.encode(vision, forKey: .vision)
+        case .resNet(let vision): try values.encode(vision, forKey: .vision)
+        }
+        try values.encode(projectionSize, forKey: .projectionSize)
+        try values.encode(initialLogitScale, forKey: .initialLogitScale)
+    }
+}
+
+/// An image tower: pixels `[B, 3, S, S]` -> `[B, E]` in the element type of its activations.
+protocol ImageTower {
+    func callAsFunction(_ pixels: Tensor, train: Bool) -> Tensor
+}
+
+struct VisionAttention {
+    let query: Linear
+    let key: Linear
+    let value: Linear
+    let output: Linear
+    let headCount: Int
+
+    init(_ configuration: VisionTransformerConfiguration, at path: ParameterPath) {
+        let width = configuration.hiddenSize
+        // The deeper the tower, the smaller the start, as `ChineseCLIPPreTrainedModel._init_weights` has it.
+        let outputScale = Initialization.normal(std: Double(width).squareRoot().reciprocal)
+        let inputScale = Initialization.normal(std: Double(2 * width * configuration.layerCount).squareRoot().reciprocal)
+        query = Linear(width, width, initialization: inputScale, at: path / "q_proj")
+        key = Linear(width, width, initialization: inputScale, at: path / "k_proj")
+        value = Linear(width, width, initialization: inputScale, at: path / "v_proj")
+        output = Linear(width, width, initialization: outputScale, at: path / "out_proj")
+        headCount = configuration.headCount
+    }
+
+    /// x [B, T, C] -> [B, T, C]
+    func callAsFunction(_ x: Tensor) -> Tensor {
+        let attended = Kernels.attention(
+            query(x).splitHeads(headCount), key(x).splitHeads(headCount), value(x).splitHeads(headCount))
+        return output(attended.mergedHeads())
+    }
+}
+
+struct VisionLayer {
+    let norm1: LayerNorm
+    let attention: VisionAttention
+    let norm2: LayerNorm
+    let expand: Linear
+    let contract: Linear
+
+    init(_ configuration: VisionTransformerConfiguration, at path: ParameterPath) {
+        let (width, inner) = (configuration.hiddenSize, configuration.intermediateSize)
+        let epsilon = configuration.layerNormEpsilon
+        norm1 = LayerNorm(width, epsilon: epsilon, at: path / "layer_norm1")
+        attention = VisionAttention(configuration, at: path / "self_attn")
+        norm2 = LayerNorm(width, epsilon: epsilon, at: path / "layer_norm2")
+        expand = Linear(
+            width, inner, initialization: .normal(std: Double(2 * width).squareRoot().reciprocal),
+            at: path / "mlp" / "fc1")
+        contract = Linear(
+            inner, width,
+            initialization: .normal(std: Double(2 * width * configuration.layerCount).squareRoot().reciprocal),
+            at: path / "mlp" / "fc2")
+    }
+
+    func callAsFunction(_ x: Tensor) -> Tensor {
+        let attended = x + attention(norm1(x))
+        return attended + contract(expand(norm2(attended)).quickGelu())
+    }
+}
+
+/// The vision transformer of CLIP: pre-norm layers, QuickGELU, the class token projected.
+struct VisionTransformer: ImageTower {
+    let configuration: VisionTransformerConfiguration
+    let computeType: DType
+    let classEmbedding: Tensor  // [C]
+    let patchEmbedding: Tensor  // [C, 3, patch, patch]
+    let positions: Tensor  // [1 + P, C]
+    let preNorm: LayerNorm
+    let layers: [VisionLayer]
+    let postNorm: LayerNorm
+    let projection: Linear
+
+    init(_ configuration: VisionTransformerConfiguration, projectionSize: Int, computeType: DType, at path: ParameterPath) {
+        let (width, patch) = (configuration.hiddenSize, configuration.patchSize)
+        let epsilon = configuration.layerNormEpsilon
+        let scale = Initialization.normal(std: Double(width).squareRoot().reciprocal)
+        let tower = path / "vision_model"
+        let embeddings = tower / "embeddings"
+        self.configuration = configuration
+        self.computeType = computeType
+        classEmbedding = embeddings.parameter("class_embedding", [width], scale)
+        patchEmbedding = (embeddings / "patch_embedding").parameter("weight", [width, 3, patch, patch], .normal(std: 0.02))
+        positions = (embeddings / "position_embedding").parameter(
+            "weight", [1 + configuration.gridSize * configuration.gridSize, width], .normal(std: 0.02), group: .undecayed)
+        preNorm = LayerNorm(width, epsilon: epsilon, at: tower / "pre_layrnorm")  // sic
+        layers = (0..<configuration.layerCount).map { VisionLayer(configuration, at: tower / "encoder" / "layers" / $0) }
+        postNorm = LayerNorm(width, epsilon: epsilon, at: tower / "post_layernorm")
+        projection = Linear(width, projectionSize, bias: false, initialization: scale, at: path / "visual_projection")
+    }
+
+    func callAsFunction(_ pixels: Tensor, train: Bool) -> Tensor {
+        let (batch, width) = (pixels.size(0), configuration.hiddenSize)
+        let patches = Kernels.convolution(
+            pixels, patchEmbedding.to(pixels.dtype), nil, stride: configuration.patchSize)  // [B, C, P', P']
+        let tokens = Tensor.concatenated(
+            [
+                classEmbedding.to(pixels.dtype).expanded(batch, 1, width),
+                patches.reshaped(batch, width, -1).transposed(1, 2),
+            ], 1)  // [B, 1 + P, C]
+        var x = preNorm((tokens + positions.to(pixels.dtype)).to(computeType))
+        for layer in layers { x = layer(x) }
+        return projection(postNorm(x.selected(1, 0)))  // [B, E]
+    }
+}
+
+/// Chinese-CLIP: an image tower and a BERT text tower with a joint embedding.
+public final class ChineseCLIP {
+    /// The id that fills texts up; never attended to.
+    public static let padding = 0
+    /// The number of ids that published models were trained with, `[CLS]` and `[SEP]` included.
+    public static let contextLength = 52
+
+    public let configuration: ChineseCLIPConfiguration
+    /// The element type of the activations; the parameters keep their own.
+    public let computeType: DType
+    /// The natural logarithm of the factor of the cosines. `[]`
+    public let logitScale: Tensor
+    private let text: BERT
+    private let textProjection: Linear
+    private let vision: any ImageTower
+
+    /// - Parameter computeType: bfloat16 over float32 parameters is mixed precision training.
+    public init(_ configuration: ChineseCLIPConfiguration, computeType: DType = .float32, at path: ParameterPath) {
+        let width = configuration.text.hiddenSize
+        self.configuration = configuration
+        self.computeType = computeType
+        text = BERT(configuration.text, computeType: computeType, at: path / "text_model")
+        switch configuration.vision {
+        case .transformer(let vision):
+            self.vision = VisionTransformer(
+                vision, projectionSize: configuration.projectionSize, computeType: computeType, at: path)
+        case .resNet(let vision):
+            self.vision = CLIPResNet(
+                vision, projectionSize: configuration.projectionSize, computeType: computeType, at: path / "visual")
+        }
+        textProjection = Linear(
+            width, configuration.projectionSize, bias: false,
+            initialization: .normal(std: Double(width).squareRoot().reciprocal), at: path / "text_projection")
+        logitScale = path.parameter("logit_scale", [], .constant(configuration.initialLogitScale))
+    }
+
+    /// Embeds pictures.
+    ///
+    /// - Parameters:
+    ///   - pixels: `[B, 3, S, S]`, normalised with CLIP's mean and deviation
+    ///   - train: whether batch norms use and record the batch's statistics (residual networks only)
+    /// - Returns: float32 `[B, E]`, not normalised
+    public func encodeImages(_ pixels: Tensor, train: Bool = false) -> Tensor {
+        let side = configuration.imageSize
+        precondition(
+            pixels.shape.dropFirst() == [3, side, side], "pixels \(pixels.shape) for a tower of [B, 3, \(side), \(side)]")
+        return vision(pixels, train: train).to(.float32)
+    }
+
+    /// Embeds texts by their first token.
+    ///
+    /// - Parameters:
+    ///   - ids: int64 `[B, T]`, `[CLS]` first, T at most the positions of the text tower
+    ///   - mask: `[B, T]`, true or not zero where there is text; nil is wherever the id is not padding
+    /// - Returns: float32 `[B, E]`, not normalised
+    public func encodeTexts(_ ids: Tensor, mask: Tensor? = nil) -> Tensor {
+        let mask = mask.map { $0.dtype == .bool ? $0 : $0.differs(from: 0) } ?? ids.differs(from: Double(Self.padding))
+        let hidden = text(ids, mask: mask.unsqueezed(1).unsqueezed(1))  // mask [B, 1, 1, T], hidden [B, T, C]
+        return textProjection(hidden.selected(1, 0)).to(.float32)
+    }
+}
+
+extension Double {
+    var reciprocal: Double { 1 / self }
+}

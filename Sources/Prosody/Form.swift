@@ -1,0 +1,175 @@
+/// A form of verse: 近体 (绝句, 律诗), 古体, or a ci tune (词牌).
+public struct Form: Sendable, Hashable, CustomStringConvertible {
+    /// The families, which differ in what they demand.
+    public enum Kind: String, Sendable, Codable {
+        /// 绝句 and 律诗: tones, 粘对, one level rhyme.
+        case regulated
+        /// 古体: line lengths and a rhyme, level or oblique, at the even lines; no tones.
+        case ancient
+        /// A tune: the tones and rhymes of its pattern.
+        case ci
+    }
+
+    /// The usual name: `七绝`, `五言古绝`, `蝶恋花`.
+    public let name: String
+    /// The name in pinyin without tone marks, ü as v: `qijue`, `wulv`, `dielianhua`.
+    public let pinyin: String
+    /// Other names, Chinese and pinyin.
+    public let aliases: [String]
+    public let kind: Kind
+    /// Characters per line.
+    public let lineLengths: [Int]
+
+    /// The pattern of a ci tune, one demand per slot; empty for the other kinds.
+    let pattern: [Demand]
+
+    public var lineCount: Int { lineLengths.count }
+    public var characterCount: Int { lineLengths.reduce(0, +) }
+    public var description: String { name }
+
+    /// The book that the form is judged by unless another is named: 词林正韵 for ci, 平水韵 for the rest.
+    public var defaultBook: RhymeBook { kind == .ci ? .cilin : .pingshui }
+
+    /// The tones of the form's rhymes.
+    public var rhymeTones: ToneSet { metre(.off).rhymes.tones }
+
+    /// The lines that must rhyme, from 0; in 近体 the first line may rhyme besides.
+    public var rhymingLines: [Int] {
+        guard kind == .ci else { return Array(stride(from: 1, to: lineCount, by: 2)) }
+        var end = 0
+        return lineLengths.indices.filter {
+            end += lineLengths[$0]
+            return pattern[end - 1].isRhyme
+        }
+    }
+
+    /// The ways to open the poem (`平起首句入韵` ...); one, without a name, for 古体 and ci.
+    public var variants: [String] { metre(.strict).variants.map(\.name) }
+
+    private init(
+        _ name: String, _ pinyin: String, _ aliases: [String], _ kind: Kind, _ lineLengths: [Int], _ pattern: [Demand] = []
+    ) {
+        self.name = name
+        self.pinyin = pinyin
+        self.aliases = aliases
+        self.kind = kind
+        self.lineLengths = lineLengths
+        self.pattern = pattern
+    }
+
+    // MARK: The forms
+
+    /// Quatrain of five or seven characters a line.
+    public static let wujue = regulated("五绝", "wujue", ["五言绝句", "wuyanjueju"], 5, 4)
+    public static let qijue = regulated("七绝", "qijue", ["七言绝句", "qiyanjueju"], 7, 4)
+    /// Eight lines of five or seven.
+    public static let wulv = regulated("五律", "wulv", ["五言律诗", "wuyanlvshi", "wulu"], 5, 8)
+    public static let qilv = regulated("七律", "qilv", ["七言律诗", "qiyanlvshi", "qilu"], 7, 8)
+
+    /// All forms that have a name: 近体, 古体, then the ci tunes of the table.
+    public static let all: [Form] =
+        [
+            wujue, qijue, wulv, qilv, ancient(syllables: 5, lines: 4), ancient(syllables: 7, lines: 4),
+            ancient(syllables: 5, lines: 8), ancient(syllables: 7, lines: 8),
+        ] + ciTunes
+
+    /// 古体: `lines` lines of `syllables` characters. Four lines are 古绝, more are 古风 (`五古`, `七古`).
+    ///
+    /// - Parameters:
+    ///   - syllables: 5 or 7 by name; other lengths (四言) are taken too, at least 1.
+    ///   - lines: at least 2; an odd last line does not rhyme.
+    public static func ancient(syllables: Int, lines: Int) -> Form {
+        let numerals = ["零", "一", "二", "三", "四", "五", "六", "七", "八", "九"]
+        let sounds = ["ling", "yi", "er", "san", "si", "wu", "liu", "qi", "ba", "jiu"]
+        let numeral = numerals.indices.contains(syllables) ? numerals[syllables] : String(syllables)
+        let sound = sounds.indices.contains(syllables) ? sounds[syllables] : String(syllables)
+        let lengths = Array(repeating: max(syllables, 1), count: max(lines, 2))
+        return lines == 4
+            ? Form("\(numeral)言古绝", "\(sound)yangujue", ["\(numeral)古绝", "\(sound)gujue"], .ancient, lengths)
+            : Form(
+                "\(numeral)古", "\(sound)gu", ["\(numeral)言古诗", "\(numeral)言古风", "\(numeral)言古体", "\(sound)yangushi"], .ancient,
+                lengths)
+    }
+
+    /// The form of a Chinese name, alias or pinyin (`七绝`, `七言绝句`, `qijue`, `qī jué`, `wulü`, `dielianhua`).
+    ///
+    /// - Throws: `ProsodyError.unknownForm` with the nearest names.
+    public init(named name: String) throws {
+        let wanted = normalised(name)
+        if let form = Self.index[wanted] {
+            self = form
+            return
+        }
+        let scored = Self.all.map { form in
+            (form, ([form.name, form.pinyin] + form.aliases).map { editDistance(wanted, normalised($0)) }.min() ?? 1)
+        }
+        let near = scored.enumerated().sorted { ($0.element.1, $0.offset) < ($1.element.1, $1.offset) }.prefix(4)
+        throw ProsodyError.unknownForm(name: name, nearest: near.map { "\($0.element.0.name) (\($0.element.0.pinyin))" })
+    }
+
+    private static let index: [String: Form] = {
+        var index: [String: Form] = [:]
+        // Names before aliases: an alias never hides a form's own name.
+        for form in all { for name in [form.name, form.pinyin] where index[name] == nil { index[name] = form } }
+        for form in all { for name in form.aliases where index[name] == nil { index[name] = form } }
+        return index
+    }()
+
+    private static func regulated(_ name: String, _ pinyin: String, _ aliases: [String], _ syllables: Int, _ lines: Int) -> Form {
+        Form(name, pinyin, aliases, .regulated, Array(repeating: syllables, count: lines))
+    }
+
+    private static let ciTunes: [Form] = Tables.tunes.split(separator: "\n").compactMap { row in
+        let fields = row.split(separator: " ")
+        guard fields.count == 2 else { return nil }
+        let name = String(fields[0])
+        let lines = fields[1].split(separator: ",")
+        let names = tuneNames[name]
+        return Form(
+            name, names?.pinyin ?? name, names?.aliases ?? [], .ci, lines.map(\.count),
+            lines.joined().compactMap(Demand.init(digit:)))
+    }
+
+    // MARK: Patterns
+
+    /// The slots of the form with every pattern that the policy allows.
+    func metre(_ tones: TonePolicy) -> Metre {
+        switch kind {
+        case .ci:
+            let demands = tones == .off ? pattern.map(\.withoutTone) : pattern
+            return Metre(lineLengths: lineLengths, variants: [("", [[demands]])])
+        case .ancient:
+            let demands = lineLengths.enumerated().flatMap { line, length in
+                Array(repeating: Demand.free, count: length - 1) + [line % 2 == 1 ? .rhyme : .free]
+            }
+            return Metre(lineLengths: lineLengths, variants: [("", [[demands]])])
+        case .regulated:
+            return Metre(
+                lineLengths: lineLengths,
+                variants: LineType.allCases.map { opening in
+                    let types = lineTypes(opening: opening)
+                    let couplets = stride(from: 0, to: types.count, by: 2).map { line in
+                        LineType.couplets(types[line], types[line + 1], syllables: lineLengths[0], tones).map { $0.flatMap { $0 } }
+                    }
+                    return (variantName(opening: opening), couplets)
+                })
+        }
+    }
+
+    /// The lines of 近体 that begins with `opening`: a couplet opposes (对), and a couplet takes up the one before it (粘).
+    func lineTypes(opening: LineType) -> [LineType] {
+        // Second line: level ending, the other start. Then each odd line starts as the line before it and ends oblique.
+        var types = [opening]
+        while types.count < lineCount {
+            let last = types[types.count - 1]
+            types.append(types.count % 2 == 1 ? (last.startsLevel ? .b : .c) : (last.startsLevel ? .a : .d))
+        }
+        return types
+    }
+
+    func variantName(opening: LineType) -> String {
+        // 平起 and 仄起 are read off the second character of the line, which in seven is opposite to that of the five.
+        let startsLevel = opening.startsLevel == (lineLengths.first == 5)
+        return "\(startsLevel ? "平" : "仄")起首句\(opening.endsLevel ? "入韵" : "不入韵")"
+    }
+}

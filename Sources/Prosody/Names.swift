@@ -1,0 +1,55 @@
+/// A name as it is compared: lower case, without tone marks, spaces, hyphens, apostrophes and dots; ü is written v.
+func normalised(_ name: String) -> String {
+    let plain: [Character: Character] = [
+        "ā": "a", "á": "a", "ǎ": "a", "à": "a", "ē": "e", "é": "e", "ě": "e", "è": "e", "ī": "i", "í": "i", "ǐ": "i",
+        "ì": "i", "ō": "o", "ó": "o", "ǒ": "o", "ò": "o", "ū": "u", "ú": "u", "ǔ": "u", "ù": "u", "ü": "v", "ǖ": "v",
+        "ǘ": "v", "ǚ": "v", "ǜ": "v",
+    ]
+    return String(name.lowercased().filter { !" -_'’·　".contains($0) }.map { plain[$0] ?? $0 })
+}
+
+/// The up to four items whose names are nearest to `name` by edit distance, nearest first.
+func nearest<T>(to name: String, in items: [T], names: (T) -> String) -> [T] {
+    let wanted = normalised(name)
+    return items.map { ($0, editDistance(wanted, normalised(names($0)))) }
+        .enumerated().sorted { ($0.element.1, $0.offset) < ($1.element.1, $1.offset) }.prefix(4).map(\.element.0)
+}
+
+/// Levenshtein distance relative to the longer string, so that a two-character name does not win by being short.
+func editDistance(_ a: String, _ b: String) -> Double {
+    let (a, b) = (Array(a.prefix(64)), Array(b.prefix(64)))
+    guard !a.isEmpty, !b.isEmpty else { return 1 }
+    var row = Array(0...b.count)
+    for i in 1...a.count {
+        var diagonal = row[0]
+        row[0] = i
+        for j in 1...b.count {
+            let substituted = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)
+            diagonal = row[j]
+            row[j] = min(row[j] + 1, row[j - 1] + 1, substituted)
+        }
+    }
+    return Double(row[b.count]) / Double(max(a.count, b.count))
+}
+
+/// Names of ci tunes beside those of the tables: pinyin, then other names of the same tune and pattern.
+let tuneNames: [String: (pinyin: String, aliases: [String])] = [
+    "蝶恋花": ("dielianhua", ["鹊踏枝", "凤栖梧"]), "浣溪沙": ("huanxisha", ["浣溪纱", "浣沙溪"]), "如梦令": ("rumengling", ["忆仙姿"]),
+    "南乡子": ("nanxiangzi", []), "十六字令": ("shiliuziling", ["苍梧谣", "归字谣"]), "醉花阴": ("zuihuayin", []),
+    "鹧鸪天": ("zhegutian", ["思佳客"]), "临江仙": ("linjiangxian", []), "水调歌头": ("shuidiaogetou", ["水调歌"]),
+    "念奴娇": ("niannujiao", ["百字令", "酹江月", "大江东去"]), "满江红": ("manjianghong", []), "点绛唇": ("dianjiangchun", []),
+    "清平乐": ("qingpingyue", ["清平乐令"]), "水龙吟": ("shuilongyin", []), "满庭芳": ("mantingfang", ["锁阳台"]),
+    "朝中措": ("chaozhongcuo", []), "卜算子": ("busuanzi", []), "贺新郎": ("hexinlang", ["金缕曲", "乳燕飞", "贺新凉"]),
+    "沁园春": ("qinyuanchun", []), "谒金门": ("yejinmen", []), "浪淘沙": ("langtaosha", ["浪淘沙令"]), "踏莎行": ("tasuoxing", []),
+    "鹊桥仙": ("queqiaoxian", []), "渔家傲": ("yujiaao", []), "青玉案": ("qingyuan", ["横塘路"]), "南歌子": ("nangezi", ["南柯子"]),
+    "柳梢青": ("liushaoqing", []), "洞仙歌": ("dongxiange", []), "生查子": ("shengzhazi", []),
+    "醉落魄": ("zuiluopo", ["一斛珠"]), "蓦山溪": ("moshanxi", ["上阳春"]), "小重山": ("xiaochongshan", []),
+    "诉衷情": ("suzhongqing", ["诉衷情令"]), "江城子": ("jiangchengzi", ["江神子"]), "瑞鹤仙": ("ruihexian", []),
+    "阮郎归": ("ruanlanggui", ["醉桃源"]), "玉楼春": ("yulouchun", ["木兰花"]), "摸鱼儿": ("moyuer", ["买陂塘", "迈陂塘", "摸鱼子"]),
+    "八声甘州": ("bashengganzhou", ["甘州"]), "感皇恩": ("ganhuangen", []), "眼儿媚": ("yanermei", ["秋波媚"]),
+    "醉蓬莱": ("zuipenglai", []), "忆秦娥": ("yiqine", ["秦楼月"]), "一剪梅": ("yijianmei", []), "声声慢": ("shengshengman", []),
+    "少年游": ("shaonianyou", []), "千秋岁": ("qianqiusui", []), "霜天晓角": ("shuangtianxiaojiao", []),
+    "喜迁莺": ("xiqianying", []), "永遇乐": ("yongyule", []), "行香子": ("xingxiangzi", []),
+    "祝英台近": ("zhuyingtaijin", ["祝英台"]), "采桑子": ("caisangzi", ["丑奴儿"]), "汉宫春": ("hangongchun", []),
+    "风入松": ("fengrusong", []), "望江南": ("wangjiangnan", ["忆江南", "江南好", "梦江南"]), "风流子": ("fengliuzi", []),
+]

@@ -1,0 +1,357 @@
+/// Holds a poem against a form.
+///
+/// 近体 is judged line by line: each couplet is read as the two line types (`LineType`) that explain it with the fewest faults,
+/// where a couplet that does not oppose (失对) or link (失粘) costs as much as one and a half wrong tones. So one
+/// broken link is reported as that, and not as a wrong tone in every line that follows. Under `loose` the 拗救 of `LineType` are no faults,
+/// nor is a first line that rhymes in a neighbouring group (邻韵: one part of 词林正韵; 王力《诗词格律》, ch. 2, sect. 1).
+public struct ProsodyChecker: Sendable {
+    public var tones: TonePolicy
+    /// The rhyme book; nil takes the form's own.
+    public var book: RhymeBook?
+
+    public init(tones: TonePolicy = .loose, book: RhymeBook? = nil) {
+        self.tones = tones
+        self.book = book
+    }
+
+    /// Checks `lines` (simplified characters, no punctuation) as `form`, or as the form that they look like.
+    ///
+    /// Ci lines need not be divided as the table divides them, only be as long in all.
+    ///
+    /// - Throws: `ProsodyError.noMatchingForm` if no form is given and none has these lengths, `.notHan`, `.emptyPoem`.
+    public func check(_ lines: [String], as form: Form? = nil) throws -> ProsodyReport {
+        guard lines.contains(where: { !$0.isEmpty }) else { throw ProsodyError.emptyPoem }
+        for (line, text) in lines.enumerated() {
+            if let (offset, character) = text.enumerated().first(where: { !isHan($0.element) }) {
+                throw ProsodyError.notHan(character: character, line: line + 1, position: offset + 1)
+            }
+        }
+        let texts = lines.map(Array.init)
+        if let form { return report(texts, form, isGuessed: false) }
+        return try guess(texts)
+    }
+
+    // MARK: Guessing
+
+    private func guess(_ texts: [[Character]]) throws -> ProsodyReport {
+        let lengths = texts.map(\.count)
+        if let syllables = lengths.first, lengths.allSatisfy({ $0 == syllables }), texts.count >= 2 {
+            if let form = Form.all.first(where: { $0.kind == .regulated && $0.lineLengths == lengths }) {
+                let reading = report(texts, form, isGuessed: true)
+                let cost = reading.faults.reduce(0.0) { $0 + ($1.kind == .unknown ? 0 : $1.kind == .lineLength ? 9 : 1) }
+                // Three faults in four lines are a faulty 近体; more are a poem that never meant to be one.
+                if cost <= 0.75 * Double(texts.count) { return reading }
+            }
+        }
+        // Tunes that divide as the text does come first; a text may also join or split the table's lines between rhymes.
+        let total = lengths.reduce(0, +)
+        let breaks = Set(lengths.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1) })
+        let tunes = Form.all.filter { $0.kind == .ci && $0.characterCount == total }
+        let fitting = tunes.filter { form in
+            var end = 0
+            return form.lineLengths.allSatisfy {
+                end += $0
+                return !form.pattern[end - 1].isRhyme || breaks.contains(end)
+            }
+        }
+        let readings = fitting.map { (form: $0, report: report(texts, $0, isGuessed: true)) }
+        func fit(_ reading: (form: Form, report: ProsodyReport)) -> Double {
+            (reading.report.toneAccuracy ?? 0) + (reading.report.rhymeAccuracy ?? 0)
+                + (reading.form.lineLengths == lengths ? 0.5 : 0)
+        }
+        if let best = readings.max(by: { fit($0) < fit($1) }), fit(best) >= 1.2 { return best.report }
+        if let syllables = lengths.first, lengths.allSatisfy({ $0 == syllables }), texts.count >= 2 {
+            return report(texts, .ancient(syllables: syllables, lines: texts.count), isGuessed: true)
+        }
+        throw ProsodyError.noMatchingForm(lineLengths: lengths)
+    }
+
+    // MARK: Reports
+
+    private func report(_ texts: [[Character]], _ named: Form, isGuessed: Bool) -> ProsodyReport {
+        var form = named
+        if form.kind == .ancient, form.lineCount != 4, texts.count != 4, texts.count > 1 {
+            // 五古 and 七古 have any number of lines.
+            form = .ancient(syllables: form.lineLengths[0], lines: texts.count)
+        }
+        let book = self.book ?? form.defaultBook
+        var texts = texts
+        if form.kind == .ci, texts.map(\.count) != form.lineLengths {
+            let all = texts.flatMap { $0 }
+            if all.count == form.characterCount {
+                var start = 0
+                texts = form.lineLengths.map { length in
+                    defer { start += length }
+                    return Array(all[start..<start + length])
+                }
+            }
+        }
+        var reading = Reading(form: form, texts: texts, book: book, tones: tones)
+        reading.read()
+        return ProsodyReport(
+            form: form.name, kind: form.kind, isGuessed: isGuessed, opening: reading.opening, tones: tones, book: book,
+            rhymeGroups: reading.rhymeGroups.map { book.groups[$0].name },
+            lines: texts.enumerated().map { line, text in
+                ProsodyReport.Line(
+                    text: String(text),
+                    tones: text.map { book.table.tones(of: book.table.groups(of: $0)).description }.joined(),
+                    pattern: line < reading.patterns.count ? reading.patterns[line].map { String($0.symbol.prefix(1)) }.joined() : "",
+                    rhymes: reading.rhymingLines.contains(line))
+            },
+            faults: reading.faults, toneAccuracy: reading.toneAccuracy, rhymeAccuracy: reading.rhymeAccuracy)
+    }
+}
+
+/// A poem being held against a form: the working of `ProsodyChecker`.
+private struct Reading {
+    let form: Form
+    let texts: [[Character]]
+    let book: RhymeBook
+    let tones: TonePolicy
+
+    var opening: String?
+    var patterns: [[Demand]] = []
+    var rhymeGroups: [Int] = []
+    var rhymingLines: Set<Int> = []
+    var faults: [ProsodyFault] = []
+    var toneAccuracy: Double?
+    var rhymeAccuracy: Double?
+
+    private var table: RhymeTable { book.table }
+
+    init(form: Form, texts: [[Character]], book: RhymeBook, tones: TonePolicy) {
+        self.form = form
+        self.texts = texts
+        self.book = book
+        self.tones = tones
+    }
+
+    mutating func read() {
+        guard hasFormLengths() else { return }
+        switch form.kind {
+        case .regulated: readRegulated()
+        case .ancient, .ci: readPattern()
+        }
+        faults.sort { ($0.line ?? 0, $0.position ?? 0) < ($1.line ?? 0, $1.position ?? 0) }
+    }
+
+    private mutating func hasFormLengths() -> Bool {
+        if texts.count != form.lineCount {
+            add(.lineCount, expected: "\(form.lineCount)", found: "\(texts.count)")
+        }
+        for (line, text) in texts.enumerated() where line < form.lineCount && text.count != form.lineLengths[line] {
+            add(.lineLength, line: line, expected: "\(form.lineLengths[line])", found: "\(text.count)")
+        }
+        return faults.isEmpty
+    }
+
+    // MARK: 古体 and ci: one pattern
+
+    private mutating func readPattern() {
+        let metre = form.metre(tones)
+        let demands = metre.variants[0].blocks[0].alternatives[0]
+        patterns = texts.indices.map { Array(demands[metre.lineStarts[$0]..<metre.lineStarts[$0 + 1]]) }
+        if form.kind == .ci { toneAccuracy = accuracy([form.metre(.strict).variants[0].blocks.flatMap { $0.alternatives[0] }]) }
+        for (line, pattern) in patterns.enumerated() { judgeTones(line, pattern) }
+        rhymingLines = Set(patterns.indices.filter { patterns[$0].last?.isRhyme ?? false })
+        var hits = 0
+        for tone in form.kind == .ancient ? [ToneSet.either] : [.level, .oblique] {
+            let lines = rhymingLines.sorted().filter { patterns[$0].last?.tones == tone }
+            guard !lines.isEmpty else { continue }
+            hits += judgeRhymes(lines, tone: tone, first: nil)
+        }
+        rhymeAccuracy = Double(hits) / Double(max(rhymingLines.count, 1))
+    }
+
+    // MARK: 近体: line types
+
+    /// One way to read a couplet.
+    private struct Choice {
+        var types: (LineType, LineType)
+        var patterns: [[Demand]]
+        var cost: Double
+    }
+
+    private mutating func readRegulated() {
+        let syllables = form.lineLengths[0]
+        toneAccuracy = accuracy(form.metre(.strict).variants.map { $0.blocks.flatMap { $0.alternatives[0] } })
+        let rhyming = form.rhymingLines
+        let group = mainGroup(rhyming, tone: .level, first: 0)
+        let firstRhymes = rhymesInFirstLine(group, rhyming)
+
+        // Best cost of the couplets so far, by the type of their last line, and how it was reached.
+        var best: [LineType: (cost: Double, path: [Choice])] = [:]
+        for couplet in 0..<texts.count / 2 {
+            var next: [LineType: (cost: Double, path: [Choice])] = [:]
+            for choice in choices(couplet, syllables: syllables, firstRhymes: firstRhymes) {
+                let arrivals: [(cost: Double, path: [Choice])] =
+                    couplet == 0
+                    ? [(0, [])]
+                    : best.map { last, arrival in
+                        let broken = tones != .off && last.startsLevel != choice.types.0.startsLevel
+                        return (arrival.cost + (broken ? 1.5 : 0), arrival.path)
+                    }
+                for arrival in arrivals {
+                    let cost = arrival.cost + choice.cost
+                    if cost < next[choice.types.1]?.cost ?? .infinity {
+                        next[choice.types.1] = (cost, arrival.path + [choice])
+                    }
+                }
+            }
+            best = next
+        }
+        // Ties go to the earlier type, so that a result does not depend on the order of a dictionary.
+        guard let path = LineType.allCases.compactMap({ best[$0] }).min(by: { $0.cost < $1.cost })?.path else { return }
+
+        opening = form.variantName(opening: path[0].types.0)
+        patterns = path.flatMap(\.patterns)
+        let types = path.flatMap { [$0.types.0, $0.types.1] }
+        for (line, type) in types.enumerated() {
+            judgeTones(line, patterns[line], type: type)
+            guard tones != .off, line > 0 else { continue }
+            let opposes = line % 2 == 1
+            if (type.startsLevel == types[line - 1].startsLevel) == opposes {
+                let level = (type.startsLevel != (syllables == 5))
+                add(opposes ? .couplet : .link, line: line, expected: level ? "平" : "仄", found: level ? "仄" : "平")
+            }
+        }
+        rhymingLines = Set(rhyming)
+        // With tones off a first line never has to rhyme, so it is held to nothing.
+        let openingRhymes = types[0].endsLevel && tones != .off
+        if openingRhymes { rhymingLines.insert(0) }
+        let hits = judgeRhymes(rhyming, tone: .level, first: openingRhymes ? 0 : nil)
+        rhymeAccuracy = Double(hits) / Double(rhyming.count)
+    }
+
+    /// The readings of a couplet, with what each costs.
+    private func choices(_ couplet: Int, syllables: Int, firstRhymes: Bool) -> [Choice] {
+        let line = couplet * 2
+        var choices: [Choice] = []
+        for first in LineType.allCases where couplet == 0 || !first.endsLevel {
+            for second in [LineType.b, .c] {
+                let opposes = first.startsLevel != second.startsLevel
+                var cost = opposes || tones == .off ? 0 : 1.5
+                if line == 0, first.endsLevel, !firstRhymes { cost += 1 }
+                for patterns in LineType.couplets(first, second, syllables: syllables, tones) {
+                    let wrong = zip([line, line + 1], patterns).reduce(0) { $0 + mismatches($1.0, $1.1).count }
+                    choices.append(Choice(types: (first, second), patterns: patterns, cost: cost + Double(wrong)))
+                }
+            }
+        }
+        return choices
+    }
+
+    /// Whether the first line's last character can be read as a rhyme of the poem.
+    private func rhymesInFirstLine(_ group: Int?, _ rhyming: [Int]) -> Bool {
+        guard let character = texts[0].last, let group else { return false }
+        guard !rhyming.contains(where: { texts[$0].last == character }) else { return false }
+        return table.groups(of: character).contains(group) || isNeighbour(character, rhyming)
+    }
+
+    /// Whether `character` shares a level part of 词林正韵 with the rhymes of `lines` (邻韵), which `loose` takes in the first line.
+    private func isNeighbour(_ character: Character, _ lines: [Int]) -> Bool {
+        guard tones == .loose, book == .pingshui else { return false }
+        let parts = RhymeTable.cilin
+        let shared = lines.compactMap { texts[$0].last }
+            .reduce(parts.groups(of: character).intersection(parts.levelGroups)) { $0.intersection(parts.groups(of: $1)) }
+        return !shared.isEmpty
+    }
+
+    // MARK: Tones
+
+    private func tones(of character: Character) -> ToneSet { table.tones(of: table.groups(of: character)) }
+
+    /// The slots of a line whose known character has the wrong tone; rhymes are judged elsewhere.
+    private func mismatches(_ line: Int, _ pattern: [Demand]) -> [Int] {
+        pattern.indices.filter { slot in
+            let found = tones(of: texts[line][slot])
+            return !pattern[slot].isRhyme && !found.isEmpty && found.isDisjoint(with: pattern[slot].tones)
+        }
+    }
+
+    private mutating func judgeTones(_ line: Int, _ pattern: [Demand], type: LineType? = nil) {
+        let wrong = mismatches(line, pattern)
+        let tail = pattern.count - 5
+        for slot in pattern.indices {
+            let character = texts[line][slot]
+            let found = tones(of: character)
+            if wrong.contains(slot) {
+                var kind = ProsodyFault.Kind.tone
+                if type == .c, slot == tail { kind = .lonelyLevel }
+                if type == .b, slot == tail + 2, !wrong.contains(tail + 3) { kind = .threeLevels }
+                add(kind, line: line, slot: slot, expected: pattern[slot].tones.description, found: found.description)
+            } else if found.isEmpty, pattern[slot] == .level || pattern[slot] == .oblique {
+                add(.unknown, line: line, slot: slot, expected: book.rawValue, found: "")
+            }
+        }
+    }
+
+    /// The largest share of known characters that suits one of the patterns.
+    private func accuracy(_ patterns: [[Demand]]) -> Double {
+        let readings = texts.flatMap { $0 }.map(tones(of:))
+        let known = readings.filter { !$0.isEmpty }.count
+        let hits = patterns.map { pattern in
+            zip(pattern, readings).filter { !$1.isDisjoint(with: $0.tones) }.count
+        }
+        return Double(hits.max() ?? 0) / Double(max(known, 1))
+    }
+
+    // MARK: Rhymes
+
+    /// The group of `tone` that most rhymes belong to, then the one that the line `first` belongs to as well, then the first of the book.
+    private func mainGroup(_ lines: [Int], tone: ToneSet, first: Int?) -> Int? {
+        let readings = lines.compactMap { texts[$0].last }.map(table.groups(of:))
+        let opening = first.flatMap { texts[$0].last }.map(table.groups(of:)) ?? RhymeGroupSet()
+        var best: (id: Int, count: Int)?
+        for id in table.groups(ofTone: tone).ids {
+            let count = readings.filter { $0.contains(id) }.count * 2 + (opening.contains(id) ? 1 : 0)
+            if count > max(best?.count ?? 0, 1) { best = (id, count) }
+        }
+        return best?.id
+    }
+
+    /// Reports rhymes out of their group and rhymes used twice.
+    ///
+    /// - Returns: how many of `lines` are in the group.
+    private mutating func judgeRhymes(_ lines: [Int], tone: ToneSet, first: Int?) -> Int {
+        let group = mainGroup(lines, tone: tone, first: form.kind == .regulated ? 0 : nil)
+        if let group { rhymeGroups.append(group) }
+        var hits = 0
+        var places: [Character: Int] = [:]
+        for line in (first.map { [$0] } ?? []) + lines {
+            guard let character = texts[line].last else { continue }
+            let readings = table.groups(of: character)
+            let fits = group.map(readings.contains) ?? false
+            if fits, line != first { hits += 1 }
+            if !fits, !(line == first && isNeighbour(character, lines)) {
+                let names = readings.ids.map { table.groups[$0].name }.joined(separator: "、")
+                add(
+                    .rhyme, line: line, slot: texts[line].count - 1,
+                    expected: group.map { table.groups[$0].name } ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
+                    found: names.isEmpty ? "\(book.rawValue)未收" : names)
+            }
+            if let place = places[character], !isRefrain(place, line) {
+                add(.repeatedRhyme, line: line, slot: texts[line].count - 1, expected: "", found: "\(place + 1)")
+            }
+            places[character] = line
+        }
+        return hits
+    }
+
+    /// Whether a tune repeats the end of `line` as the next line (叠句, as in 如梦令 and 忆秦娥).
+    private func isRefrain(_ line: Int, _ next: Int) -> Bool {
+        guard form.kind == .ci, next == line + 1 else { return false }
+        let (one, two) = (texts[line], texts[next])
+        return one.count >= two.count ? one.suffix(two.count).elementsEqual(two) : two.suffix(one.count).elementsEqual(one)
+    }
+
+    private mutating func add(
+        _ kind: ProsodyFault.Kind, line: Int? = nil, slot: Int? = nil, expected: String, found: String
+    ) {
+        let character = line.flatMap { line in slot.map { String(texts[line][$0]) } }
+        faults.append(
+            ProsodyFault(
+                kind: kind, line: line.map { $0 + 1 }, position: slot.map { $0 + 1 }, character: character,
+                expected: expected, found: found))
+    }
+}

@@ -1,0 +1,182 @@
+/// The rhyme books. Each gives tones as well, so that a rhyme and its tone never disagree.
+public enum RhymeBook: String, Sendable, Codable, CaseIterable {
+    /// 平水韵, 106 groups: the book of 近体诗.
+    case pingshui = "平水韵"
+    /// 词林正韵, 19 parts, 33 groups by tone: the book of ci.
+    case cilin = "词林正韵"
+    /// 中华新韵 (fourteen rhymes), 28 groups by tone: modern Mandarin, no entering tone.
+    case xinyun = "中华新韵"
+
+    /// The book of a Chinese or pinyin name (`平水韵`, `pingshui`), nil if there is none.
+    public init?(named name: String) {
+        let wanted = normalised(name)
+        guard
+            let book = Self.allCases.first(where: {
+                wanted == normalised($0.rawValue) || wanted == "\($0)" || wanted == "\($0)yun"
+                    || ($0 == .cilin && wanted == "cilinzhengyun") || ($0 == .xinyun && wanted == "zhonghuaxinyun")
+            })
+        else { return nil }
+        self = book
+    }
+
+    /// All groups, in the book's order; a group's `id` is its index here.
+    public var groups: [RhymeGroup] { table.groups }
+
+    /// The groups of a name: in full (`七阳`, `第七部平声`), without its tone (`第七部`, `十唐`) or number (`阳`), or with its
+    /// tone class in front (`下平七阳`).
+    public func groups(named name: String) -> [RhymeGroup] {
+        let wanted = normalised(name)
+        let matches = groups.filter { wanted == $0.name || wanted == $0.toneName + $0.name }
+        guard matches.isEmpty else { return matches }
+        return groups.filter {
+            wanted == $0.stem || wanted == String($0.stem.suffix(1)) && !$0.stem.hasSuffix("部") || "第" + wanted == $0.stem
+        }
+    }
+
+    /// The group of a name that the form can rhyme in.
+    ///
+    /// - Throws: `ProsodyError.unknownRhymeGroup` with the nearest names, `.rhymeGroupTone`.
+    public func group(named name: String, for form: Form) throws -> RhymeGroup {
+        let matches = groups(named: name)
+        if let fit = matches.first(where: { form.rhymeTones.contains($0.tone) }) { return fit }
+        if let match = matches.first { throw ProsodyError.rhymeGroupTone(group: match.name, form: form.name) }
+        let names = groups.filter { form.rhymeTones.contains($0.tone) }.map(\.name)
+        throw ProsodyError.unknownRhymeGroup(name: name, book: rawValue, nearest: nearest(to: name, in: names) { $0 })
+    }
+
+    var table: RhymeTable {
+        switch self {
+        case .pingshui: .pingshui
+        case .cilin: .cilin
+        case .xinyun: .xinyun
+        }
+    }
+}
+
+/// One group (韵部) of a rhyme book.
+public struct RhymeGroup: Sendable, Hashable, CustomStringConvertible {
+    public let book: RhymeBook
+    /// The index in `book.groups`.
+    public let id: Int
+    /// The name, unique in its book: `七阳`, `第七部平声`, `十唐平声`.
+    public let name: String
+    /// The tone class as the book has it: 上平 下平 上 去 入 (平水韵), 平 仄 入 (the others).
+    public let toneName: String
+    /// `.level` or `.oblique`.
+    public let tone: ToneSet
+
+    /// The name without the tone.
+    let stem: String
+
+    /// The characters, in the book's order.
+    public var members: [Character] { book.table.members[id] }
+
+    public var description: String { name }
+}
+
+/// A set of groups of one book, by `id`.
+public struct RhymeGroupSet: Sendable, Hashable {
+    private var low: UInt64 = 0
+    private var high: UInt64 = 0
+
+    /// The empty set.
+    public init() {}
+
+    /// The set of these ids, each in 0..<128; others are ignored.
+    public init(_ ids: some Sequence<Int>) { ids.forEach { insert($0) } }
+
+    public var isEmpty: Bool { low | high == 0 }
+    public var count: Int { low.nonzeroBitCount + high.nonzeroBitCount }
+    /// The ids, ascending.
+    public var ids: [Int] { (0..<128).filter(contains) }
+
+    public func contains(_ id: Int) -> Bool {
+        id < 64 ? id >= 0 && low >> id & 1 == 1 : id < 128 && high >> (id - 64) & 1 == 1
+    }
+
+    public mutating func insert(_ id: Int) {
+        if (0..<64).contains(id) { low |= 1 << id }
+        if (64..<128).contains(id) { high |= 1 << (id - 64) }
+    }
+
+    public func intersection(_ other: RhymeGroupSet) -> RhymeGroupSet {
+        var result = self
+        result.low &= other.low
+        result.high &= other.high
+        return result
+    }
+
+    public func union(_ other: RhymeGroupSet) -> RhymeGroupSet {
+        var result = self
+        result.low |= other.low
+        result.high |= other.high
+        return result
+    }
+
+    public func isDisjoint(with other: RhymeGroupSet) -> Bool { low & other.low | high & other.high == 0 }
+}
+
+/// The tones that `character` (simplified) is read in; empty if the book does not have it.
+public func tones(of character: Character, in book: RhymeBook) -> ToneSet {
+    book.table.tones(of: book.table.groups(of: character))
+}
+
+/// The groups that `character` (simplified) rhymes in; several for a polyphone, empty if the book does not have it.
+public func groups(of character: Character, in book: RhymeBook) -> RhymeGroupSet {
+    book.table.groups(of: character)
+}
+
+/// A rhyme book in memory, parsed from `Tables` when first used (some milliseconds).
+struct RhymeTable: Sendable {
+    let groups: [RhymeGroup]
+    let members: [[Character]]
+    let levelGroups: RhymeGroupSet
+    let obliqueGroups: RhymeGroupSet
+    private let readings: [Unicode.Scalar: RhymeGroupSet]
+
+    static let pingshui = RhymeTable(.pingshui, Tables.pingshui)
+    static let cilin = RhymeTable(.cilin, Tables.cilin)
+    static let xinyun = RhymeTable(.xinyun, Tables.xinyun)
+
+    private init(_ book: RhymeBook, _ text: String) {
+        var groups: [RhymeGroup] = []
+        var members: [[Character]] = []
+        var readings: [Unicode.Scalar: RhymeGroupSet] = [:]
+        for line in text.split(separator: "\n") {
+            let fields = line.split(separator: " ").map(String.init)
+            guard fields.count == 3 else { continue }
+            let (toneName, stem) = (fields[0], fields[1])
+            groups.append(
+                RhymeGroup(
+                    book: book, id: groups.count, name: book == .pingshui ? stem : stem + toneName + "声", toneName: toneName,
+                    tone: toneName.hasSuffix("平") ? .level : .oblique, stem: stem))
+            members.append(Array(fields[2]))
+            for scalar in fields[2].unicodeScalars { readings[scalar, default: RhymeGroupSet()].insert(groups.count - 1) }
+        }
+        self.groups = groups
+        self.members = members
+        self.readings = readings
+        levelGroups = RhymeGroupSet(groups.filter { $0.tone == .level }.map(\.id))
+        obliqueGroups = RhymeGroupSet(groups.filter { $0.tone == .oblique }.map(\.id))
+    }
+
+    func groups(of character: Character) -> RhymeGroupSet {
+        let scalars = character.unicodeScalars
+        guard let scalar = scalars.first, scalars.count == 1 else { return RhymeGroupSet() }
+        return readings[scalar] ?? RhymeGroupSet()
+    }
+
+    func tones(of groups: RhymeGroupSet) -> ToneSet {
+        var tones: ToneSet = []
+        if !groups.isDisjoint(with: levelGroups) { tones.insert(.level) }
+        if !groups.isDisjoint(with: obliqueGroups) { tones.insert(.oblique) }
+        return tones
+    }
+
+    func groups(ofTone tones: ToneSet) -> RhymeGroupSet {
+        var groups = RhymeGroupSet()
+        if tones.contains(.level) { groups = groups.union(levelGroups) }
+        if tones.contains(.oblique) { groups = groups.union(obliqueGroups) }
+        return groups
+    }
+}
