@@ -21,8 +21,6 @@ struct CheckpointSource: Equatable {
 }
 
 extension ChineseCLIP {
-    /// The prefix that `DistributedDataParallel` puts before every name.
-    private static let parallelPrefix = "module."
     /// What checkpoints hold besides the model: an unused pooler and a buffer of older versions.
     private static let ignored = ["bert.pooler.", "text_model.pooler."]
     private static let ignoredSuffix = ".position_ids"
@@ -31,28 +29,22 @@ extension ChineseCLIP {
     ///
     /// Names that no layout knows are kept, so that a strict load reports them.
     static func sources(in names: [String]) -> [(name: String, source: CheckpointSource)] {
-        let isParallel = names.allSatisfy { $0.hasPrefix(parallelPrefix) }
-        let stripped = names.map { isParallel ? String($0.dropFirst(parallelPrefix.count)) : $0 }
         // The residual network keeps its original names.
-        let hasTransformer = stripped.contains("visual.class_embedding")
-        return zip(names, stripped).flatMap { name, stripped -> [(name: String, source: CheckpointSource)] in
-            if stripped.hasSuffix(ignoredSuffix) || ignored.contains(where: stripped.hasPrefix) { return [] }
-            if stripped.hasPrefix("bert.") {
-                return textNames(stripped.dropFirst("bert.".count), name)
-            }
-            if hasTransformer, stripped.hasPrefix("visual.") {
-                return visionNames(stripped.dropFirst("visual.".count), name)
-            }
-            if stripped == "text_projection" {
+        let hasTransformer = names.contains("visual.class_embedding")
+        return names.flatMap { name -> [(name: String, source: CheckpointSource)] in
+            if name.hasSuffix(ignoredSuffix) || ignored.contains(where: name.hasPrefix) { return [] }
+            if name.hasPrefix("bert.") { return textNames(name) }
+            if hasTransformer, name.hasPrefix("visual.") { return visionNames(name) }
+            if name == "text_projection" {
                 return [("text_projection.weight", CheckpointSource(name: name, change: .transposed))]
             }
-            return [(stripped, CheckpointSource(name: name))]
+            return [(name, CheckpointSource(name: name))]
         }
     }
 
     /// The text tower of the original layout.
-    private static func textNames(_ stripped: Substring, _ name: String) -> [(name: String, source: CheckpointSource)] {
-        let model = "text_model.\(stripped)"
+    private static func textNames(_ name: String) -> [(name: String, source: CheckpointSource)] {
+        let model = "text_model.\(name.dropFirst("bert.".count))"
         if let part = model.range(of: ".self.Wqkv.") {
             let (layer, kind) = (model[..<part.lowerBound], model[part.upperBound...])
             return ["query", "key", "value"].enumerated().map { index, projection in
@@ -63,8 +55,9 @@ extension ChineseCLIP {
     }
 
     /// The vision transformer of the original layout.
-    private static func visionNames(_ stripped: Substring, _ name: String) -> [(name: String, source: CheckpointSource)] {
-        switch stripped {
+    private static func visionNames(_ name: String) -> [(name: String, source: CheckpointSource)] {
+        let rest = name.dropFirst("visual.".count)
+        switch rest {
         case "class_embedding": return [("vision_model.embeddings.class_embedding", CheckpointSource(name: name))]
         case "positional_embedding":
             return [("vision_model.embeddings.position_embedding.weight", CheckpointSource(name: name))]
@@ -72,7 +65,7 @@ extension ChineseCLIP {
         case "proj": return [("visual_projection.weight", CheckpointSource(name: name, change: .transposed))]
         default: break
         }
-        let model = "vision_model.\(stripped)"
+        let model = "vision_model.\(rest)"
             .replacing(".transformer.resblocks.", with: ".encoder.layers.")
             .replacing(".ln_pre.", with: ".pre_layrnorm.").replacing(".ln_post.", with: ".post_layernorm.")
             .replacing(".ln_1.", with: ".layer_norm1.").replacing(".ln_2.", with: ".layer_norm2.")
@@ -199,17 +192,14 @@ extension ChineseCLIPConfiguration {
     ///
     /// - Throws: `ModelError.checkpoint` if the tensors are not those of the original layout.
     public init(inferredFrom checkpoint: Checkpoint) throws(ModelError) {
-        let prefix = "module."
-        let shapes = Dictionary(
-            checkpoint.tensors.map { ($0.name.hasPrefix(prefix) ? String($0.name.dropFirst(prefix.count)) : $0.name, $0.shape) }
-        ) { first, _ in first }
+        let shapes = Dictionary(checkpoint.tensors.map { ($0.name, $0.shape) }) { first, _ in first }
         let path = checkpoint.files.first?.path ?? "checkpoint"
         func size(_ name: String, _ dimension: Int, rank: Int) throws(ModelError) -> Int {
             guard let shape = shapes[name], shape.count == rank, shape[dimension] > 0, shape[dimension] <= 1 << 20 else {
                 throw .checkpoint(
                     path: path,
-                    reason: "has no config.json beside it, and its \(name) does not tell the sizes of a Chinese-CLIP"
-                        + " in the original layout")
+                    reason: "has no config.json beside it, and is no Chinese-CLIP in the original layout (\(name));"
+                        + " put the config.json of its model there")
             }
             return shape[dimension]
         }
