@@ -15,6 +15,7 @@ import numpy
 import torch
 from PIL import Image
 from transformers import BertTokenizer, ChineseCLIPConfig, ChineseCLIPModel
+from transformers.utils import logging
 
 import cn_clip_reference as reference
 
@@ -86,6 +87,7 @@ def embed(program, model, paths):
 @torch.no_grad()
 def main(program):
     failed = False
+    logging.disable_progress_bar()
 
     def report(name, found, images, texts):
         nonlocal failed

@@ -19,10 +19,10 @@ struct EmbedCommand: ParsableCommand {
               tihua embed --model chinese-clip-vit-base-patch16 --image moon.jpg --text 明月 --text 山 --json
             """)
 
-    @Option(help: "The model's folder.")
+    @Option(help: "The model's folder, or a checkpoint of the original code.", completion: .directory)
     var model: String
 
-    @Option(name: .customLong("image"), help: "A picture; may stand several times.")
+    @Option(name: .customLong("image"), help: "A picture; may stand several times.", completion: .file())
     var images: [String] = []
 
     @Option(name: .customLong("text"), help: "A text; may stand several times.")
@@ -45,9 +45,8 @@ struct EmbedCommand: ParsableCommand {
         let vectors: [[Float]]
         do {
             vectors = try withoutGradients { try embed(inputs) }
-        } catch let error as TorchError {
-            throw fail(error, status: 2)
         } catch {
+            if case TorchError.noDevice = error { throw fail(error, status: 2) }
             throw fail(error, status: 1)
         }
         if json {
