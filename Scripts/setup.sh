@@ -20,15 +20,16 @@ stop() {
 # Swift ---------------------------------------------------------------------------------------------------------------
 
 check_swift() {
-    local swift identity version
+    local swift identity answer version
     swift=$(command -v swift) || stop "Swift is missing. Install Swift $swift_advised from https://www.swift.org/install," \
         "make sure that 'swift --version' works in this shell, and repeat the command."
     # Asking Swift for its version takes longer than everything else here, so the answer is kept for this very file.
     identity=$(stat -Lc '%n %Y %s' "$swift")
     if [[ -f .build/setup-swift && $(<.build/setup-swift) == "$identity" ]]; then return; fi
-    version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1) || true
-    [[ -n $version ]] || stop "'$swift --version' does not answer. Reinstall Swift $swift_advised from" \
-        "https://www.swift.org/install and repeat the command."
+    answer=$(swift --version 2>&1) || true
+    version=$(sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' <<<"$answer" | head -n 1)
+    [[ -n $version ]] || stop "'$swift --version' fails: ${answer%%$'\n'*}. Install Swift $swift_advised with the" \
+        "Debian packages that https://www.swift.org/install names, and repeat the command."
     if [[ $(printf '%s\n' "$swift_needed" "$version" | sort -V | head -n 1) != "$swift_needed" ]]; then
         stop "Swift $version is too old: Tihua needs $swift_needed, better $swift_advised." \
             "Install it from https://www.swift.org/install and repeat the command."
