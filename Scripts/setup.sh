@@ -189,6 +189,11 @@ for requirement in requirements:
 PYTHON
 }
 
+unpack() { # VARIANT
+    unpack_wheels "$1" 2>"$partial/log" || stop "unpacking into Vendor/ failed: $(tail -n 1 "$partial/log")." \
+        "The CPU build needs 1.2 GB of free disk while it is set up, the CUDA build 7 GB. Make room and repeat."
+}
+
 # Puts the libtorch of VARIANT into Vendor/FOLDER: whole or not at all.
 fetch_libtorch() { # VARIANT FOLDER
     local variant=$1 folder=$2 unresolved
@@ -213,7 +218,7 @@ fetch_libtorch() { # VARIANT FOLDER
         download_torch "torch===$torch_version" "torch==$torch_version"
     fi
     say "unpacking"
-    unpack_wheels "$variant" >"$partial/requirements"
+    unpack "$variant" >"$partial/requirements"
     mapfile -t requirements <"$partial/requirements"
     if ((${#requirements[@]} > 0)); then
         say "downloading the NVIDIA libraries that it is linked with: ${requirements[*]}"
@@ -222,7 +227,7 @@ fetch_libtorch() { # VARIANT FOLDER
             tail -n 6 "$partial/log" >&2
             stop "pip could not download them (its messages are above). Check the network and repeat the command."
         }
-        unpack_wheels "$variant" >/dev/null
+        unpack "$variant" >/dev/null
     fi
     local library=$partial/libtorch/lib/libtorch_$variant.so
     [[ -f $library ]] || stop "the torch wheel that pip found holds no libtorch_$variant.so." \
