@@ -190,8 +190,10 @@ PYTHON
 }
 
 unpack() { # VARIANT
-    unpack_wheels "$1" 2>"$partial/log" || stop "unpacking into Vendor/ failed: $(tail -n 1 "$partial/log")." \
-        "The CPU build needs 1.2 GB of free disk while it is set up, the CUDA build 7 GB. Make room and repeat."
+    local message
+    message=$(unpack_wheels "$1" 2>&1 >"$partial/requirements") ||
+        stop "unpacking into Vendor/ failed: ${message##*$'\n'}." \
+            "The CPU build needs 1.2 GB of free disk while it is set up, the CUDA build 7 GB. Make room and repeat."
 }
 
 # Puts the libtorch of VARIANT into Vendor/FOLDER: whole or not at all.
@@ -218,7 +220,7 @@ fetch_libtorch() { # VARIANT FOLDER
         download_torch "torch===$torch_version" "torch==$torch_version"
     fi
     say "unpacking"
-    unpack "$variant" >"$partial/requirements"
+    unpack "$variant"
     mapfile -t requirements <"$partial/requirements"
     if ((${#requirements[@]} > 0)); then
         say "downloading the NVIDIA libraries that it is linked with: ${requirements[*]}"
@@ -227,7 +229,7 @@ fetch_libtorch() { # VARIANT FOLDER
             tail -n 6 "$partial/log" >&2
             stop "pip could not download them (its messages are above). Check the network and repeat the command."
         }
-        unpack "$variant" >/dev/null
+        unpack "$variant"
     fi
     local library=$partial/libtorch/lib/libtorch_$variant.so
     [[ -f $library ]] || stop "the torch wheel that pip found holds no libtorch_$variant.so." \
