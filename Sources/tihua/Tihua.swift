@@ -9,5 +9,6 @@ struct Tihua: AsyncParsableCommand {
             DataCommand.self,
             DoctorCommand.self,
             EmbedCommand.self,
+            TrainCommand.self,
         ])
 }
