@@ -102,7 +102,7 @@ public struct ProsodyChecker: Sendable {
             lines: texts.enumerated().map { line, text in
                 ProsodyReport.Line(
                     text: String(text),
-                    tones: text.map { book.table.tones(of: book.table.groups(of: $0)).description }.joined(),
+                    tones: reading.readings[line].map(\.description).joined(),
                     pattern: line < reading.patterns.count ? reading.patterns[line].map { String($0.symbol.prefix(1)) }.joined() : "",
                     rhymes: reading.rhymingLines.contains(line))
             },
@@ -125,9 +125,14 @@ private struct Reading {
     var toneAccuracy: Double?
     var rhymeAccuracy: Double?
 
-    private var table: RhymeTable { book.table }
+    private let table: RhymeTable
+    /// The tones of each character, looked up once.
+    let readings: [[ToneSet]]
 
     init(form: Form, texts: [[Character]], book: RhymeBook, tones: TonePolicy) {
+        let table = book.table
+        self.table = table
+        readings = texts.map { $0.map { table.tones(of: table.groups(of: $0)) } }
         self.form = form
         self.texts = texts
         self.book = book
@@ -268,19 +273,17 @@ private struct Reading {
 
     // MARK: Tones
 
-    private func tones(of character: Character) -> ToneSet { table.tones(of: table.groups(of: character)) }
-
     /// The slots of a line whose known character has the wrong tone; rhymes are judged elsewhere.
     private func mismatches(_ line: Int, _ pattern: [Demand]) -> [Int] {
         pattern.indices.filter { slot in
-            let found = tones(of: texts[line][slot])
+            let found = readings[line][slot]
             return !pattern[slot].isRhyme && !found.isEmpty && found.isDisjoint(with: pattern[slot].tones)
         }
     }
 
     /// One for a wrong tone, next to nothing for a character that cannot be judged.
     private func cost(_ line: Int, _ pattern: [Demand]) -> Double {
-        let unknown = pattern.indices.filter { pattern[$0] != .free && tones(of: texts[line][$0]).isEmpty }.count
+        let unknown = pattern.indices.filter { pattern[$0] != .free && readings[line][$0].isEmpty }.count
         return Double(mismatches(line, pattern).count) + 0.01 * Double(unknown)
     }
 
@@ -288,8 +291,7 @@ private struct Reading {
         let wrong = mismatches(line, pattern)
         let tail = pattern.count - 5
         for slot in pattern.indices {
-            let character = texts[line][slot]
-            let found = tones(of: character)
+            let found = readings[line][slot]
             if wrong.contains(slot) {
                 var kind = ProsodyFault.Kind.tone
                 if type == .c, slot == tail { kind = .lonelyLevel }
@@ -303,7 +305,7 @@ private struct Reading {
 
     /// The largest share of known characters that suits one of the patterns.
     private func accuracy(_ patterns: [[Demand]]) -> Double {
-        let readings = texts.flatMap { $0 }.map(tones(of:))
+        let readings = readings.flatMap { $0 }
         let known = readings.filter { !$0.isEmpty }.count
         let hits = patterns.map { pattern in
             zip(pattern, readings).filter { !$1.isDisjoint(with: $0.tones) }.count

@@ -33,7 +33,9 @@ import Testing
             for _ in 0..<200 where choice == nil {
                 guard let candidate = vocabulary.randomElement(using: &generator) else { return nil }
                 let admitted = rule.admits(candidate, in: constraint.book)
-                #expect(admitted == state.admits(candidate), "the rule and the state differ on \(candidate)")
+                if admitted != state.admits(candidate) {
+                    Issue.record("the rule and the state differ on \(candidate) after \(lines)")
+                }
                 if admitted { choice = candidate }
             }
             choice = choice ?? vocabulary.first { rule.admits($0, in: constraint.book) }
@@ -42,7 +44,7 @@ import Testing
                 return nil
             }
             let line = state.line
-            #expect(rule.endsLine == (state.slot + 1 == constraint.form.lineLengths[line]))
+            if rule.endsLine != (state.slot + 1 == constraint.form.lineLengths[line]) { Issue.record("line \(line) ends elsewhere") }
             guard state.append(choice) else {
                 Issue.record("\(constraint.form) \(constraint.tones): \(choice) was admitted after \(lines) and then refused")
                 return nil
@@ -64,7 +66,7 @@ import Testing
             let constraint = try MetreConstraint(
                 form: form, tones: tones, book: book, minimumGroupSize: 10, vocabulary: known)
             let checker = ProsodyChecker(tones: tones, book: book)
-            for _ in 0..<(form.kind == .ci ? 2 : 12) {
+            for _ in 0..<(form.kind == .ci ? 1 : 6) {
                 guard let lines = walk(constraint, vocabulary, &generator) else { return }
                 let report = try checker.check(lines, as: form)
                 #expect(report.faults.map { $0.message() } == [], "\(form) \(tones) \(book): \(lines)")
