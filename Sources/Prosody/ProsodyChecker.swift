@@ -103,7 +103,8 @@ public struct ProsodyChecker: Sendable {
                 ProsodyReport.Line(
                     text: String(text),
                     tones: reading.readings[line].map(\.description).joined(),
-                    pattern: line < reading.patterns.count ? reading.patterns[line].map { String($0.symbol.prefix(1)) }.joined() : "",
+                    pattern: line < reading.patterns.count
+                        ? reading.patterns[line].map { String($0.symbol.prefix(1)) }.joined() : "",
                     rhymes: reading.rhymingLines.contains(line))
             },
             faults: reading.faults, toneAccuracy: reading.toneAccuracy, rhymeAccuracy: reading.rhymeAccuracy)
@@ -164,7 +165,9 @@ private struct Reading {
         let metre = form.metre(tones)
         let demands = metre.variants[0].blocks[0].alternatives[0]
         patterns = texts.indices.map { Array(demands[metre.lineStarts[$0]..<metre.lineStarts[$0 + 1]]) }
-        if form.kind == .ci { toneAccuracy = accuracy([form.metre(.strict).variants[0].blocks.flatMap { $0.alternatives[0] }]) }
+        if form.kind == .ci {
+            toneAccuracy = accuracy([form.metre(.strict).variants[0].blocks.flatMap { $0.alternatives[0] }])
+        }
         for (line, pattern) in patterns.enumerated() { judgeTones(line, pattern) }
         rhymingLines = Set(patterns.indices.filter { patterns[$0].last?.isRhyme ?? false })
         var hits = 0
@@ -267,7 +270,9 @@ private struct Reading {
         guard tones == .loose, book == .pingshui else { return false }
         let parts = RhymeTable.cilin
         let shared = lines.compactMap { texts[$0].last }
-            .reduce(parts.groups(of: character).intersection(parts.levelGroups)) { $0.intersection(parts.groups(of: $1)) }
+            .reduce(parts.groups(of: character).intersection(parts.levelGroups)) {
+                $0.intersection(parts.groups(of: $1))
+            }
         return !shared.isEmpty
     }
 
@@ -344,7 +349,8 @@ private struct Reading {
                 let names = readings.ids.map { table.groups[$0].name }.joined(separator: "、")
                 add(
                     .rhyme, line: line, slot: texts[line].count - 1,
-                    expected: group.map { table.groups[$0].name } ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
+                    expected: group.map { table.groups[$0].name }
+                        ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
                     found: names.isEmpty ? "\(book.rawValue)未收" : names)
             }
             if let place = places[character], !isRefrain(place, line) {
@@ -359,7 +365,8 @@ private struct Reading {
     private func isRefrain(_ line: Int, _ next: Int) -> Bool {
         guard form.kind == .ci, next == line + 1 else { return false }
         let (one, two) = (texts[line], texts[next])
-        return one.count >= two.count ? one.suffix(two.count).elementsEqual(two) : two.suffix(one.count).elementsEqual(one)
+        return one.count >= two.count
+            ? one.suffix(two.count).elementsEqual(two) : two.suffix(one.count).elementsEqual(one)
     }
 
     private mutating func add(

@@ -29,7 +29,8 @@ public enum RhymeBook: String, Sendable, Codable, CaseIterable {
         let matches = groups.filter { wanted == $0.name || wanted == $0.toneName + $0.name }
         guard matches.isEmpty else { return matches }
         return groups.filter {
-            wanted == $0.stem || wanted == String($0.stem.suffix(1)) && !$0.stem.hasSuffix("部") || "第" + wanted == $0.stem
+            wanted == $0.stem || wanted == String($0.stem.suffix(1)) && !$0.stem.hasSuffix("部")
+                || "第" + wanted == $0.stem
         }
     }
 

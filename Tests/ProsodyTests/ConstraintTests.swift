@@ -44,9 +44,12 @@ import Testing
                 return nil
             }
             let line = state.line
-            if rule.endsLine != (state.slot + 1 == constraint.form.lineLengths[line]) { Issue.record("line \(line) ends elsewhere") }
+            if rule.endsLine != (state.slot + 1 == constraint.form.lineLengths[line]) {
+                Issue.record("line \(line) ends elsewhere")
+            }
             guard state.append(choice) else {
-                Issue.record("\(constraint.form) \(constraint.tones): \(choice) was admitted after \(lines) and then refused")
+                Issue.record(
+                    "\(constraint.form) \(constraint.tones): \(choice) was admitted after \(lines) and then refused")
                 return nil
             }
             lines[line].append(choice)
@@ -73,11 +76,14 @@ import Testing
                 // What was written can be asked for: a line of it, its heads.
                 let line = Int.random(in: lines.indices, using: &generator)
                 let again = try MetreConstraint(
-                    form: form, tones: tones, book: book, acrostic: lines.compactMap(\.first), fixedLines: [line: lines[line]],
+                    form: form, tones: tones, book: book, acrostic: lines.compactMap(\.first),
+                    fixedLines: [line: lines[line]],
                     minimumGroupSize: 10, vocabulary: known)
                 guard let second = walk(again, vocabulary, &generator) else { return }
                 #expect(second[line] == lines[line] && second.map(\.first) == lines.map(\.first))
-                #expect(try checker.check(second, as: form).faults.map { $0.message() } == [], "\(second) with \(lines[line])")
+                #expect(
+                    try checker.check(second, as: form).faults.map { $0.message() } == [],
+                    "\(second) with \(lines[line])")
             }
         }
     }
@@ -172,10 +178,13 @@ import Testing
             fixed: [Int: String] = [:], minimum: Int = 0, vocabulary: Set<Character>? = nil
         ) throws {
             _ = try MetreConstraint(
-                form: form, tones: .strict, book: book, rhymeGroup: group.flatMap { RhymeBook.pingshui.groups(named: $0).first },
+                form: form, tones: .strict, book: book,
+                rhymeGroup: group.flatMap { RhymeBook.pingshui.groups(named: $0).first },
                 acrostic: Array(acrostic), fixedLines: fixed, minimumGroupSize: minimum, vocabulary: vocabulary)
         }
-        #expect(throws: ProsodyError.acrosticTooLong(heads: "春夏秋冬风", lines: 4, form: "五绝")) { try build(acrostic: "春夏秋冬风") }
+        #expect(throws: ProsodyError.acrosticTooLong(heads: "春夏秋冬风", lines: 4, form: "五绝")) {
+            try build(acrostic: "春夏秋冬风")
+        }
         #expect(throws: ProsodyError.notHan(character: "a", line: 2, position: 1)) { try build(acrostic: "春a") }
         #expect(throws: ProsodyError.fixedLineLength(line: 1, expected: 5, found: 4)) { try build(fixed: [0: "白日依山"]) }
         #expect(throws: ProsodyError.fixedLineOutside(line: 5, lines: 4)) { try build(fixed: [4: "白日依山尽"]) }
@@ -189,13 +198,16 @@ import Testing
             try build(fixed: [1: "黄河入海流", 3: "更上一层流"])
         }
         #expect(throws: ProsodyError.rhymeGroupTone(group: "一屋", form: "五绝")) { try build(group: "一屋") }
-        #expect(throws: ProsodyError.foreignRhymeGroup(group: "七阳", book: "中华新韵")) { try build(.wujue, .xinyun, group: "七阳") }
+        #expect(throws: ProsodyError.foreignRhymeGroup(group: "七阳", book: "中华新韵")) {
+            try build(.wujue, .xinyun, group: "七阳")
+        }
         #expect(throws: ProsodyError.rhymeGroupTooSmall(group: "七阳", members: 2, needed: 3)) {
             try build(group: "七阳", vocabulary: ["阳", "光", "山", "水"])
         }
         #expect(throws: ProsodyError.noRhymeGroup(form: "五绝", minimumGroupSize: 5_000)) { try build(minimum: 5_000) }
         for error in [
-            ProsodyError.emptyPoem, .noRhymeGroup(form: "五绝", minimumGroupSize: 3), .noMatchingForm(lineLengths: [1, 2]),
+            ProsodyError.emptyPoem, .noRhymeGroup(form: "五绝", minimumGroupSize: 3),
+            .noMatchingForm(lineLengths: [1, 2]),
             .unknownForm(name: "x", nearest: ["七绝"]),
         ] { #expect(!error.description.contains("\n") && !error.description.isEmpty) }
     }
@@ -221,9 +233,11 @@ import Testing
         let text = try String(contentsOf: root.appending(path: "text/ccpc/ccpc_valid_v1.0.json"), encoding: .utf8)
         var counts = (regular: 0, judged: 0, rhymed: 0, tones: 0.0)
         for (number, row) in text.split(separator: "\n").enumerated() where number % 7 == 0 {
-            let lines = try JSONDecoder().decode(Poem.self, from: Data(row.utf8)).content.split(separator: "|").map(String.init)
+            let lines = try JSONDecoder().decode(Poem.self, from: Data(row.utf8)).content.split(separator: "|").map(
+                String.init)
             let form = lines.first?.count == 5 ? Form.wujue : .qijue
-            guard let report = try? ProsodyChecker(tones: .strict).check(lines, as: form), let rhyme = report.rhymeAccuracy
+            guard let report = try? ProsodyChecker(tones: .strict).check(lines, as: form),
+                let rhyme = report.rhymeAccuracy
             else { continue }
             counts.judged += 1
             counts.tones += report.toneAccuracy ?? 0
