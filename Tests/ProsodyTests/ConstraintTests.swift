@@ -247,7 +247,7 @@ import Testing
             var state = MetreState(try MetreConstraint(form: form, tones: .strict, book: .pingshui))
             #expect(write(lines.joined(), &state) == nil, "\(lines)")
         }
-        // Independent figures for this corpus, of other tables: 75 % rhymed, 90.3 % of the tones, see Docs of the reference.
+        // Independent figures for this corpus, from other tables: 75 % rhymed, 90.3 % of the tones.
         #expect(counts.judged > 1_100)
         #expect((0.75...0.88).contains(Double(counts.rhymed) / Double(counts.judged)))
         #expect((0.88...0.94).contains(counts.tones / Double(counts.judged)))
