@@ -8,5 +8,6 @@ struct Tihua: AsyncParsableCommand {
             CheckCommand.self,
             DataCommand.self,
             DoctorCommand.self,
+            TrainCommand.self,
         ])
 }
