@@ -8,6 +8,8 @@ struct Tihua: AsyncParsableCommand {
             CheckCommand.self,
             DataCommand.self,
             DoctorCommand.self,
+            LmCommand.self,
+            ModelsCommand.self,
             TrainCommand.self,
         ])
 }
