@@ -8,6 +8,7 @@ struct Tihua: AsyncParsableCommand {
             CheckCommand.self,
             DataCommand.self,
             DoctorCommand.self,
+            EmbedCommand.self,
             LmCommand.self,
             ModelsCommand.self,
             TrainCommand.self,
