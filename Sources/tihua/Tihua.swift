@@ -9,6 +9,8 @@ struct Tihua: AsyncParsableCommand {
             DataCommand.self,
             DoctorCommand.self,
             EmbedCommand.self,
+            LmCommand.self,
+            ModelsCommand.self,
             TrainCommand.self,
         ])
 }
