@@ -77,7 +77,7 @@ let package = Package(
         .target(name: "CTorch", cxxSettings: cxxFlags, linkerSettings: torchLinker),
         library("Torch", ["CTorch", "WeightFiles"]),
         library("TorchNN", ["Torch"]),
-        library("Models", ["TorchNN"]),
+        library("Models", ["TorchNN", "WeightFiles"]),
         library("Generation", ["Models", "Prosody", "Tokenizers"]),
         library("Training", ["Models", "Generation", "Corpora", "Pictures"]),
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),

@@ -214,6 +214,13 @@ struct GPT2Block {
 }
 
 extension GPT2Configuration {
+    /// The number of trained numbers; a Double, since a hostile file may name sizes whose product overflows.
+    public var parameterCount: Double {
+        let (width, inner) = (Double(hiddenSize), Double(innerSize))
+        let block = 4 * width * width + 2 * width * inner + 9 * width + inner
+        return (Double(vocabularySize) + Double(positionCount) + 2) * width + Double(layerCount) * block
+    }
+
     fileprivate var branchInitialization: Initialization {
         .normal(std: 0.02 / Double(2 * layerCount).squareRoot())
     }
@@ -241,6 +248,27 @@ public final class GPT2 {
         positions = Embedding(configuration.positionCount, width, at: path / "wpe")
         blocks = (0..<configuration.layerCount).map { GPT2Block(configuration, at: path / "h" / $0) }
         finalNorm = LayerNorm(width, epsilon: configuration.layerNormEpsilon, at: path / "ln_f")
+    }
+
+    /// A checkpoint's name as this model has it: old checkpoints lack the prefix and hold the masks of the attention; the
+    /// head is the embedding. nil for what is no parameter.
+    public static func parameterName(_ name: String) -> String? {
+        if name == "lm_head.weight" { return "transformer.wte.weight" }
+        if name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias") { return nil }
+        return name.hasPrefix("transformer.") ? name : "transformer.\(name)"
+    }
+
+    /// The model of a folder with its weights.
+    ///
+    /// - Parameter dtype: of the parameters and of the computation: float32, or bfloat16 for speed.
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public static func load(_ folder: ModelFolder, dtype: DType = .float32, device: Device = .cpu) throws -> GPT2 {
+        let configuration = try folder.configuration(as: GPT2Configuration.self)
+        try folder.check(parameterCount: configuration.parameterCount)
+        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
+        let model = GPT2(configuration, computeType: dtype, at: store.root)
+        try folder.load(into: store, renaming: parameterName)
+        return model
     }
 
     /// An empty cache of this model's layers.
