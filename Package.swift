@@ -94,7 +94,7 @@ let package = Package(
         tests("Corpora", ["Corpora"]),
         tests("Torch", ["TorchNN"]),
         tests("Models", ["Models"]),
-        tests("Generation", ["Generation"]),
+        tests("Generation", ["Generation", "TorchNN"]),
         tests("Training", ["Training"]),
         tests("Pipelines", ["Pipelines"]),
         tests("CLI", ["WeightFiles", "Prosody"]),
