@@ -79,11 +79,15 @@ let package = Package(
         library("TorchNN", ["Torch"]),
         library("Models", ["TorchNN", "WeightFiles"]),
         library("Generation", ["Models", "Prosody", "Tokenizers"]),
-        library("Training", ["Models", "Generation", "Corpora", "Pictures"]),
+        library("Training", ["Models", "Generation", "Corpora", "Pictures", "WeightFiles"]),
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(
-            name: "tihua", dependencies: ["Pipelines", "Training", "Torch", argumentParser], swiftSettings: swiftSettings),
+            name: "tihua",
+            dependencies: [
+                "Pipelines", "Training", "Generation", "Models", "TorchNN", "Torch",
+                "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", argumentParser,
+            ], swiftSettings: swiftSettings),
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
@@ -95,8 +99,8 @@ let package = Package(
         tests("Torch", ["TorchNN"]),
         tests("Models", ["Models"]),
         tests("Generation", ["Generation", "TorchNN"]),
-        tests("Training", ["Training"]),
-        tests("Pipelines", ["Pipelines"]),
+        tests("Training", ["Training", "WeightFiles"]),
+        tests("Pipelines", ["Pipelines", "TorchNN", "WeightFiles"]),
         tests("CLI", ["WeightFiles", "Prosody"]),
     ],
     swiftLanguageModes: [.v6],

@@ -11,6 +11,7 @@ import json
 import os
 import pathlib
 import pickle
+import struct
 import zipfile
 
 import torch
@@ -68,6 +69,55 @@ class Evil:
 
     def __reduce__(self):
         return self.call
+
+
+class Storage:
+    """Pickled as the persistent id that is given."""
+
+    def __init__(self, *identity):
+        self.identity = ("storage", *identity)
+
+
+class Tensor:
+    def __init__(self, function, *arguments):
+        self.call = (function, arguments)
+
+    def __reduce__(self):
+        return self.call
+
+
+class Pickler(pickle.Pickler):
+    def persistent_id(self, obj):
+        return obj.identity if isinstance(obj, Storage) else None
+
+
+def program(obj):
+    stream = io.BytesIO()
+    Pickler(stream, protocol=2).dump(obj)
+    return stream.getvalue()
+
+
+def handmade():
+    """What PyTorch reads but 2.13 no longer writes: a storage that is a view, and an untyped storage with a type."""
+    hooks = collections.OrderedDict()
+    # Ten floats; the view is elements 4..<8 of them, the tensor every other element of the view from its second.
+    part = Storage(torch.FloatStorage, "root", "cpu", 10, ("view", 4, 4))
+    whole = Storage(torch.FloatStorage, "root", "cpu", 10, None)
+    obj = {
+        "view": Tensor(torch._utils._rebuild_tensor_v2, part, 1, (2,), (2,), False, hooks),
+        "whole": Tensor(torch._utils._rebuild_tensor, whole, 0, (2, 5), (5, 1)),
+    }
+    head = b"".join(
+        pickle.dumps(value, protocol=2)
+        for value in (0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True, "type_sizes": {}}))
+    data = struct.pack("<q10f", 10, *range(10))
+    (OUT / "handmade.legacy.pt").write_bytes(head + program(obj) + pickle.dumps(["root"], protocol=2) + data)
+
+    untyped = Storage(torch.UntypedStorage, "0", "cpu", 24)
+    obj = {"w": Tensor(torch._utils._rebuild_tensor_v3, untyped, 4, (2, 3), (1, 2), False, hooks, torch.int16)}
+    rewrite("small.pt", "handmade.pt", replace={"data.pkl": program(obj)})
+    for name in ("handmade.legacy", "handmade"):
+        expected(name, torch.load(OUT / f"{name}.pt", weights_only=True))
 
 
 def main():
@@ -167,6 +217,8 @@ def main():
         pickle.load(head)
     (OUT / "evil.legacy.pt").write_bytes(legacy[: head.tell()] + pickle.dumps(evil["system"], protocol=2))
     (OUT / "evil.plain.pt").write_bytes(pickle.dumps(evil["system"], protocol=2))
+
+    handmade()
 
     # A program of TorchScript and a whole module are refused with advice.
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), OUT / "script.pt")

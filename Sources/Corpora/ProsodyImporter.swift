@@ -34,6 +34,7 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
 ///   one part as a whole; the groups that 词林正韵 divides (元 阮 愿, 灰 贿 队, 泰, 佳 卦) add nothing.
 /// - 中华新韵: readings on which both tables agree; a character that only one of them has is taken as it stands.
 /// - A few characters of classical poems that no table has stand in `supplement`, below.
+/// - Ci tunes: as they are, but for two that repeat two lines by mistake, and with 领字 joined to their lines.
 public enum ProsodyImporter {
     /// What an import found and wrote.
     public struct Report: Equatable, Sendable, CustomStringConvertible {
@@ -119,6 +120,9 @@ public enum ProsodyImporter {
 
     /// The same for 中华新韵: common characters that both tables lack.
     private static let modernSupplement: [(String, String)] = [("六豪仄", "药"), ("十二齐平", "馀"), ("八寒仄", "捲")]
+
+    /// Lines that the table of tunes has once too often: 阮郎归 has 47 characters and 汉宫春 96, in the table 53 and 106.
+    private static let repeated: [String: String] = ["阮郎归": "122,213,", "汉宫春": "112122,0213,"]
 
     // MARK: Books
 
@@ -280,6 +284,10 @@ public enum ProsodyImporter {
 
     /// A tune's pattern, with a leading character (领字) joined to the line it leads, as poems print it.
     private static func tune(_ pattern: String, named name: String) throws -> String {
+        var pattern = pattern
+        if let part = repeated[name], let twice = pattern.range(of: part + part) {
+            pattern.replaceSubrange(twice, with: part)
+        }
         var lines: [String] = []
         var lead = ""
         for line in pattern.split(separator: ",") {

@@ -1,5 +1,4 @@
 public import Prosody
-public import Tokenizers
 
 /// What is asked of the poet, in the one text format that training and use share.
 ///

@@ -113,6 +113,13 @@ public struct ModelFolder: Sendable {
         }
     }
 
+    /// Whether the weights lack the second tensor or hold it as a copy of the first.
+    func sharesValues(_ first: String, _ second: String) throws -> Bool {
+        let checkpoint = try checkpoint()
+        guard let one = checkpoint[first], let other = checkpoint[second] else { return true }
+        return equal(one, other)
+    }
+
     /// Checks, before memory is taken, that the weights can be those of a model of this size.
     ///
     /// - Throws: `ModelError.checkpoint`, `WeightFileError`.
@@ -179,7 +186,7 @@ public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming:
     for view in checkpoint.tensors {
         guard let name = renaming(view.name) else { continue }
         if let first = views[name] {
-            guard try equal(first, view) else {
+            guard equal(first, view) else {
                 throw ModelError.checkpoint(
                     path: path, reason: "\(first.name) and \(view.name) differ, but this model ties them")
             }
@@ -202,7 +209,7 @@ public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming:
     }
 }
 
-private func equal(_ first: TensorView, _ second: TensorView) throws -> Bool {
+private func equal(_ first: TensorView, _ second: TensorView) -> Bool {
     guard first.shape == second.shape, first.elementType == second.elementType else { return false }
     let same = first.withUnsafeBytes { a in second.withUnsafeBytes { b in a.baseAddress == b.baseAddress } }
     if same { return first.strides == second.strides }

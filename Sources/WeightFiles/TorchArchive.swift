@@ -75,14 +75,14 @@ public struct TorchArchive: Sendable {
         let archive = try ZipArchive(file)
         var reader = ByteReader(file)
         // "NAME/data.pkl", "NAME/data/KEY", "NAME/byteorder"; NAME is any one folder.
-        let programs = archive.entries.keys.filter {
+        let programs = archive.names.filter {
             $0.hasSuffix("/data.pkl") && $0.split(separator: "/").count == 2
         }
-        guard programs.count == 1, let program = programs.first, let range = archive.entries[program] else {
+        guard programs.count == 1, let program = programs.first, let range = try archive.range(of: program) else {
             throw reader.malformed("a ZIP archive without exactly one NAME/data.pkl, so not one of torch.save")
         }
         let folder = program.dropLast("data.pkl".count)
-        if let order = archive.entries["\(folder)byteorder"] {
+        if let order = try archive.range(of: "\(folder)byteorder") {
             guard file.bytes[order].elementsEqual("little".utf8) else {
                 throw .unsupported(
                     path: file.path, feature: "big-endian data", advice: "save it again on a little-endian machine")
@@ -91,7 +91,9 @@ public struct TorchArchive: Sendable {
         try reader.seek(range.lowerBound)
         reader.limit(to: range.count)
         let (machine, root) = try PickleMachine.run(&reader)
-        var builder = PickleTreeBuilder(machine: machine, file: file) { archive.entries["\(folder)data/\($0)"] }
+        var builder = PickleTreeBuilder(machine: machine, file: file) { key throws(WeightFileError) in
+            try archive.range(of: "\(folder)data/\(key)")
+        }
         return try builder.build(root)
     }
 
@@ -139,7 +141,7 @@ private struct PickleTreeBuilder {
     let machine: PickleMachine
     let file: MappedFile
     /// The bytes of a storage in the file.
-    let region: (String) -> Range<Int>?
+    let region: (String) throws(WeightFileError) -> Range<Int>?
 
     private var built: [Int: (value: PickleValue, size: Int)] = [:]
 
@@ -148,7 +150,9 @@ private struct PickleTreeBuilder {
     /// An expanded tensor repeats its elements without taking room in the file; beyond this it must not.
     private static let maximumExpanded = 1 << 30
 
-    init(machine: PickleMachine, file: MappedFile, region: @escaping (String) -> Range<Int>?) {
+    init(
+        machine: PickleMachine, file: MappedFile, region: @escaping (String) throws(WeightFileError) -> Range<Int>?
+    ) {
         self.machine = machine
         self.file = file
         self.region = region
@@ -174,7 +178,7 @@ private struct PickleTreeBuilder {
         case .string(let value): return (.string(value), 1)
         case .bytes(let value): return (.bytes(value), 1)
         case .constant(let name): return (.constant(name), 1)
-        case .callable(.elementType(let type)): return (.constant(type.rawValue), 1)
+        case .callable(.elementType(let type)): return (.constant("torch.\(type)"), 1)
         case .tensor(let index): return (.tensor(try bind(machine.tensors[index], label: label)), 1)
         case .callable, .storage: throw malformed("the pickle holds a class or a bare storage as a value")
         case .node(let index):
@@ -247,7 +251,7 @@ private struct PickleTreeBuilder {
     private func bind(_ tensor: PickleMachine.Tensor, label: String) throws(WeightFileError) -> TensorView {
         let storage = machine.storages[tensor.storage]
         let name = label.isEmpty ? "a tensor" : "tensor \(quoted(label))"
-        guard let region = region(storage.key) else {
+        guard let region = try region(storage.key) else {
             throw malformed("the storage \(quoted(storage.key)) of \(name) is not in the file")
         }
         let unit = storage.elementType?.byteCount ?? 1

@@ -3,14 +3,18 @@
 /// Source: PKWARE APPNOTE 6.3, sections 4.3 (layout) and 4.5.3 (ZIP64). Checksums are not compared, as PyTorch's own
 /// reader does not for tensors: it would mean to read every byte of a file that is mapped to be read when needed.
 struct ZipArchive {
-    /// Where in the file the entries' bytes lie, by name; every range is inside the file.
-    private(set) var entries: [String: Range<Int>] = [:]
+    /// Where in the file the bytes of the stored entries lie, by name; every range is inside the file.
+    private var entries: [String: Range<Int>] = [:]
+    /// The entries that are compressed or encrypted: TorchScript compresses its code, so they are no error by themselves.
+    private var packed: Set<String> = []
+    private let path: String
 
     private static let maximumEntries = 200_000
     private static let endSize = 22
 
     /// Reads the central directory and every local header. Throws `WeightFileError`.
     init(_ file: MappedFile) throws(WeightFileError) {
+        path = file.path
         var reader = ByteReader(file)
         let directory = try Self.locateDirectory(&reader)
         guard directory.count <= Self.maximumEntries else {
@@ -21,11 +25,25 @@ struct ZipArchive {
         for _ in 0..<directory.count {
             let (name, content) = try Self.entry(&reader)
             guard !name.hasSuffix("/") else { continue }
-            guard entries.updateValue(content, forKey: name) == nil else {
+            guard entries[name] == nil, !packed.contains(name) else {
                 throw reader.malformed("the archive's entry \(quoted(name)) stands twice")
             }
+            if let content { entries[name] = content } else { packed.insert(name) }
         }
     }
+
+    /// Where the bytes of an entry lie; nil if there is no such entry. Throws if it is compressed or encrypted.
+    func range(of name: String) throws(WeightFileError) -> Range<Int>? {
+        guard !packed.contains(name) else {
+            throw .unsupported(
+                path: path, feature: "the compressed or encrypted entry \(quoted(name))",
+                advice: "PyTorch stores weights uncompressed, so save them with torch.save, or unpack the archive first")
+        }
+        return entries[name]
+    }
+
+    /// The names of all entries.
+    var names: [String] { Array(entries.keys) + packed }
 
     /// Finds the end record, which a comment of up to 65,535 bytes may follow, and its ZIP64 twin.
     private static func locateDirectory(_ reader: inout ByteReader) throws(WeightFileError) -> (offset: Int, count: Int) {
@@ -61,10 +79,10 @@ struct ZipArchive {
         return (offset, count)
     }
 
-    /// Reads one record of the central directory and finds its bytes.
+    /// Reads one record of the central directory and finds its bytes; nil if they are compressed or encrypted.
     private static func entry(
         _ reader: inout ByteReader
-    ) throws(WeightFileError) -> (name: String, content: Range<Int>) {
+    ) throws(WeightFileError) -> (name: String, content: Range<Int>?) {
         guard try reader.integer(UInt32.self) == 0x0201_4b50 else {
             throw reader.malformed("no ZIP directory record at byte \(reader.offset - 4)")
         }
@@ -98,11 +116,8 @@ struct ZipArchive {
         try reader.seek(extraEnd)
         try reader.skip(commentLength)
 
-        guard flags & 1 == 0, method == 0, packed == size else {
-            throw .unsupported(
-                path: reader.path, feature: "the compressed or encrypted entry \(quoted(name))",
-                advice: "PyTorch stores weights uncompressed, so save them with torch.save, or unpack the archive first")
-        }
+        guard flags & 1 == 0, method == 0 else { return (name, nil) }
+        guard packed == size else { throw reader.malformed("two sizes for the archive's entry \(quoted(name))") }
         var local = reader
         try local.seek(headerOffset)
         guard try local.integer(UInt32.self) == 0x0403_4b50 else {

