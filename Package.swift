@@ -91,6 +91,9 @@ let package = Package(
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "PackSupport", dependencies: ["Generation", "Pictures"], path: "Tests/PackSupport",
+            swiftSettings: swiftSettings),
         tests("Prosody", ["Prosody"]),
         tests("Tokenizers", ["Tokenizers"]),
         tests("Pictures", ["Pictures", "CVips"]),
@@ -100,8 +103,8 @@ let package = Package(
         tests("Models", ["Models"]),
         tests("Generation", ["Generation", "TorchNN"]),
         tests("Training", ["Training", "WeightFiles"]),
-        tests("Pipelines", ["Pipelines", "TorchNN", "WeightFiles"]),
-        tests("CLI", ["WeightFiles", "Prosody"]),
+        tests("Pipelines", ["Pipelines", "PackSupport", "WeightFiles"]),
+        tests("CLI", ["PackSupport", "WeightFiles", "Prosody"]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx20

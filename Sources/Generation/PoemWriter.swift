@@ -33,7 +33,7 @@ public struct WrittenPoem: Sendable, Equatable {
 /// Writes poems under a metre, all candidates in one batch.
 ///
 /// Length, tone and rhyme are right by construction: each slot's rule masks the scores, and the ends of lines are set, not
-/// drawn. No `[UNK]`, no special token; no line twice and none that `isKnown` tells; no character more than twice where
+/// drawn. No `[UNK]`, no special token; no line of four or more twice and none that `isKnown` tells; no character more than twice where
 /// another is possible. Not `Sendable`: it lives on its model's thread.
 public final class PoemWriter {
     public let format: PoetFormat
@@ -43,6 +43,8 @@ public final class PoemWriter {
 
     /// A line that repeats, or is known, is written again so many times before its poem is given up.
     private static let attempts = 4
+    /// Characters from which on a line must be the poem's own.
+    private static let shortestOwnLine = 4
     /// The most poems in one batch.
     private static let batch = 128
 
@@ -164,8 +166,9 @@ public final class PoemWriter {
 
     private func isRefused(_ draft: Draft) -> Bool {
         let line = String(draft.characters)
-        // Who asks for a line gets it.
-        return draft.drawnCount > 0 && (draft.lines.contains(line) || isKnown(line))
+        // Who asks for a line gets it. Lines of two or three are phrases: tunes repeat them (如梦令), and nobody owns them.
+        guard draft.drawnCount > 0, line.count >= Self.shortestOwnLine else { return false }
+        return draft.lines.contains(line) || isKnown(line)
     }
 
     /// Writes one line of every draft; its last character is left pending.

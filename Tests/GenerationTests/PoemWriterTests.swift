@@ -19,7 +19,8 @@ import TorchNN
         for poem in poems {
             let report = try ProsodyChecker(tones: tones, book: form.defaultBook).check(poem.lines, as: form)
             #expect(report.faults.isEmpty, "\(poem.lines): \(report.faults.map { $0.message(in: .english) })")
-            #expect(Set(poem.lines).count == poem.lines.count)
+            let long = poem.lines.filter { $0.count > 3 }
+            #expect(Set(long).count == long.count)
             #expect(!poem.rhymeGroups.isEmpty)
         }
     }
@@ -147,17 +148,12 @@ import TorchNN
         #expect(throws: GenerationError.brokenModel) { try poet.writer().write([try poet.plan()]) }
     }
 
-    @Test func nothingLeaks() throws {
+    @Test func sessionIsFreedWithItsCache() throws {
         let poet = try TinyPoet()
-        let plans = try (0..<3).map { try poet.plan(.wujue, seed: UInt64($0)) }
-        // Other tests run beside this one, so what is compared is the growth from many runs against that from none.
-        let writer = try poet.writer()
-        _ = try writer.write(plans)
         weak var kept: AnyObject?
         do {
-            let session = try DecoderVerse(model: poet.model, format: poet.format, device: .cpu)
-                .session(for: plans.map(Draft.init), room: 20)
-            kept = session
+            kept = try DecoderVerse(model: poet.model, format: poet.format, device: .cpu)
+                .session(for: [Draft(try poet.plan())], room: 20)
         }
         #expect(kept == nil)
     }
