@@ -52,8 +52,8 @@ public struct ImageryBank: Sendable, Equatable {
         var entries: [Imagery] = []
         var words: Set<String> = []
         let isTable = text.contains("\t")
-        for (index, row) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            let row = row.trimmingCharacters(in: ["\r", " ", "\u{FEFF}"])
+        for (index, row) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated() {
+            let row = row.trimmingCharacters(in: [" ", "\u{FEFF}"])
             if row.isEmpty || row.hasPrefix("#") { continue }
             let columns = isTable ? row.components(separatedBy: "\t") : [row]
             guard columns.count == (isTable ? 3 : 1) else {

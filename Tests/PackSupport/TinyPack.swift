@@ -41,7 +41,7 @@ public final class TinyPack: Sendable {
     @discardableResult
     public func picture(_ name: String = "picture.png", red: UInt8 = 200) throws -> URL {
         let url = folder.appending(path: name)
-        let bytes = (0..<48 * 40).flatMap { [$0 < 960 ? red : 20, UInt8($0 % 251), 90] }
+        let bytes = (0..<48 * 40).flatMap { (index: Int) -> [UInt8] in [index < 960 ? red : 20, UInt8(index % 251), 90] }
         try Picture(width: 48, height: 40, bytes: bytes).write(to: url.path)
         return url
     }
