@@ -42,6 +42,11 @@ func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
+/// Only `make docs` needs the documentation tool; ordinary builds do not even resolve it.
+let documentation: [Package.Dependency] =
+    Context.environment["TIHUA_DOCS"] == nil
+    ? [] : [.package(url: "https://github.com/swiftlang/swift-docc-plugin", from: "1.4.0")]
+
 let package = Package(
     name: "Tihua",
     products: [
@@ -54,7 +59,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
-    ],
+    ] + documentation,
     targets: [
         // No Torch below this line: these build and test in seconds.
         .systemLibrary(

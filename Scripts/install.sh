@@ -35,8 +35,10 @@ if $remove; then
     exit
 fi
 
-tool=$(readlink -f .build/release/tihua) && [[ -x $tool ]] || stop "there is no .build/release/tihua; type 'make build'."
-mkdir -p "$root/lib" "$root/bin" "$root/share" 2>/dev/null && [[ -w $root/lib && -w $root/bin && -w $root/share ]] ||
+tool=$(readlink -f .build/release/tihua || true)
+[[ -x $tool ]] || stop "there is no .build/release/tihua; type 'make build'."
+mkdir -p "$root/lib" "$root/bin" "$root/share" 2>/dev/null || true
+[[ -w $root/lib && -w $root/bin && -w $root/share ]] ||
     stop "$root cannot be written. Type: sudo Scripts/install.sh '$prefix' '${2:-}'  (or choose another PREFIX)."
 
 # The new folder is made complete beside the old one, so that a failure leaves the installed tool as it was.

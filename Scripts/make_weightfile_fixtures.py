@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes the fixtures of WeightFilesTests under Tests/Fixtures/WeightFiles.
 
-Needs torch 2.13, safetensors 0.8, numpy. Every `NAME.pt` has a twin `NAME.expected.safetensors`, written by Python from
+Needs torch 2.13, safetensors 0.8, numpy. The values are seeded; files in the layout before PyTorch 1.6 name their
+storages by addresses, so a new run changes those bytes and nothing that the tests compare. Every `NAME.pt` has a twin `NAME.expected.safetensors`, written by Python from
 the same tensors made contiguous; `types.safetensors` has its bytes in `types.json`. The malicious files are generated
 too: nothing here is harmful unless a reader runs what it reads (each would make the file `pwned` in the current folder).
 """

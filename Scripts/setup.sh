@@ -20,15 +20,16 @@ stop() {
 # Swift ---------------------------------------------------------------------------------------------------------------
 
 check_swift() {
-    local swift identity version
+    local swift identity answer version
     swift=$(command -v swift) || stop "Swift is missing. Install Swift $swift_advised from https://www.swift.org/install," \
         "make sure that 'swift --version' works in this shell, and repeat the command."
     # Asking Swift for its version takes longer than everything else here, so the answer is kept for this very file.
     identity=$(stat -Lc '%n %Y %s' "$swift")
     if [[ -f .build/setup-swift && $(<.build/setup-swift) == "$identity" ]]; then return; fi
-    version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' | head -n 1) || true
-    [[ -n $version ]] || stop "'$swift --version' does not answer. Reinstall Swift $swift_advised from" \
-        "https://www.swift.org/install and repeat the command."
+    answer=$(swift --version 2>&1) || true
+    version=$(sed -n 's/.*Swift version \([0-9][0-9.]*\).*/\1/p' <<<"$answer" | head -n 1)
+    [[ -n $version ]] || stop "'$swift --version' fails: ${answer%%$'\n'*}. Install Swift $swift_advised with the" \
+        "Debian packages that https://www.swift.org/install names, and repeat the command."
     if [[ $(printf '%s\n' "$swift_needed" "$version" | sort -V | head -n 1) != "$swift_needed" ]]; then
         stop "Swift $version is too old: Tihua needs $swift_needed, better $swift_advised." \
             "Install it from https://www.swift.org/install and repeat the command."
@@ -188,6 +189,13 @@ for requirement in requirements:
 PYTHON
 }
 
+unpack() { # VARIANT
+    local message
+    message=$(unpack_wheels "$1" 2>&1 >"$partial/requirements") ||
+        stop "unpacking into Vendor/ failed: ${message##*$'\n'}." \
+            "The CPU build needs 1.2 GB of free disk while it is set up, the CUDA build 7 GB. Make room and repeat."
+}
+
 # Puts the libtorch of VARIANT into Vendor/FOLDER: whole or not at all.
 fetch_libtorch() { # VARIANT FOLDER
     local variant=$1 folder=$2 unresolved
@@ -212,7 +220,7 @@ fetch_libtorch() { # VARIANT FOLDER
         download_torch "torch===$torch_version" "torch==$torch_version"
     fi
     say "unpacking"
-    unpack_wheels "$variant" >"$partial/requirements"
+    unpack "$variant"
     mapfile -t requirements <"$partial/requirements"
     if ((${#requirements[@]} > 0)); then
         say "downloading the NVIDIA libraries that it is linked with: ${requirements[*]}"
@@ -221,7 +229,7 @@ fetch_libtorch() { # VARIANT FOLDER
             tail -n 6 "$partial/log" >&2
             stop "pip could not download them (its messages are above). Check the network and repeat the command."
         }
-        unpack_wheels "$variant" >/dev/null
+        unpack "$variant"
     fi
     local library=$partial/libtorch/lib/libtorch_$variant.so
     [[ -f $library ]] || stop "the torch wheel that pip found holds no libtorch_$variant.so." \

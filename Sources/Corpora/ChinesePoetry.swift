@@ -86,12 +86,15 @@ enum ChinesePoetry {
         // Texts first, then three fields for each record: one call into the converter for the whole file.
         var texts: [String] = []
         for record in records {
-            texts += [record.paragraphs?.joined(separator: "\n") ?? "", record.title ?? "", record.author ?? "", record.tune ?? ""]
+            texts += [
+                record.paragraphs?.joined(separator: "\n") ?? "", record.title ?? "", record.author ?? "",
+                record.tune ?? "",
+            ]
         }
         let converted = try simplified(texts)
         return records.enumerated().map { index, record in
             let fields = Array(converted[(index * 4)..<(index * 4 + 4)])
-            let (text, title, author, tune) = (fields[0], plain(fields[1]), plain(fields[2]), fields[3])
+            let (text, title, author, tune) = (fields[0], plainTitle(fields[1]), plain(fields[2]), fields[3])
             let name = [author, title.isEmpty ? tune : title].filter { !$0.isEmpty }.joined(separator: "《") + "》"
             guard record.paragraphs != nil else { return .dropped(.unparseable, name: name) }
             let (kind, tuneName) = kindAndTune(collection, tune: tune, title: title)
@@ -133,6 +136,12 @@ enum ChinesePoetry {
         case "楚辞": ["屈原", "宋玉", "景差"].contains(author) ? "先秦" : "汉"
         default: collection.dynasty
         }
+    }
+
+    /// A title without its notes in brackets; with them where there is nothing else or they do not match.
+    private static func plainTitle(_ text: String) -> String {
+        let title = plain(PoemCleaner.withoutNotes(text)?.text ?? text)
+        return title.isEmpty ? plain(text) : title
     }
 
     /// A title or a name on one line.

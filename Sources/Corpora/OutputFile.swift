@@ -13,7 +13,8 @@ final class OutputFile {
         partial = url.deletingLastPathComponent()
             .appending(path: ".\(url.lastPathComponent).\(ProcessInfo.processInfo.processIdentifier).partial")
         let path = partial.path(percentEncoded: false)
-        guard FileManager.default.createFile(atPath: path, contents: nil), let handle = FileHandle(forWritingAtPath: path)
+        guard FileManager.default.createFile(atPath: path, contents: nil),
+            let handle = FileHandle(forWritingAtPath: path)
         else {
             throw CorporaError.unwritable(
                 file: url.path(percentEncoded: false), reason: "no file can be made in its folder")

@@ -27,6 +27,7 @@ public enum DropReason: String, Sendable, CaseIterable, Comparable {
     /// The same text stood in the corpus already.
     case duplicate = "duplicates"
 
+    /// The order of their names.
     public static func < (left: DropReason, right: DropReason) -> Bool { left.rawValue < right.rawValue }
 }
 
@@ -123,7 +124,8 @@ struct PoemCleaner {
     ]
     /// Quotation marks, brackets of titles, spaces: left out.
     private static let silent: Set<Unicode.Scalar> = [
-        "《", "》", "〈", "〉", "「", "」", "『", "』", "“", "”", "‘", "’", "\"", "'", " ", "\u{3000}", "\u{A0}", "\t", "…", "—", "·",
+        "《", "》", "〈", "〉", "「", "」", "『", "』", "“", "”", "‘", "’", "\"", "'", " ", "\u{3000}", "\u{A0}", "\t", "…",
+        "—", "·",
         "・", "\u{FEFF}", "\u{200B}",
     ]
     private static let lacunae: Set<Unicode.Scalar> = [

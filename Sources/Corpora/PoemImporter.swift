@@ -165,7 +165,8 @@ public struct PoemImporter: Sendable {
         let names = (FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? [])
             .filter { $0.hasSuffix(".json") }
         // The folder given may itself be one of the collections.
-        let prefix = ChinesePoetry.collections.contains { $0.folder == input.lastPathComponent }
+        let prefix =
+            ChinesePoetry.collections.contains { $0.folder == input.lastPathComponent }
             ? input.lastPathComponent + "/" : ""
         for name in names.map({ prefix + $0 }).sorted(by: ChinesePoetry.comesBefore) {
             guard ChinesePoetry.collection(of: name) != nil else {
@@ -213,16 +214,22 @@ extension PoemImporter.Report: CustomStringConvertible {
             "read \(read) poems in \(files) files; wrote \(written) poems of \(self.lines) lines; dropped \(read - written)",
             "", "by folder (read, written):",
         ]
-        for (name, counts) in folders.sorted(by: { $0.key < $1.key }) { lines.append("  \(name)\t\(counts[0])\t\(counts[1])") }
+        for (name, counts) in folders.sorted(by: { $0.key < $1.key }) {
+            lines.append("  \(name)\t\(counts[0])\t\(counts[1])")
+        }
         lines += ["", "by form:"]
-        for (form, count) in forms.sorted(by: { ($1.value, $0.key) < ($0.value, $1.key) }) { lines.append("  \(form)\t\(count)") }
+        for (form, count) in forms.sorted(by: { ($1.value, $0.key) < ($0.value, $1.key) }) {
+            lines.append("  \(form)\t\(count)")
+        }
         lines += ["", "dropped:"]
         for (reason, count) in dropped.sorted(by: { ($1.value, $0.key) < ($0.value, $1.key) }) {
             lines.append("  \(count)\t\(reason.rawValue)")
             lines += (examples[reason] ?? []).map { "\t\t\($0)" }
         }
         if !badFiles.isEmpty { lines += ["", "not a JSON list:"] + badFiles.map { "  \($0)" } }
-        if !ignoredFiles.isEmpty { lines += ["", "left out (no poems, or an unknown folder):"] + ignoredFiles.map { "  \($0)" } }
+        if !ignoredFiles.isEmpty {
+            lines += ["", "left out (no poems, or an unknown folder):"] + ignoredFiles.map { "  \($0)" }
+        }
         return lines.joined(separator: "\n") + "\n"
     }
 }

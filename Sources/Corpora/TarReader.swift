@@ -132,7 +132,9 @@ struct TarReader {
             length <= rest.count
         {
             let record = rest[(space + 1)..<(rest.startIndex + length)]
-            if record.starts(with: "path=".utf8) { return String(decoding: record.dropFirst(5).dropLast(), as: UTF8.self) }
+            if record.starts(with: "path=".utf8) {
+                return String(decoding: record.dropFirst(5).dropLast(), as: UTF8.self)
+            }
             rest = rest.dropFirst(length)
         }
         return nil

@@ -1,3 +1,4 @@
+public import Foundation
 public import Prosody
 
 /// What is asked of the poet, in the one text format that training and use share.
@@ -89,6 +90,14 @@ public struct PoetVocabulary: Sendable {
         lineBoundary = try required("[LINE]")
         self.ids = ids
         self.characterIDs = characterIDs
+    }
+
+    /// The tokens of a `vocab.txt` file, one a line.
+    ///
+    /// - Throws: `PoetVocabularyError`, or Foundation's error if the file cannot be read.
+    public init(contentsOf url: URL) throws {
+        let text = try String(contentsOf: url, encoding: .utf8)
+        try self.init(tokens: text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init))
     }
 
     /// The token of a form, such as `[七绝]`.

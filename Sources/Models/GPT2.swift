@@ -94,7 +94,7 @@ extension GPT2Configuration: Codable {
         hiddenSize = try int(.hiddenSize) ?? 768
         layerCount = try int(.layerCount) ?? 12
         headCount = try int(.headCount) ?? 12
-        innerSize = try int(.innerSize) ?? 4 * hiddenSize
+        innerSize = try int(.innerSize) ?? 4 * min(max(hiddenSize, 0), 1 << 22)
         positionCount = try int(.positionCount) ?? int(.contextCount) ?? 1024
         let activationName = try values.decodeIfPresent(String.self, forKey: .activation) ?? "gelu_new"
         activation = try Activation.named(activationName, model: "gpt2", setting: "activation_function")
@@ -352,5 +352,5 @@ public func causalMask(present: Tensor, last count: Int) -> Tensor {
 /// - Parameter present: bool `[B, S]`
 /// - Returns: int64 `[B, S]`
 public func positionIDs(present: Tensor) -> Tensor {
-    (present.to(.int64).cumulativeSum(1) - 1).clamped(minimum: 0)
+    (present.to(.int64).cumulativeSum(1) - 1).clamped(minimum: 0).to(.int64)
 }

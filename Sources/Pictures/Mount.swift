@@ -5,8 +5,8 @@ enum Mount {
         for layouts: [PoemLayout], around picture: Picture, smallestEm: Double
     ) -> (Picture, Placement) {
         let short = Double(min(picture.width, picture.height))
-        let border = Int((0.05 * short).rounded())
-        let gap = Int((0.045 * short).rounded())
+        let border = max(8, Int((0.05 * short).rounded()))
+        let gap = max(8, Int((0.045 * short).rounded()))
         let inside = Double(picture.width) * 0.92
         // The lowest block that fits across, at the largest size; a poem too long for that grows downwards.
         var chosen = layouts[0]
@@ -17,7 +17,7 @@ enum Mount {
             let size = max(fitting, smallestEm)
             let overflow = max(0, layout.width * size - inside)
             let tall = layout.height * size / Double(picture.height)
-            let cost = overflow + tall - size / smallestEm * 0.4
+            let cost = overflow + tall + 0.15 * layout.raggedness - size / smallestEm * 0.4
             if cost < bestCost { (bestCost, chosen, em) = (cost, layout, size) }
         }
         let blockWidth = chosen.width * em

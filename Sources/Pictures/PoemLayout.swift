@@ -1,4 +1,4 @@
-/// A character or a seal in a block of columns, in units of the poem's em, from the block's top right corner.
+/// A character in a block of columns, in units of the poem's em, from the block's top right corner.
 struct PlacedCharacter: Equatable {
     let character: Character
     /// Centre, leftwards from the right edge.
@@ -10,16 +10,14 @@ struct PlacedCharacter: Equatable {
 }
 
 /// A poem set in vertical columns, right to left, without punctuation; lengths in units of the poem's em.
-struct PoemLayout: Equatable {
+struct PoemLayout {
     let characters: [PlacedCharacter]
     /// Where the seal goes: its centre.
     let seal: (x: Double, y: Double)?
     let width: Double
     let height: Double
-
-    static func == (one: PoemLayout, other: PoemLayout) -> Bool {
-        one.characters == other.characters && one.width == other.width && one.height == other.height
-    }
+    /// The share of the last column that stays empty.
+    let raggedness: Double
 
     /// Distance of two characters in a column, and of two columns.
     static let pitch = 1.14
@@ -47,7 +45,7 @@ struct PoemLayout: Equatable {
             }
         } else {
             let count = clauses.reduce(0) { $0 + $1.characters.count }
-            for height in [6, 8, 10, 12, 15, 18, 22, 27, 33] where count >= height {
+            for height in [6, 7, 8, 9, 10, 11, 12, 14, 16, 18, 22, 27, 33] where count >= height {
                 columnings.append(run(clauses, height: height))
             }
             if columnings.isEmpty { columnings.append(run(clauses, height: count)) }
@@ -100,7 +98,7 @@ struct PoemLayout: Equatable {
             return y - (Self.pitch - 1) * size
         }
 
-        let title = Clause.settable(poem.title ?? "")
+        let title = Clause.slots(poem.title ?? "")
         if !title.isEmpty {
             let size = Self.titleSize
             height = max(height, set(title, size: size, x: right + size / 2, from: 0))
@@ -112,10 +110,13 @@ struct PoemLayout: Equatable {
         }
         right -= Self.columnPitch - 1
 
-        let signature = Clause.settable(poem.signature ?? "")
+        let full = columns.map(\.count).max() ?? 1
+        raggedness = 1 - Double(columns.last?.count ?? 0) / Double(max(full, 1))
+
+        let signature = Clause.slots(poem.signature ?? "")
         var seal: (x: Double, y: Double)?
         let size = Self.signatureSize
-        let signatureHeight = signature.isEmpty ? 0 : Double(signature.count) * Self.pitch * size
+        let signatureHeight = signature.reduce(0.0) { $0 + ($1 == nil ? Self.sentenceGap : Self.pitch) * size }
         let sealHeight = sealSize.map { $0.height + (signature.isEmpty ? 0 : 0.2) } ?? 0
         if signatureHeight + sealHeight > 0 {
             let width = max(signature.isEmpty ? 0 : size, sealSize?.width ?? 0)
@@ -142,6 +143,12 @@ struct Clause: Equatable {
     /// What is set of a text: letters, numerals, and □ for what is lost; no punctuation, no blanks.
     static func settable(_ text: String) -> [Character] {
         text.filter { $0.isLetter || $0.isNumber || $0 == "□" || isPictograph($0) }
+    }
+
+    /// A title or signature: its parts, between which a gap (nil) stands for a dot or a blank.
+    static func slots(_ text: String) -> [Character?] {
+        let parts = text.split { settable(String($0)).isEmpty }
+        return Array(parts.map { settable(String($0)).map { $0 } }.joined(separator: [nil]))
     }
 
     // Emoji are no letters; they are kept here so that a missing glyph is an error and not a silent loss.

@@ -9,6 +9,7 @@ public struct RenderedPoem: Equatable, Sendable {
     /// One to nine characters of a red seal; nil or blank draws none.
     public var seal: String?
 
+    /// A poem of these parts.
     public init(title: String? = nil, lines: [String], signature: String? = nil, seal: String? = nil) {
         self.title = title
         self.lines = lines
@@ -39,11 +40,14 @@ public struct PoemOptions: Equatable, Sendable {
 
     /// The name of an installed typeface family; nil takes AR PL UKai, or the nearest to it that is installed.
     public var font: String?
+    /// On the picture or above it.
     public var place: Place
+    /// The colour of the writing on a picture; on paper it is always dark.
     public var ink: Ink
-    /// Smaller pictures are enlarged until their long side has so many pixels, for the characters' sake.
+    /// Smaller pictures are enlarged until their long side has so many pixels, at most 8192, for the characters' sake.
     public var minimumSide: Int
 
+    /// Options; each has a value that suits most pictures.
     public init(font: String? = nil, place: Place = .automatic, ink: Ink = .automatic, minimumSide: Int = 1280) {
         self.font = font
         self.place = place
@@ -67,8 +71,10 @@ struct Colour: Equatable {
 public struct PoemRenderer: Sendable {
     /// More characters than the longest ci (240) with room to spare.
     public static let characterLimit = 600
+    /// How poems are set.
     public let options: PoemOptions
 
+    /// A renderer; it holds nothing but its options.
     public init(options: PoemOptions = PoemOptions()) {
         self.options = options
     }
@@ -119,8 +125,9 @@ public struct PoemRenderer: Sendable {
 
     private func enlarged(_ picture: Picture) -> Picture {
         let long = max(picture.width, picture.height)
-        guard long < options.minimumSide else { return picture }
-        let factor = Double(options.minimumSide) / Double(long)
+        let side = min(options.minimumSide, 8192)
+        guard long < side else { return picture }
+        let factor = Double(side) / Double(long)
         return picture.resized(
             width: max(1, Int((Double(picture.width) * factor).rounded())),
             height: max(1, Int((Double(picture.height) * factor).rounded())))
@@ -150,7 +157,7 @@ public struct PoemRenderer: Sendable {
                 glyph, left: Int(left.rounded()), top: Int(top.rounded()), strength: Float(0.95 + 0.05 * unsteady(4)))
         }
         let light = canvas.light(under: mask)
-        let dark = ink == .automatic ? light.middle > 0.42 : ink == .dark
+        let dark = ink == .automatic ? light.middle > 0.48 : ink == .dark
         // How far the ground under the writing comes near to the ink.
         let worst = dark ? light.darkest : 1 - light.brightest
         let halo = Float(min(max((0.62 - worst) * 1.6, 0), 0.8))

@@ -76,10 +76,15 @@ struct QuietMap {
     }
 
     /// How much a rectangle of the map would be disturbed by writing on it: 0 for plain paper or sky, about 1 for foliage.
-    func unrest(_ rectangle: Rectangle) -> Double {
+    /// nil as soon as it is known to be more than `bound`.
+    func unrest(_ rectangle: Rectangle, atMost bound: Double) -> Double? {
+        let mean = light.mean(rectangle)
+        let spread = max(lightSquared.mean(rectangle) - mean * mean, 0).squareRoot()
+        let whole = 1.4 * edges.mean(rectangle) + 0.35 * salience.mean(rectangle) + 1.1 * spread
+        guard whole <= bound else { return nil }
         // One busy corner spoils a place that is quiet on average.
         var worst = 0.0
-        let (columns, rows) = (min(3, rectangle.width), min(3, rectangle.height))
+        let (columns, rows) = (min(4, rectangle.width), min(4, rectangle.height))
         for row in 0..<rows {
             for column in 0..<columns {
                 let x = rectangle.width * column / columns
@@ -90,9 +95,7 @@ struct QuietMap {
                 worst = max(worst, edges.mean(part))
             }
         }
-        let mean = light.mean(rectangle)
-        let spread = max(lightSquared.mean(rectangle) - mean * mean, 0).squareRoot()
-        return 1.4 * edges.mean(rectangle) + 1.0 * worst + 0.35 * salience.mean(rectangle) + 1.1 * spread
+        return whole + worst <= bound ? whole + worst : nil
     }
 }
 
@@ -116,7 +119,7 @@ struct Placement {
 /// Looks for the place, the size and the arrangement of columns that disturb a picture least.
 struct PlaceSearch {
     /// Above this cost a poem is mounted beside the picture instead of written on it.
-    static let limit = 0.62
+    static let limit = 0.52
     /// The em as a share of the root of the picture's area, and the most usual one.
     private static let sizes = [0.052, 0.047, 0.043, 0.039, 0.035, 0.031, 0.028]
     private static let usualSize = 0.043
@@ -132,23 +135,25 @@ struct PlaceSearch {
         for (order, layout) in layouts.enumerated() {
             for size in sizes where size * root >= smallestEm {
                 let em = size * root
-                let pad = 0.35 * em * scale
+                let pad = 0.6 * em * scale
                 let width = Int((layout.width * em * scale + 2 * pad).rounded(.up))
                 let height = Int((layout.height * em * scale + 2 * pad).rounded(.up))
                 guard width + 2 * margin <= map.width, height + 2 * margin <= map.height else { continue }
                 // A poem that covers the picture is no inscription.
                 let share = Double(width * height) / Double(map.width * map.height)
                 guard share <= 0.3 else { continue }
-                let taste = 0.03 * Double(order) + 0.5 * share + abs(size - usualSize) / usualSize * 0.25
+                let taste =
+                    0.012 * Double(order) + 0.06 * layout.raggedness + 0.5 * share + abs(size - usualSize) / usualSize
+                    * 0.25
                 for y in stride(from: margin, through: map.height - margin - height, by: 3) {
                     for x in stride(from: margin, through: map.width - margin - width, by: 3) {
                         let rectangle = Rectangle(x: x, y: y, width: width, height: height)
-                        let cost = taste + composition(rectangle, in: map) + map.unrest(rectangle)
-                        if cost < best?.cost ?? .infinity {
-                            best = Placement(
-                                layout: layout, em: em, x: (Double(x) + pad) / scale, y: (Double(y) + pad) / scale,
-                                cost: cost)
-                        }
+                        let known = taste + composition(rectangle, in: map)
+                        let bound = (best?.cost ?? .infinity) - known
+                        guard bound > 0, let unrest = map.unrest(rectangle, atMost: bound) else { continue }
+                        best = Placement(
+                            layout: layout, em: em, x: (Double(x) + pad) / scale, y: (Double(y) + pad) / scale,
+                            cost: known + unrest)
                     }
                 }
             }

@@ -65,7 +65,7 @@ struct Seal {
         let edge = Grain(seed: 41)
         let wear = Grain(seed: 97)
         var coverage = [Float](repeating: 0, count: width * height)
-        let corner = 0.12 * em
+        let corner = 0.16 * em
         for y in 0..<height {
             for x in 0..<width {
                 // Distance to the rounded square's edge, roughened along it.
@@ -75,7 +75,7 @@ struct Seal {
                     inside = corner - ((corner - dx) * (corner - dx) + (corner - dy) * (corner - dy)).squareRoot()
                 }
                 let (u, v) = (Double(x) / em, Double(y) / em)
-                let rough = 0.02 * em * (1 + edge(u * 9, v * 9) + 0.5 * edge(u * 23, v * 23))
+                let rough = 0.022 * em * (1 + edge(u * 5, v * 5) + 0.35 * edge(u * 17, v * 17))
                 let ink = 0.93 + 0.07 * wear(u * 7, v * 7) - max(0, wear(u * 19 + 50, v * 19) - 0.72) * 1.6
                 coverage[y * width + x] = Float(min(max(inside - rough + 0.5, 0), 1) * min(max(ink, 0), 1))
             }

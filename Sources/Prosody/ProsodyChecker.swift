@@ -38,9 +38,13 @@ public struct ProsodyChecker: Sendable {
         if let syllables = lengths.first, lengths.allSatisfy({ $0 == syllables }), texts.count >= 2 {
             if let form = Form.all.first(where: { $0.kind == .regulated && $0.lineLengths == lengths }) {
                 let reading = report(texts, form, isGuessed: true)
-                let cost = reading.faults.reduce(0.0) { $0 + ($1.kind == .unknown ? 0 : $1.kind == .lineLength ? 9 : 1) }
-                // Three faults in four lines are a faulty 近体; more are a poem that never meant to be one.
-                if cost <= 0.75 * Double(texts.count) { return reading }
+                // A poem that never meant to be 近体 misses at the places that count: the even ones, the ends, the rhyme.
+                let cost = reading.faults.reduce(0.0) { cost, fault in
+                    guard fault.kind != .unknown else { return cost }
+                    let isLight = fault.position.map { $0 % 2 == 1 && $0 < syllables && fault.kind != .repeatedRhyme }
+                    return cost + (isLight ?? false ? 0.5 : 1)
+                }
+                if cost <= 0.5 * Double(texts.count), reading.rhymeAccuracy ?? 0 > 0 { return reading }
             }
         }
         // Tunes that divide as the text does come first; a text may also join or split the table's lines between rhymes.
@@ -59,7 +63,11 @@ public struct ProsodyChecker: Sendable {
             (reading.report.toneAccuracy ?? 0) + (reading.report.rhymeAccuracy ?? 0)
                 + (reading.form.lineLengths == lengths ? 0.5 : 0)
         }
-        if let best = readings.max(by: { fit($0) < fit($1) }), fit(best) >= 1.2 { return best.report }
+        // Lines of uneven length are a tune's; even ones may be 古体, so there the tones must be the tune's (玉楼春, 生查子).
+        let isEven = Set(lengths).count == 1
+        if let best = readings.max(by: { fit($0) < fit($1) }), best.report.toneAccuracy ?? 0 >= (isEven ? 0.9 : 0.6) {
+            return best.report
+        }
         if let syllables = lengths.first, lengths.allSatisfy({ $0 == syllables }), texts.count >= 2 {
             return report(texts, .ancient(syllables: syllables, lines: texts.count), isGuessed: true)
         }
@@ -231,10 +239,11 @@ private struct Reading {
             for second in [LineType.b, .c] {
                 let opposes = first.startsLevel != second.startsLevel
                 var cost = opposes || tones == .off ? 0 : 1.5
-                if line == 0, first.endsLevel, !firstRhymes { cost += 1 }
+                // Small costs settle ties: a first line that rhymes is read as one that does, an unknown character as one in a free slot.
+                if line == 0, first.endsLevel != firstRhymes { cost += first.endsLevel ? 1 : 0.1 }
                 for patterns in LineType.couplets(first, second, syllables: syllables, tones) {
-                    let wrong = zip([line, line + 1], patterns).reduce(0) { $0 + mismatches($1.0, $1.1).count }
-                    choices.append(Choice(types: (first, second), patterns: patterns, cost: cost + Double(wrong)))
+                    let wrong = zip([line, line + 1], patterns).reduce(0.0) { $0 + self.cost($1.0, $1.1) }
+                    choices.append(Choice(types: (first, second), patterns: patterns, cost: cost + wrong))
                 }
             }
         }
@@ -267,6 +276,12 @@ private struct Reading {
             let found = tones(of: texts[line][slot])
             return !pattern[slot].isRhyme && !found.isEmpty && found.isDisjoint(with: pattern[slot].tones)
         }
+    }
+
+    /// One for a wrong tone, next to nothing for a character that cannot be judged.
+    private func cost(_ line: Int, _ pattern: [Demand]) -> Double {
+        let unknown = pattern.indices.filter { pattern[$0] != .free && tones(of: texts[line][$0]).isEmpty }.count
+        return Double(mismatches(line, pattern).count) + 0.01 * Double(unknown)
     }
 
     private mutating func judgeTones(_ line: Int, _ pattern: [Demand], type: LineType? = nil) {

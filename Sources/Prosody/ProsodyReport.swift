@@ -59,7 +59,7 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
 
     /// The fault in plain words, one line.
     public func message(in language: MessageLanguage = .chinese) -> String {
-        let (zh, en) = words
+        let (zh, en) = words(in: language)
         let place: (String, String) =
             switch (line, position) {
             case (let line?, let position?): ("第\(line)句第\(position)字“\(character ?? "")”", "line \(line), character \(position) “\(character ?? "")”")
@@ -69,11 +69,13 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         return language == .chinese ? "\(place.0)\(kind.rawValue)：\(zh)" : "\(place.1): \(kind.english): \(en)"
     }
 
-    private var words: (String, String) {
-        switch kind {
+    private func words(in language: MessageLanguage) -> (String, String) {
+        let names = language == .english ? ["平": "level", "仄": "oblique"] : [:]
+        let (expected, found) = (names[expected] ?? expected, names[found] ?? found)
+        return switch kind {
         case .lineCount: ("应为\(expected)句，实有\(found)句", "the form has \(expected) lines, the poem \(found)")
         case .lineLength: ("应为\(expected)字，实有\(found)字", "the form has \(expected) characters here, the line \(found)")
-        case .tone: ("此处宜\(expected)，此字读\(found)", "\(expected) is wanted here, the character is \(found)")
+        case .tone: ("此处宜\(expected)，此字读\(found)", "a \(expected) tone is wanted here, the character is \(found)")
         case .lonelyLevel: ("除韵脚外只有一个平声，又未拗救", "one level tone beside the rhyme, and no rescue")
         case .threeLevels: ("句末三字皆平", "the last three are all level")
         case .couplet: ("第二字宜\(expected)，与上句相反", "the second character should be \(expected), opposite to the line before")

@@ -239,7 +239,9 @@ public struct BertTokenizer: Sendable {
 
     /// Cuts a word at its punctuation, every sign on its own.
     private func appendParts(of word: [Unicode.Scalar], to ids: inout [Int32]) {
-        if word.count > 1, specialSpellings.contains(Array(string(word).utf8)) { return appendPieces(of: word[...], to: &ids) }
+        if word.count > 1, specialSpellings.contains(Array(string(word).utf8)) {
+            return appendPieces(of: word[...], to: &ids)
+        }
         var start = 0
         for (index, scalar) in word.enumerated() where UnicodeClasses.isPunctuation(scalar) {
             if index > start { appendPieces(of: word[start..<index], to: &ids) }

@@ -58,7 +58,8 @@ public final class EventWriter {
     public func text(_ tag: String, _ markdown: String, step: Int, at time: Date = Date()) throws(WeightFileError) {
         let plugin = Message().message(1, Message().string(1, "text"))
         // A string tensor (type 7) of shape [1].
-        let tensor = Message().integer(1, 7).message(2, Message().message(2, Message().integer(1, 1))).string(8, markdown)
+        let shape = Message().message(2, Message().integer(1, 1))
+        let tensor = Message().integer(1, 7).message(2, shape).string(8, markdown)
         let entry = Message().string(1, tag).message(8, tensor).message(9, plugin)
         append(Message().message(5, Message().message(1, entry)), step: step, at: time)
         if pending.count > 1 << 16 { try flush() }

@@ -81,13 +81,13 @@ public final class Trainer<Task: TrainingTask> {
         let checkpoint = RunCheckpoint(folder: folder)
         if checkpoint.exists, !resume { throw TrainingError.folderInUse(folder.path) }
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        log = try RunLog(folder: folder, quiet: quiet)
         if checkpoint.exists {
             progress = try checkpoint.restore(
                 store: task.store, optimizer: optimizer, average: average, generators: task.generators, options: options)
         } else {
-            try write(options)
+            try Self.write(options, to: folder)
         }
+        log = try RunLog(folder: folder, resumingAfter: checkpoint.exists ? progress.step : nil, quiet: quiet)
         if progress.step > 0 { log.line("continuing at step \(progress.step) of \(options.steps)") }
     }
 
@@ -128,7 +128,7 @@ public final class Trainer<Task: TrainingTask> {
             window.losses.append(loss)
 
             if progress.step % options.logEvery == 0 || progress.step == options.steps {
-                report(&window, rate: rate, norm: norm, peak: peak)
+                try report(&window, rate: rate, norm: norm, peak: peak)
             }
             let isLast = progress.step == options.steps
             if progress.step % options.validateEvery == 0 || isLast {
@@ -155,7 +155,7 @@ public final class Trainer<Task: TrainingTask> {
 
     private func validate() throws {
         let metrics = try withAverages { try withoutGradients { try task.validate() } }
-        for metric in metrics { log.scalar("validation/\(metric.name)", metric.value, step: progress.step) }
+        for metric in metrics { try log.scalar("validation/\(metric.name)", metric.value, step: progress.step) }
         let text = metrics.map { "\($0.name) \(format($0.value))" }.joined(separator: "  ")
         guard let first = metrics.first else { return }
         let better = first.value < (progress.best ?? .infinity)
@@ -178,19 +178,19 @@ public final class Trainer<Task: TrainingTask> {
         try RunCheckpoint(folder: folder).write(
             progress, store: task.store, optimizer: optimizer, average: average, generators: task.generators,
             options: options)
-        log.flush()
+        try log.flush()
     }
 
-    private func report(_ window: inout Window, rate: Double, norm: Double, peak: Double) {
+    private func report(_ window: inout Window, rate: Double, norm: Double, peak: Double) throws {
         let seconds = window.seconds
         let loss = window.losses.reduce(0, +) / Double(window.losses.count)
         let speed = Double(window.units) / seconds
         let share = window.operations / seconds / peak
         let left = Double(options.steps - progress.step) * seconds / Double(window.losses.count)
-        log.scalar("train/loss", loss, step: progress.step)
-        log.scalar("train/learning_rate", rate, step: progress.step)
-        log.scalar("train/gradient_norm", norm, step: progress.step)
-        log.scalar("train/\(task.unit)_per_second", speed, step: progress.step)
+        try log.scalar("train/loss", loss, step: progress.step)
+        try log.scalar("train/learning_rate", rate, step: progress.step)
+        try log.scalar("train/gradient_norm", norm, step: progress.step)
+        try log.scalar("train/\(task.unit)_per_second", speed, step: progress.step)
         log.line(
             "step \(progress.step)/\(options.steps)  epoch \(progress.epoch)  loss \(format(loss))  rate \(format(rate))  "
                 + "norm \(format(norm))  \(Int(speed)) \(task.unit)/s  \(Int(share * 100)) % of matrix speed  "
@@ -198,7 +198,7 @@ public final class Trainer<Task: TrainingTask> {
         window.restart()
     }
 
-    private func write(_ options: TrainingOptions) throws {
+    private static func write(_ options: TrainingOptions, to folder: URL) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         try encoder.encode(options).write(to: folder.appending(path: "run.json"), options: .atomic)

@@ -17,7 +17,9 @@ public enum AtomicFile {
         let temporary = url.deletingLastPathComponent()
             .appending(path: ".\(url.lastPathComponent).partial-\(UInt32.random(in: .min ... .max))").path
         let descriptor = open(temporary)
-        guard descriptor >= 0 else { throw WeightFileError.system(path: path, operation: "write", reason: systemReason()) }
+        guard descriptor >= 0 else {
+            throw WeightFileError.system(path: path, operation: "write", reason: systemReason())
+        }
         var isOpen = true
         do {
             try body(FileSink(descriptor: descriptor, path: path))

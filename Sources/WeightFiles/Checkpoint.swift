@@ -40,7 +40,9 @@ public struct Checkpoint: Sendable {
         return tensor
     }
 
-    private init(path: String, files: [URL], tensors: [TensorView], metadata: [String: String]) throws(WeightFileError) {
+    private init(
+        path: String, files: [URL], tensors: [TensorView], metadata: [String: String]
+    ) throws(WeightFileError) {
         var index: [String: Int] = [:]
         index.reserveCapacity(tensors.count)
         for (place, tensor) in tensors.enumerated() {

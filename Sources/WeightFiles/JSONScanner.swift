@@ -81,7 +81,9 @@ struct JSONScanner {
             position += 1
         }
         guard first != 0x30 || position == start + 1 else { throw fail("a number starts with 0") }
-        if position < bytes.count, [0x2e, 0x65, 0x45].contains(bytes[position]) { throw fail("expected a whole number") }
+        if position < bytes.count, [0x2e, 0x65, 0x45].contains(bytes[position]) {
+            throw fail("expected a whole number")
+        }
         return value
     }
 

@@ -21,7 +21,8 @@ public final class MappedFile: @unchecked Sendable {
         // Without O_NONBLOCK, opening a pipe would wait for a writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
-            throw errno == ENOENT ? .missing(path: path) : .system(path: path, operation: "open", reason: systemReason())
+            throw errno == ENOENT
+                ? .missing(path: path) : .system(path: path, operation: "open", reason: systemReason())
         }
         defer { close(descriptor) }
         var status = stat()

@@ -198,7 +198,9 @@ struct PickleMachine {
                 guard (2...5).contains(version) else { throw malformed("protocol \(version) is not 2 to 5") }
             case "\u{95}":
                 // A frame only says how much to buffer.
-                guard try reader.length64() <= reader.remaining else { throw malformed("a frame reaches beyond the end") }
+                guard try reader.length64() <= reader.remaining else {
+                    throw malformed("a frame reaches beyond the end")
+                }
             case ".":
                 let root = try pop()
                 guard stack.isEmpty, marks.isEmpty else { throw malformed("it stops with values left over") }
@@ -317,7 +319,9 @@ struct PickleMachine {
         case .orderedDictionary:
             return try orderedDictionary(arguments)
         case .set:
-            guard let items = arguments.isEmpty ? [] : sequence(arguments[0]) else { throw malformed("a set of no list") }
+            guard let items = arguments.isEmpty ? [] : sequence(arguments[0]) else {
+                throw malformed("a set of no list")
+            }
             try charge(items.count)
             return makeNode(.set, items)
         case .byteArray:
@@ -328,7 +332,9 @@ struct PickleMachine {
             }
         case .encode:
             // Protocol 2 writes bytes as Latin-1 text.
-            guard case .string(let text)? = arguments.first, arguments.count <= 2 else { throw malformed("bytes of no text") }
+            guard case .string(let text)? = arguments.first, arguments.count <= 2 else {
+                throw malformed("bytes of no text")
+            }
             try charge(text.utf8.count)
             var bytes: [UInt8] = []
             for scalar in text.unicodeScalars {
@@ -337,7 +343,9 @@ struct PickleMachine {
             }
             return .bytes(bytes)
         case .size:
-            guard let items = arguments.isEmpty ? [] : sequence(arguments[0]) else { throw malformed("a size of no list") }
+            guard let items = arguments.isEmpty ? [] : sequence(arguments[0]) else {
+                throw malformed("a size of no list")
+            }
             return makeNode(.tuple, items)
         case .device, .layout:
             guard case .string(let text)? = arguments.first else { throw malformed("a constant without a name") }
@@ -379,7 +387,9 @@ struct PickleMachine {
     }
 
     private mutating func orderedDictionary(_ arguments: [Item]) throws(WeightFileError) -> Item {
-        guard let pairs = arguments.isEmpty ? [] : sequence(arguments[0]) else { throw malformed("a dictionary of no list") }
+        guard let pairs = arguments.isEmpty ? [] : sequence(arguments[0]) else {
+            throw malformed("a dictionary of no list")
+        }
         try charge(pairs.count)
         var items: [Item] = []
         for pair in pairs {
@@ -393,7 +403,8 @@ struct PickleMachine {
     private mutating func storage(_ id: Item) throws(WeightFileError) -> Item {
         guard let fields = sequence(id), fields.count >= 5, case .string("storage") = fields[0] else {
             throw .unsupported(
-                path: reader.path, feature: "a whole saved module", advice: "in Python: torch.save(model.state_dict(), …)")
+                path: reader.path, feature: "a whole saved module",
+                advice: "in Python: torch.save(model.state_dict(), …)")
         }
         guard case .callable(.storage(let type)) = fields[1], case .string(let key) = fields[2],
             case .integer(let count) = fields[4], count >= 0
@@ -427,7 +438,9 @@ struct PickleMachine {
         guard case .integer(let offset) = arguments[0], offset >= 0 else { throw malformed("no offset") }
         let shape = try counts(arguments[1])
         let strides = try counts(arguments[2])
-        guard strides.count == shape.count else { throw malformed("\(shape.count) dimensions and \(strides.count) strides") }
+        guard strides.count == shape.count else {
+            throw malformed("\(shape.count) dimensions and \(strides.count) strides")
+        }
         tensors.append(Tensor(storage: storage, elementType: type, offset: offset, shape: shape, strides: strides))
         return .tensor(tensors.count - 1)
     }

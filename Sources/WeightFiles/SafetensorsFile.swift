@@ -27,7 +27,9 @@ public struct SafetensorsFile: Sendable {
         // An initialiser owns its arguments and may drop them after their last mention, with the memory.
         defer { withExtendedLifetime(file) {} }
         var reader = ByteReader(file)
-        guard reader.remaining >= 8 else { throw reader.malformed("\(file.count) bytes are too few for a safetensors file") }
+        guard reader.remaining >= 8 else {
+            throw reader.malformed("\(file.count) bytes are too few for a safetensors file")
+        }
         let length = try reader.integer(UInt64.self)
         guard length <= Self.maximumHeader else {
             throw .limit(path: file.path, what: "the header of \(length) bytes", limit: Self.maximumHeader)
@@ -60,7 +62,8 @@ public struct SafetensorsFile: Sendable {
             index[entry.name] = tensors.count
             tensors.append(
                 TensorView(
-                    name: entry.name, elementType: entry.type, shape: entry.shape, strides: rowMajorStrides(entry.shape),
+                    name: entry.name, elementType: entry.type, shape: entry.shape,
+                    strides: rowMajorStrides(entry.shape),
                     elementCount: size.elements, owner: file,
                     span: UnsafeRawBufferPointer(rebasing: data[entry.begin..<entry.end])))
         }

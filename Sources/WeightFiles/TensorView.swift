@@ -109,7 +109,8 @@ public struct TensorView: @unchecked Sendable {
         func convert<Bits: FixedWidthInteger & BitwiseCopyable>(_ float: (Bits) -> Float) -> [Float] {
             contiguousBytes().withUnsafeBytes { bytes in
                 (0..<elementCount).map {
-                    float(Bits(littleEndian: bytes.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Bits>.size, as: Bits.self)))
+                    let offset = $0 * MemoryLayout<Bits>.size
+                    return float(Bits(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: Bits.self)))
                 }
             }
         }

@@ -100,8 +100,9 @@ public struct TorchArchive: Sendable {
     private static func readLegacy(_ file: MappedFile) throws(WeightFileError) -> PickleValue {
         var reader = ByteReader(file)
         // 0x1950a86a20f9469cfc6c, little-endian.
-        guard case .bigInteger([0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]) =
-            try PickleMachine.run(&reader).root
+        guard
+            case .bigInteger([0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]) =
+                try PickleMachine.run(&reader).root
         else { throw reader.malformed("a pickle, but not one of torch.save") }
         guard case .integer(1001) = try PickleMachine.run(&reader).root else {
             throw reader.malformed("an unknown version of the layout of torch.save")
@@ -187,7 +188,8 @@ private struct PickleTreeBuilder {
                 throw .limit(path: file.path, what: "the pickle's nesting", limit: Self.maximumDepth)
             }
             let node = machine.nodes[index]
-            let result = node.kind == .dictionary
+            let result =
+                node.kind == .dictionary
                 ? try dictionary(node.items, depth: depth) : try sequence(node, depth: depth, label: label)
             built[index] = result
             return result
@@ -250,7 +252,8 @@ private struct PickleTreeBuilder {
     /// Finds a tensor's memory and checks that every element it reaches is inside its storage.
     private func bind(_ tensor: PickleMachine.Tensor, label: String) throws(WeightFileError) -> TensorView {
         let storage = machine.storages[tensor.storage]
-        let name = label.isEmpty ? "a tensor" : "tensor \(quoted(label))"
+        // Only for messages, so only made when one is needed.
+        var name: String { label.isEmpty ? "a tensor" : "tensor \(quoted(label))" }
         guard let region = try region(storage.key) else {
             throw malformed("the storage \(quoted(storage.key)) of \(name) is not in the file")
         }
@@ -269,11 +272,13 @@ private struct PickleTreeBuilder {
             throw malformed("\(name) of shape \(tensor.shape) and strides \(tensor.strides) reaches beyond its storage")
         }
         guard size.bytes <= max(length, Self.maximumExpanded) else {
-            throw .limit(path: file.path, what: "\(name), expanded to \(size.bytes) bytes,", limit: Self.maximumExpanded)
+            throw .limit(
+                path: file.path, what: "\(name), expanded to \(size.bytes) bytes,", limit: Self.maximumExpanded)
         }
         // A dimension of one is never stepped along, whatever its stride; write the one that a contiguous tensor has.
         let plain = rowMajorStrides(tensor.shape)
-        let strides = size.elements == 0
+        let strides =
+            size.elements == 0
             ? plain : tensor.strides.indices.map { tensor.shape[$0] == 1 ? plain[$0] : tensor.strides[$0] }
         let bytes = tensor.elementType.byteCount
         let first = region.lowerBound + base + (reach == 0 ? 0 : tensor.offset * bytes)

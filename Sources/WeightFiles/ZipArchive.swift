@@ -37,7 +37,7 @@ struct ZipArchive {
         guard !packed.contains(name) else {
             throw .unsupported(
                 path: path, feature: "the compressed or encrypted entry \(quoted(name))",
-                advice: "PyTorch stores weights uncompressed, so save them with torch.save, or unpack the archive first")
+                advice: "PyTorch stores weights uncompressed; save them again with torch.save")
         }
         return entries[name]
     }
@@ -46,7 +46,9 @@ struct ZipArchive {
     var names: [String] { Array(entries.keys) + packed }
 
     /// Finds the end record, which a comment of up to 65,535 bytes may follow, and its ZIP64 twin.
-    private static func locateDirectory(_ reader: inout ByteReader) throws(WeightFileError) -> (offset: Int, count: Int) {
+    private static func locateDirectory(
+        _ reader: inout ByteReader
+    ) throws(WeightFileError) -> (offset: Int, count: Int) {
         let size = reader.remaining
         var position = size - endSize
         let lowest = max(0, size - endSize - 65_535)
@@ -55,7 +57,9 @@ struct ZipArchive {
             if try reader.integer(UInt32.self) == 0x0605_4b50 { break }
             position -= 1
         }
-        guard position >= lowest else { throw reader.malformed("no end of a ZIP directory; the download may be cut short") }
+        guard position >= lowest else {
+            throw reader.malformed("no end of a ZIP directory; the download may be cut short")
+        }
         let disks = (try reader.integer(UInt16.self), try reader.integer(UInt16.self))
         try reader.skip(2)
         var count = Int(try reader.integer(UInt16.self))
@@ -135,7 +139,7 @@ struct ZipArchive {
     /// True for a relative name without `..`, backslashes or control characters.
     private static func isPlain(_ name: String) -> Bool {
         !name.isEmpty && !name.hasPrefix("/")
-            && !name.unicodeScalars.contains { $0 == "\\" || $0.properties.generalCategory == .control }
+            && !name.utf8.contains { $0 == UInt8(ascii: "\\") || $0 < 0x20 || $0 == 0x7f }
             && !name.split(separator: "/").contains("..")
     }
 }

@@ -44,7 +44,8 @@ struct DataCommand: AsyncParsableCommand {
             let rate = Int(Double(result.read) / max(seconds, 0.001))
             if report == nil { note(result.description) }
             note(
-                "\(result.written) of \(result.read) poems in \(out), \(String(format: "%.1f", seconds)) s (\(rate) poems/s)\n")
+                "\(result.written) of \(result.read) poems in \(out), \(String(format: "%.1f", seconds)) s (\(rate) poems/s)\n"
+            )
         }
 
         private func note(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }

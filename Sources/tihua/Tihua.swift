@@ -11,6 +11,7 @@ struct Tihua: AsyncParsableCommand {
             CheckCommand.self,
             DataCommand.self,
             DoctorCommand.self,
+            TrainCommand.self,
         ])
 
     /// Runs a command; what goes wrong is one line on stderr, and the exit status is 2 for what was typed, 1 for the rest.

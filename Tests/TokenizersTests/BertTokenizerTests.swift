@@ -108,9 +108,10 @@ let fuzzFolder = ProcessInfo.processInfo.environment["TIHUA_TOKENIZER_FUZZ"].map
         ("unaffable 3.14", "unaffable 3.14"),
     ])
     func chineseDecodingSetsNoSpacesBetweenCharacters(text: String, expected: String) throws {
-        let tokenizer = try BertTokenizer(tokens: [
-            "[PAD]", "[UNK]", "[CLS]", "[SEP]", "hello", "world", "un", "##aff", "##able", "3", "14", ".", "，", "。",
-        ] + "床前明月光疑是地上霜".map(String.init))
+        let tokenizer = try BertTokenizer(
+            tokens: [
+                "[PAD]", "[UNK]", "[CLS]", "[SEP]", "hello", "world", "un", "##aff", "##able", "3", "14", ".", "，", "。",
+            ] + "床前明月光疑是地上霜".map(String.init))
         #expect(tokenizer.decode(tokenizer.encode(text)) == expected)
         #expect(tokenizer.decode([-5, 9999, tokenizer.classificationID]) == "")
     }

@@ -84,7 +84,8 @@ private func goldens(_ url: URL) throws -> [String: [Golden]] {
         for _ in 0..<500 {
             var damaged = bytes
             for _ in 0..<4 {
-                damaged[Int.random(in: 0..<damaged.count, using: &generator)] = UInt8.random(in: 0...255, using: &generator)
+                damaged[Int.random(in: 0..<damaged.count, using: &generator)] = UInt8.random(
+                    in: 0...255, using: &generator)
             }
             _ = error(damaged)
         }

@@ -14,10 +14,11 @@ import WeightFiles
     private func content(of writer: EventWriter) throws -> [UInt8] { [UInt8](try Data(contentsOf: writer.file)) }
 
     /// Test vectors of RFC 3720, appendix B.4.
-    @Test(arguments: [
-        ([UInt8](repeating: 0, count: 32), 0x8a91_36aa), ([UInt8](repeating: 0xff, count: 32), 0x62a8_ab43),
-        ([UInt8](0..<32), 0x46dd_794e), (Array("123456789".utf8), 0xe306_9283),
-    ] as [([UInt8], UInt32)])
+    @Test(
+        arguments: [
+            ([UInt8](repeating: 0, count: 32), 0x8a91_36aa), ([UInt8](repeating: 0xff, count: 32), 0x62a8_ab43),
+            ([UInt8](0..<32), 0x46dd_794e), (Array("123456789".utf8), 0xe306_9283),
+        ] as [([UInt8], UInt32)])
     func checksumIsCastagnolis(_ bytes: [UInt8], _ expected: UInt32) {
         #expect(CRC32C.checksum(bytes[...]) == expected)
     }
@@ -47,7 +48,8 @@ import WeightFiles
         do {
             let writer = try EventWriter(folder: folder)
             for step in 1...20 {
-                try writer.scalar("loss/train", 1 / Double(step), step: step, at: Self.time.addingTimeInterval(Double(step)))
+                try writer.scalar(
+                    "loss/train", 1 / Double(step), step: step, at: Self.time.addingTimeInterval(Double(step)))
             }
             try writer.text("poem", "春眠不觉晓", step: 20, at: Self.time)
         }

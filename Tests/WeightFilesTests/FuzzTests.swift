@@ -53,7 +53,9 @@ import Testing
         case 3: content.removeLast(content.count - place)
         case 4: content.removeSubrange(place..<min(content.count, place + .random(in: 1...8, using: &generator)))
         case 5:
-            let more = (0..<Int.random(in: 1...8, using: &generator)).map { _ in UInt8.random(in: 0...255, using: &generator) }
+            let more = (0..<Int.random(in: 1...8, using: &generator)).map { _ in
+                UInt8.random(in: 0...255, using: &generator)
+            }
             content.insert(contentsOf: more, at: place)
         case 6:
             let width = [2, 4, 8].randomElement(using: &generator) ?? 2

@@ -57,7 +57,9 @@ import Testing
     /// Headers that lie, with the word that the error must say.
     static let lies: [Refused] = [
         Refused("length beyond the file", safetensors(valid, data: 8, length: 5000), "claims 5000 bytes"),
-        Refused("length beyond the limit", safetensors(valid, data: 8, length: 100_000_001), "beyond the limit of 100000000"),
+        Refused(
+            "length beyond the limit", safetensors(valid, data: 8, length: 100_000_001), "beyond the limit of 100000000"
+        ),
         Refused("length of 2⁶⁴-1", safetensors(valid, data: 8, length: .max), "beyond the limit"),
         Refused("length shorter than the header", safetensors(valid, data: 8, length: 20), "JSON"),
         Refused("only seven bytes", [1, 0, 0, 0, 0, 0, 0], "too few"),

@@ -1,0 +1,350 @@
+public import Corpora
+public import Foundation
+public import Generation
+import Models
+public import Prosody
+public import Torch
+public import TorchNN
+
+// How a poet is trained: poems as prompts and lines (see `PoemPrompt`), every condition dropped at random, so that each subset
+// of conditions works in use.
+
+/// The size of a new poet and how its prompts are drawn. Read from the same JSON file as `TrainingOptions`.
+public struct PoetOptions: Codable, Sendable, Equatable {
+    public var hiddenSize = 256
+    public var layerCount = 6
+    public var headCount = 4
+    /// The longest sequence, prompt included; longer poems are left out.
+    public var positionCount = 192
+    /// Padded tokens of one batch; poems of about equal length stand together.
+    public var batchTokens = 8192
+    public var dropout = 0.0
+    /// The chance that a condition stands in a prompt.
+    public var keywordChance = 0.85
+    public var rhymeChance = 0.8
+    public var themeChance = 0.3
+    /// Characters that occur less often are `[UNK]`, and poems with them are left out.
+    public var minimumCharacterCount = 20
+    /// One poem in so many is held out.
+    public var holdOut = 200
+
+    public init() {}
+
+    public init(from decoder: any Decoder) throws {
+        self.init()
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func read<Value: Decodable>(_ key: CodingKeys, _ value: inout Value) throws {
+            value = try values.decodeIfPresent(Value.self, forKey: key) ?? value
+        }
+        try read(.hiddenSize, &hiddenSize)
+        try read(.layerCount, &layerCount)
+        try read(.headCount, &headCount)
+        try read(.positionCount, &positionCount)
+        try read(.batchTokens, &batchTokens)
+        try read(.dropout, &dropout)
+        try read(.keywordChance, &keywordChance)
+        try read(.rhymeChance, &rhymeChance)
+        try read(.themeChance, &themeChance)
+        try read(.minimumCharacterCount, &minimumCharacterCount)
+        try read(.holdOut, &holdOut)
+    }
+}
+
+/// One poem of the training set: its lines as ids, and what its prompt may say.
+public struct PoemExample: Sendable {
+    public let form: Form
+    public let lines: [String]
+    /// The group of the rhymes, nil where they share none (or the form has none).
+    public let rhyme: RhymeGroup?
+    /// Words of the poem, best first.
+    public let keywords: [String]
+    /// A sentence that says in modern Chinese what a line of the poem says; nil where none is known.
+    public let theme: String?
+}
+
+/// The poems of a corpus as examples, split by poem into training and held-out ones.
+public struct PoemDataset: Sendable {
+    public let vocabulary: PoetVocabulary
+    public let training: [PoemExample]
+    public let validation: [PoemExample]
+    /// How many poems were left out, by reason.
+    public let dropped: [String: Int]
+
+    /// Builds the examples.
+    ///
+    /// - Parameters:
+    ///   - poems: of any form; those whose form has no metre in `Prosody` are left out
+    ///   - words: what keywords may be: imagery, word lists
+    ///   - themes: a classical line to sentences that say the same in modern Chinese
+    ///   - vocabulary: of a poet that is trained on; nil makes one from the poems
+    public init(
+        poems: [Poem], words: [String], themes: [String: [String]] = [:], vocabulary given: PoetVocabulary? = nil,
+        options: PoetOptions
+    ) {
+        var dropped: [String: Int] = [:]
+        var kept: [(poem: Poem, form: Form)] = []
+        for poem in poems {
+            if let form = Self.form(of: poem) {
+                kept.append((poem, form))
+            } else {
+                dropped["form without a metre", default: 0] += 1
+            }
+        }
+        var counts: [Character: Int] = [:]
+        for (poem, _) in kept { for line in poem.lines { for character in line { counts[character, default: 0] += 1 } } }
+        for texts in themes.values { for text in texts { for character in text { counts[character, default: 0] += 1 } } }
+        let vocabulary = given ?? PoetVocabulary(
+            characters: counts.filter { $0.value >= options.minimumCharacterCount && Self.isHan($0.key) }
+                .sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { $0.key })
+        let extractor = KeywordExtractor(words: words, poems: kept.map(\.poem.lines))
+        var training: [PoemExample] = []
+        var validation: [PoemExample] = []
+        let known = vocabulary.characters
+        for (poem, form) in kept {
+            guard poem.lines.allSatisfy({ $0.allSatisfy(known.contains) }) else {
+                dropped["rare characters", default: 0] += 1
+                continue
+            }
+            // Prompts take at most some 40 tokens.
+            guard form.characterCount + form.lineCount + 40 <= options.positionCount else {
+                dropped["too long", default: 0] += 1
+                continue
+            }
+            let example = PoemExample(
+                form: form, lines: poem.lines, rhyme: Self.rhyme(of: poem.lines, form: form),
+                keywords: poem.keywords ?? extractor.keywords(of: poem.lines, limit: 6).map(\.word),
+                theme: poem.lines.lazy.compactMap { themes[$0]?.first }.first)
+            // By a hash of the poem, so that the same poem is always on the same side.
+            if options.holdOut > 0, stableHash(poem.lines.joined()) % UInt64(options.holdOut) == 0 {
+                validation.append(example)
+            } else {
+                training.append(example)
+            }
+        }
+        self.vocabulary = vocabulary
+        self.training = training
+        self.validation = validation
+        self.dropped = dropped
+    }
+
+    /// The form of a poem by its label and the lengths of its lines; nil where `Prosody` has no such form.
+    static func form(of poem: Poem) -> Form? {
+        let lengths = poem.lines.map(\.count)
+        if let tune = poem.tune {
+            return Form.all.first { $0.kind == .ci && $0.name == tune && $0.lineLengths == lengths }
+        }
+        return shiForms[lengths]
+    }
+
+    private static let shiForms: [[Int]: Form] = Dictionary(
+        [Form.wujue, .qijue, .wulv, .qilv].map { ($0.lineLengths, $0) }, uniquingKeysWith: { first, _ in first })
+
+    /// The group that all rhyming lines share.
+    static func rhyme(of lines: [String], form: Form) -> RhymeGroup? {
+        let book = form.defaultBook
+        var shared: RhymeGroupSet?
+        for index in form.rhymingLines where lines.indices.contains(index) {
+            guard let last = lines[index].last else { return nil }
+            let found = groups(of: last, in: book)
+            shared = shared?.intersection(found) ?? found
+        }
+        guard let id = shared?.ids.first else { return nil }
+        return book.groups[id]
+    }
+
+    private static func isHan(_ character: Character) -> Bool {
+        character.unicodeScalars.count == 1 && character.unicodeScalars.allSatisfy(\.properties.isIdeographic)
+    }
+}
+
+/// FNV-1a over UTF-8, the same on every machine.
+func stableHash(_ text: String) -> UInt64 {
+    text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+}
+
+/// The task of training a GPT2 poet.
+public final class PoetTask: TrainingTask {
+    public let store: ParameterStore
+    public let unit = "tokens"
+    public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
+
+    private let model: GPT2
+    private let configuration: GPT2Configuration
+    private let dataset: PoemDataset
+    private let options: PoetOptions
+    private let seed: UInt64
+    private let device: Device
+    private let dropoutGenerator: Generator
+    /// Indices of `dataset.training`, shortest poems first; batches are cut from it.
+    private let byLength: [Int]
+    private var plan: (epoch: Int, batches: [[Int]])?
+
+    /// - Parameters:
+    ///   - folder: a poet to go on from; nil starts a new one.
+    /// - Throws: `ModelError`, `WeightFileError` for the folder.
+    public init(
+        dataset: PoemDataset, options: PoetOptions, training: TrainingOptions, device: Device = .cpu,
+        continuing folder: ModelFolder? = nil
+    ) throws {
+        self.dataset = dataset
+        self.options = options
+        self.device = device
+        seed = training.seed
+        store = ParameterStore(seed: training.seed, device: device)
+        if let folder {
+            configuration = try folder.configuration(as: GPT2Configuration.self)
+        } else {
+            var fresh = GPT2Configuration(
+                vocabularySize: dataset.vocabulary.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
+                headCount: options.headCount, positionCount: options.positionCount)
+            fresh.bosTokenID = Int(dataset.vocabulary.start)
+            fresh.eosTokenID = Int(dataset.vocabulary.end)
+            configuration = fresh
+        }
+        model = GPT2(configuration, computeType: training.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        if let folder { try folder.load(into: store, renaming: GPT2.parameterName) }
+        dropoutGenerator = Generator(seed: training.seed ^ 0xD20F, device: device)
+        byLength = dataset.training.indices.sorted {
+            (dataset.training[$0].form.characterCount, $0) < (dataset.training[$1].form.characterCount, $1)
+        }
+    }
+
+    public func batchCount(epoch: Int) -> Int { batches(of: epoch).count }
+
+    public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
+        let examples = batches(of: epoch)[batch].map { index in
+            var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
+            return encode(dataset.training[index], &random)
+        }
+        let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
+        let (loss, counted, padded) = loss(of: examples, dropout: dropout)
+        // The embedding is a look-up on the way in and a matrix product on the way out, there for learned tokens only.
+        let head = Double(configuration.vocabularySize * configuration.hiddenSize)
+        let body = Double(store.parameterCount) - head
+        return BatchLoss(loss: loss, units: counted, operations: 6 * (body * Double(padded) + head * Double(counted)))
+    }
+
+    /// `loss`: nats per character of held-out poems with all conditions; `loss_plain`: with the form alone.
+    public func validate() throws -> [(name: String, value: Double)] {
+        func mean(_ chances: Chances) -> Double {
+            var sum = 0.0
+            var count = 0
+            for start in stride(from: 0, to: dataset.validation.count, by: 64) {
+                let examples = dataset.validation[start..<min(start + 64, dataset.validation.count)].enumerated().map {
+                    var random = SplitMix64(7, UInt64(start + $0.offset))
+                    return encode($0.element, chances, &random)
+                }
+                let (loss, counted, _) = loss(of: examples, dropout: nil)
+                sum += loss.item * Double(counted)
+                count += counted
+            }
+            return sum / Double(max(1, count))
+        }
+        return [("loss", mean(.all)), ("loss_plain", mean(.none))]
+    }
+
+    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try Data((dataset.vocabulary.tokens.joined(separator: "\n") + "\n").utf8)
+            .write(to: folder.appending(path: "vocab.txt"), options: .atomic)
+        try withoutActuallyEscaping(tensor) { tensor in
+            try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) { entry in
+                tensor(entry.name) ?? entry.tensor
+            }
+        }
+    }
+
+    public func didStep() {}
+
+    // MARK: - Batches
+
+    private func batches(of epoch: Int) -> [[Int]] {
+        if let plan, plan.epoch == epoch { return plan.batches }
+        // Poems of about equal length stand together; within a length, and between batches, the order is random.
+        var random = SplitMix64(seed, UInt64(epoch), 0xBA7C)
+        var order: [Int] = []
+        order.reserveCapacity(byLength.count)
+        var start = byLength.startIndex
+        while start < byLength.endIndex {
+            let length = dataset.training[byLength[start]].form.characterCount
+            let end = byLength[start...].firstIndex { dataset.training[$0].form.characterCount != length } ?? byLength.endIndex
+            order += byLength[start..<end].shuffled(using: &random)
+            start = end
+        }
+        var batches: [[Int]] = []
+        var current: [Int] = []
+        for index in order {
+            // Prompts vary around 16 tokens.
+            let form = dataset.training[index].form
+            let length = form.characterCount + form.lineCount + 16
+            if !current.isEmpty, (current.count + 1) * length > options.batchTokens {
+                batches.append(current)
+                current = []
+            }
+            current.append(index)
+        }
+        if !current.isEmpty { batches.append(current) }
+        batches.shuffle(using: &random)
+        plan = (epoch, batches)
+        return batches
+    }
+
+    private struct Chances {
+        var keyword: Double
+        var rhyme: Double
+        var theme: Double
+
+        static let all = Chances(keyword: 1, rhyme: 1, theme: 0)
+        static let none = Chances(keyword: 0, rhyme: 0, theme: 0)
+    }
+
+    private struct Encoded {
+        var ids: [Int32]
+        /// Ids of the prompt, which is read but not learned.
+        var promptCount: Int
+    }
+
+    private func encode(_ example: PoemExample, _ random: inout SplitMix64) -> Encoded {
+        encode(
+            example, Chances(keyword: options.keywordChance, rhyme: options.rhymeChance, theme: options.themeChance),
+            &random)
+    }
+
+    private func encode(_ example: PoemExample, _ chances: Chances, _ random: inout SplitMix64) -> Encoded {
+        var prompt = PoemPrompt(form: example.form)
+        if Double.random(in: 0..<1, using: &random) < chances.rhyme { prompt.rhyme = example.rhyme }
+        if Double.random(in: 0..<1, using: &random) < chances.keyword, !example.keywords.isEmpty {
+            // One to four of the best, in any order: a picture's words come in no order either.
+            let count = Int.random(in: 1...min(4, example.keywords.count), using: &random)
+            prompt.keywords = Array(example.keywords.shuffled(using: &random).prefix(count))
+        }
+        if Double.random(in: 0..<1, using: &random) < chances.theme { prompt.theme = example.theme }
+        // Every form of the dataset has a token: the vocabulary was made with all of them.
+        let start = (try? dataset.vocabulary.encode(prompt)) ?? []
+        let lines = dataset.vocabulary.encode(lines: example.lines)
+        return Encoded(ids: Array((start + lines).prefix(configuration.positionCount)), promptCount: start.count)
+    }
+
+    /// The mean loss over the characters of the poems, their number, and the padded size of the batch.
+    private func loss(of examples: [Encoded], dropout: Dropout?) -> (Tensor, counted: Int, padded: Int) {
+        let width = (examples.map(\.ids.count).max() ?? 1) - 1
+        var inputs = [Int32](repeating: dataset.vocabulary.padding, count: examples.count * width)
+        var places: [Int32] = []
+        var targets: [Int32] = []
+        for (row, example) in examples.enumerated() {
+            for column in 0..<example.ids.count - 1 {
+                inputs[row * width + column] = example.ids[column]
+                guard column + 1 >= example.promptCount else { continue }
+                places.append(Int32(row * width + column))
+                targets.append(example.ids[column + 1])
+            }
+        }
+        let ids = Tensor.ids(inputs, [examples.count, width]).to(nil, device)
+        let wanted = Tensor.ids(targets, [targets.count]).to(nil, device)
+        let hidden = model.hidden(ids, dropout: dropout)  // [B, T, C]
+        // Scores are dear with a vocabulary of thousands, so only where something is learned: [N, C], N <= B T.
+        let learned = hidden.reshaped(examples.count * width, -1)
+            .gatheringSlices(0, at: Tensor.ids(places, [places.count]).to(nil, device))
+        return (Kernels.crossEntropy(model.logits(learned), wanted), targets.count, examples.count * width)
+    }
+}

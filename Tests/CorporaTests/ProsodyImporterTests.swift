@@ -1,0 +1,49 @@
+import Corpora
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct ProsodyImporterTests {
+    private func scratch() throws -> URL {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "tihua-prosody-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        return folder
+    }
+
+    @Test(.enabled(if: SharedData.root != nil, "needs ../shared/data"))
+    func committedTablesAreWhatTheImporterWrites() throws {
+        let root = try #require(SharedData.root)
+        let folder = try scratch()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let output = folder.appending(path: "Tables.swift")
+        let report = try ProsodyImporter.run(input: root.appending(path: "text/prosody"), output: output)
+        #expect(report.groups == ["平水韵": 106, "词林正韵": 33, "中华新韵": 28])
+        #expect(report.recoveredGroups == ["三讲"] && report.tunes == 57)
+        let committed = SharedData.packageRoot.appending(path: "Sources/Prosody/Tables.swift")
+        // Compared as a Bool: a difference would print both files.
+        let isSame = try Data(contentsOf: output) == Data(contentsOf: committed)
+        #expect(isSame, "run `tihua data prosody` and commit Sources/Prosody/Tables.swift")
+    }
+
+    @Test func missingAndBrokenTablesAreNamedAndNothingIsWritten() throws {
+        let folder = try scratch()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let output = folder.appending(path: "Tables.swift")
+        #expect { try ProsodyImporter.run(input: folder, output: output) } throws: {
+            guard case .unreadable(file: "Pingshui_Rhyme.json", _)? = $0 as? ProsodyImportError else { return false }
+            return !"\($0)".contains("\n")
+        }
+        try Data("[1".utf8).write(to: folder.appending(path: "Pingshui_Rhyme.json"))
+        #expect(
+            throws: ProsodyImportError.unexpected(file: "Pingshui_Rhyme.json", what: "not the JSON that is expected")
+        ) { try ProsodyImporter.run(input: folder, output: output) }
+        for name in ["Pingshui", "Cilin", "Xinyun"] {
+            try Data("{}".utf8).write(to: folder.appending(path: "\(name)_Rhyme.json"))
+        }
+        for name in ["rhymebooks", "ci-meters"] { try Data("{}".utf8).write(to: folder.appending(path: "\(name).json")) }
+        #expect(throws: ProsodyImportError.unexpected(file: "Cilin_Rhyme.json", what: "第一部 has no 平声")) {
+            try ProsodyImporter.run(input: folder, output: output)
+        }
+        #expect(!FileManager.default.fileExists(atPath: output.path))
+    }
+}

@@ -1,0 +1,153 @@
+import Corpora
+import Foundation
+import TestSupport
+import Testing
+import Tokenizers
+
+@Suite struct ReaderTests {
+    private func failure(_ body: () throws -> Void) -> String {
+        do {
+            try body()
+            return ""
+        } catch { return "\(error)" }
+    }
+
+    @Test func aCorpusReadsBack() throws {
+        let scratch = try Scratch()
+        let poems = [
+            Poem(
+                form: "词", tune: "忆江南", title: "a", author: "b", dynasty: "宋", lines: ["山一程", "水一程"], ends: "，。",
+                source: "s"),
+            Poem(form: "五绝", lines: ["a", "b", "c", "d"]),
+        ]
+        let text = try poems.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }.joined(
+            separator: "\n")
+        #expect(try PoemFile.read(scratch.write(text, to: "p.jsonl")) == poems)
+        #expect(
+            failure { _ = try PoemFile.read(scratch.write(text + "\n{\"lines\":5}\n", to: "q.jsonl")) }.contains(
+                "line 3"))
+        let wrong = text.replacing("，。", with: "，。。")
+        #expect(failure { _ = try PoemFile.read(scratch.write(wrong, to: "r.jsonl")) }.contains("line 1"))
+    }
+
+    @Test func ccpcGivesKeywords() throws {
+        let scratch = try Scratch()
+        let line =
+            #"{"dynasty": "Song", "author": "苏辙", "content": "林高日气薄|竹色净如水|寂历断人声|时有鸣禽起", "title": "t", "keywords": "竹色 人声"}"#
+        let poem = try #require(try PoemFile.read(scratch.write(line, to: "c.json")).first)
+        #expect(poem.form == "五绝" && poem.dynasty == "宋" && poem.keywords == ["竹色", "人声"] && poem.lines.count == 4)
+        #expect(failure { _ = try PoemFile.read(scratch.write(line + "\n{}", to: "d.json")) }.contains("line 2"))
+    }
+
+    @Test(arguments: [
+        "床前明月光，疑是地上霜。举头望明月，低头思故乡。\n春眠不觉晓|处处闻啼鸟|夜来风雨声|花落知多少\n",
+        "床前明月光\n疑是地上霜\n举头望明月\n低头思故乡\n\n\n春眠不觉晓\n处处闻啼鸟\n夜来风雨声\n花落知多少",
+        "床前明月光，疑是地上霜。\r\n举头望明月，低头思故乡。\r\n\r\n春眠不觉晓，处处闻啼鸟。\r\n夜来风雨声，花落知多少。",
+        "\u{FEFF}床前明月光 疑是地上霜 举头望明月 低头思故乡\n\n春眠不覺曉 處處聞啼鳥 夜來風雨聲 花落知多少",
+    ])
+    func textIsAPoemALineOrABlock(text: String) throws {
+        let scratch = try Scratch()
+        let poems = try PoemFile.read(try scratch.write(text, to: "p.txt"), converter: try ChineseConverter())
+        #expect(poems.map { $0.lines.joined() } == ["床前明月光疑是地上霜举头望明月低头思故乡", "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少"])
+        #expect(poems.map(\.form) == ["五绝", "五绝"])
+    }
+
+    @Test func badTextIsNamedByItsLine() throws {
+        let scratch = try Scratch()
+        let good = "床前明月光，疑是地上霜。举头望明月，低头思故乡。\n"
+        #expect(
+            failure { _ = try PoemFile.read(scratch.write(good + "\n" + "a，b，c，d😀\n", to: "a.txt")) }.contains("line 3")
+        )
+        #expect(
+            failure { _ = try PoemFile.read(scratch.write(Data(good.utf8) + [0xFF, 0x0A], to: "b.txt")) }.contains(
+                "line 2"))
+        #expect(failure { _ = try PoemFile.read(scratch.write("", to: "c.txt")) }.contains("holds no poems"))
+        #expect(failure { _ = try PoemFile.read(scratch.url) }.contains("folder"))
+    }
+
+    @Test func matchingItemsAreChecked() throws {
+        let scratch = try Scratch()
+        let line = #"{"translation": "清晨。", "choices": ["甲", "乙"], "answer": 1}"#
+        #expect(try MatchingItem.read(scratch.write(line, to: "m.jsonl")).map(\.line) == ["乙"])
+        let wrong = line.replacing(": 1}", with: ": 2}")
+        #expect(
+            failure { _ = try MatchingItem.read(scratch.write(line + "\n" + wrong, to: "n.jsonl")) }.contains("line 2"))
+    }
+
+    @Test func captionsAreReadByPicture() throws {
+        let scratch = try Scratch()
+        let text = "a.jpg#zhc#0 一只狗。\na.jpg#zhc#1 \t 狗在跑。\nCOCO_1#2\t两只鸟\n"
+        let file = try CaptionFile(contentsOf: scratch.write(text, to: "c.txt"))
+        #expect(file.textsByImage == ["a": ["一只狗。", "狗在跑。"], "COCO_1": ["两只鸟"]])
+        #expect(file.captions.map(\.language) == ["zhc", "zhc", ""] && file.captions.map(\.number) == [0, 1, 2])
+        for bad in ["a.jpg#zhc#x 狗", "a.jpg 狗", "a.jpg#zhc#0 ", "#zhc#0 狗"] {
+            #expect(
+                failure { _ = try CaptionFile(contentsOf: scratch.write(text + bad, to: "d.txt")) }.contains("line 4"))
+        }
+    }
+
+    @Test(arguments: [[], ["--format=pax"], ["--format=gnu"], ["--format=v7"]])
+    func aShardGivesItsPictures(options: [String]) throws {
+        let scratch = try Scratch()
+        let long = options.contains("--format=v7") ? "long" : String(repeating: "长名/", count: 40) + "x"
+        var expected: [String: Data] = [:]
+        for (index, key) in ["sea/1", "sea/2", "forest/3", long].enumerated() {
+            let data = Data((0..<(index * 700)).map { UInt8(truncatingIfNeeded: $0) })
+            try scratch.write(data, to: "in/\(key).jpg")
+            expected[key] = data
+        }
+        try scratch.write("x", to: "in/readme.txt")
+        let archive = scratch.url.appending(path: "a.tar")
+        try tar(scratch.url.appending(path: "in"), to: archive, options: options)
+        let shard = try TarShard(contentsOf: archive)
+        #expect(Set(shard.entries.map(\.key)) == Set(expected.keys))
+        for entry in shard.entries { #expect(try shard.bytes(of: entry) == expected[entry.key]) }
+        #expect(shard.entries.first { $0.key == "sea/2" }?.label == "sea")
+
+        #expect(
+            failure { _ = try TarShard(contentsOf: archive, maximumMemberSize: 1000) }.contains("more than the 1000"))
+        let bytes = try Data(contentsOf: archive)
+        let last = try #require(shard.entries.last)
+        for length in [last.offset + last.size / 2, last.offset, last.offset - 100, 100] {
+            let cut = try scratch.write(bytes.prefix(length), to: "cut.tar")
+            #expect(throws: CorporaError.self) { try TarShard(contentsOf: cut) }
+        }
+        var damaged = bytes
+        damaged[last.offset - 512 + 5] ^= 0x55
+        let damagedFile = try scratch.write(damaged, to: "damaged.tar")
+        #expect(throws: CorporaError.self) { try TarShard(contentsOf: damagedFile) }
+    }
+
+    @Test func anEmptyShardIsNone() throws {
+        let scratch = try Scratch()
+        #expect(
+            failure { _ = try TarShard(contentsOf: scratch.write(Data(count: 1024), to: "a.tar")) }.contains(
+                "no pictures"))
+        #expect(failure { _ = try TarShard(contentsOf: scratch.write(Data(), to: "b.tar")) }.contains("not a tar"))
+    }
+
+    @Test(
+        .enabled(if: SharedData.root != nil, "needs ../shared/data"),
+        arguments: [
+            ("images/flickr8k-val.tar", 1000), ("images/intel-train.tar", 8741),
+            ("images/tiny-imagenet-16k.tar", 16000),
+        ])
+    func theRealShardsAreWhole(path: String, count: Int) throws {
+        let shard = try TarShard(contentsOf: try #require(SharedData.root).appending(path: path))
+        #expect(shard.entries.count == count)
+        let bytes = try shard.bytes(of: try #require(shard.entries.last))
+        #expect(bytes.prefix(2) == Data([0xFF, 0xD8]))
+    }
+
+    @Test(.enabled(if: SharedData.root != nil, "needs ../shared/data"))
+    func theRealTextsAreRead() throws {
+        let text = try #require(SharedData.root).appending(path: "text")
+        #expect(try PoemFile.read(text.appending(path: "ccpc/ccpc_valid_v1.0.json")).count == 7979)
+        #expect(try MatchingItem.read(text.appending(path: "ccpm/train.jsonl")).count == 21778)
+        let captions = try CaptionFile(contentsOf: text.appending(path: "flickr8kcn/flickr8kzhc.caption.txt"))
+        #expect(captions.captions.count == 35455)
+        #expect(
+            try CaptionFile(contentsOf: text.appending(path: "coco-cn/coco-cn_ext.icap2020.txt")).captions.count == 4712
+        )
+    }
+}
