@@ -87,7 +87,8 @@ public actor Poet {
         // Reads the file as strictly as any vocabulary; the poet itself takes characters, not words.
         let tokenizer = try BertTokenizer(vocabularyAt: vocabulary)
         let format = try PoetFormat(tokens: (0..<Int32(tokenizer.vocabularySize)).compactMap(tokenizer.token))
-        let isKnown: (String) -> Bool = { _ in false }
+        let filter = try pack.lineFilter.map { try LineFilter(contentsOf: $0) }
+        let isKnown: (String) -> Bool = { filter?.contains($0) ?? false }
         let writer: PoemWriter
         if folder.architecture == .gpt2 {
             let model = try GPT2.load(folder, device: device)

@@ -1,3 +1,4 @@
+import Corpora
 import Foundation
 import Generation
 import Models
@@ -146,6 +147,22 @@ import WeightFiles
         // With the picture itself as the mean of all pictures, every word fits it equally well.
         let scores = try await poet(pack).keywords(for: [picture]).map(\.score)
         #expect(scores.allSatisfy { abs($0 - 1 / 8) < 1e-3 })
+    }
+
+    @Test func linesOfTheTrainingPoemsAreNotWritten() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let before = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
+        let known = Set(before.flatMap(\.lines))
+        try LineFilter(lines: known).write(to: pack.folder.appending(path: "lines.filter"))
+        try #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "lines.filter"}"#
+            .write(to: pack.manifest, atomically: true, encoding: .utf8)
+        let after = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
+        #expect(!after.isEmpty && after.allSatisfy { known.isDisjoint(with: $0.lines) })
+        try Data("TIHUALF1".utf8).write(to: pack.folder.appending(path: "lines.filter"))
+        await #expect(throws: CorporaError.self) {
+            try await poet(pack).poems(for: [picture], request: request(candidates: 3))
+        }
     }
 
     @Test func damagedPacksAreErrorsOfOneLine() async throws {
