@@ -13,6 +13,26 @@ func goldens(_ name: String) throws -> (String) throws -> Tensor {
     return { try Tensor.borrowing(checkpoint.tensor($0)).clone() }
 }
 
+/// Fails unless the tensors have one shape and every element is within `atol + rtol |expected|`.
+func expectClose(
+    _ found: Tensor, _ expected: Tensor, rtol: Float = 1e-4, atol: Float = 1e-5,
+    sourceLocation: SourceLocation = #_sourceLocation
+) {
+    #expect(found.shape == expected.shape, sourceLocation: sourceLocation)
+    let pairs = zip(found.floats, expected.floats)
+    let worst = pairs.map { abs($0 - $1) - rtol * abs($1) }.max() ?? .infinity
+    #expect(worst <= atol, "off by \(worst) beyond the relative tolerance", sourceLocation: sourceLocation)
+    #expect(found.floats.allSatisfy { $0.isFinite }, sourceLocation: sourceLocation)
+}
+
+/// A new folder for one test, removed with it.
+func withTemporaryFolder<Result>(_ body: (URL) throws -> Result) throws -> Result {
+    let folder = FileManager.default.temporaryDirectory.appending(path: "models-\(UUID().uuidString)")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    defer { try? FileManager.default.removeItem(at: folder) }
+    return try body(folder)
+}
+
 /// A tiny model of each kind of tower, for properties that need no file.
 enum TinyCLIP: String, CaseIterable, Sendable {
     case transformer
