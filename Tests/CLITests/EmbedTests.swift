@@ -91,9 +91,14 @@ import Testing
         }
     }
 
-    @Test(arguments: [[], ["--text", "山", "--threads", "0"], ["--text", "山", "--dtype", "int8"]] as [[String]])
-    func wrongFlagsAreUsageErrors(flags: [String]) throws {
+    @Test(
+        arguments: [
+            ([], "--image FILE or --text TEXT"), (["--text", "山", "--threads", "0"], "--threads 0"),
+            (["--text", "山", "--dtype", "int8"], "float32"),
+        ] as [([String], String)])
+    func wrongFlagsAreUsageErrors(flags: [String], message: String) throws {
         let result = try embed(["--model", "x"] + flags)
-        #expect(result.status != 0 && result.status != 1 && result.output.isEmpty && result.error.contains("Error:"))
+        #expect(result.status == 2 && result.output.isEmpty)
+        #expect(result.error.contains(message) && result.error.split(separator: "\n").count == 1, "\(result.error)")
     }
 }
