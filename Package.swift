@@ -96,6 +96,9 @@ let package = Package(
 
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(
+            name: "PackSupport", dependencies: ["Generation", "Pictures"], path: "Tests/PackSupport",
+            swiftSettings: swiftSettings),
         tests("Prosody", ["Prosody"]),
         tests("Tokenizers", ["Tokenizers"]),
         tests("Pictures", ["Pictures", "CVips"]),
@@ -103,10 +106,10 @@ let package = Package(
         tests("Corpora", ["Corpora"]),
         tests("Torch", ["TorchNN"]),
         tests("Models", ["Models"]),
-        tests("Generation", ["Generation"]),
+        tests("Generation", ["Generation", "TorchNN"]),
         tests("Training", ["Training", "WeightFiles"]),
-        tests("Pipelines", ["Pipelines"]),
-        tests("CLI", ["WeightFiles", "Prosody"]),
+        tests("Pipelines", ["Pipelines", "PackSupport", "WeightFiles"]),
+        tests("CLI", ["PackSupport", "WeightFiles", "Prosody"]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx20

@@ -21,6 +21,10 @@ public struct KeywordExtractor: Sendable {
     /// The number of poems that hold a word, for every known word that occurs.
     private let frequencies: [Word: Int32]
     private let minimumFrequency: Int
+    private let preferred: Set<Word>
+
+    /// Enough to lift a plain image above a rare turn of phrase.
+    private static let preference = 1.75
 
     /// One to three scalars of 21 bits each.
     private typealias Word = UInt64
@@ -28,10 +32,15 @@ public struct KeywordExtractor: Sendable {
     /// Counts `words` (and no others) in `poems`; each poem is the list of its lines.
     ///
     /// Words that fewer than `minimumFrequency` poems hold are never picked: nobody could learn them. Words of more than
-    /// three characters are left out.
-    public init(words: some Sequence<String>, poems: some Sequence<[String]>, minimumFrequency: Int = 20) {
+    /// three characters are left out. `preferred` words, such as those of the imagery bank, weigh more than the others.
+    public init(
+        words: some Sequence<String>, preferred: some Sequence<String> = EmptyCollection<String>(),
+        poems: some Sequence<[String]>, minimumFrequency: Int = 20
+    ) {
         self.minimumFrequency = minimumFrequency
-        var counts: [Word: Int32] = [:]
+        let preferredWords = preferred.map { Array($0.unicodeScalars) }.filter { (1...3).contains($0.count) }
+        self.preferred = Set(preferredWords.map { Self.pack($0[...]) })
+        var counts = Dictionary(self.preferred.map { ($0, Int32(0)) }, uniquingKeysWith: { first, _ in first })
         for word in words {
             let scalars = Array(word.unicodeScalars)
             if (1...3).contains(scalars.count) { counts[Self.pack(scalars[...])] = 0 }
@@ -88,6 +97,7 @@ public struct KeywordExtractor: Sendable {
             var candidate = candidate
             let rarity = log(Double(poemCount + 1) / Double(frequencies[candidate.word] ?? 1))
             candidate.score = (1 + log(Double(candidate.count))) * rarity * weights[candidate.length]
+            if preferred.contains(candidate.word) { candidate.score *= Self.preference }
             return candidate
         }
         ranked.sort { ($1.score, $0.word) < ($0.score, $1.word) }
@@ -111,7 +121,8 @@ public struct KeywordExtractor: Sendable {
     }
 
     /// Pairs of characters that hold together: that many poems have them, and far more often than chance would. Found at
-    /// the places of a line where words stand; a supplement to lists of words. Best first.
+    /// the places of a line where words stand, without words of grammar and number; a supplement to lists of words. Best
+    /// first.
     ///
     /// `minimumAssociation` is the pointwise mutual information in nats.
     public static func frequentPairs(
@@ -127,6 +138,7 @@ public struct KeywordExtractor: Sendable {
                 total += scalars.count
                 for scalar in scalars { characters[Word(scalar.value), default: 0] += 1 }
                 for start in scalars.count == 5 ? [0, 2, 3] : [0, 2, 4, 5] where scalars[start] != scalars[start + 1] {
+                    if functionWords.contains(scalars[start]) || functionWords.contains(scalars[start + 1]) { continue }
                     pairs[pack(scalars[start..<(start + 2)]), default: 0] += 1
                 }
             }
@@ -139,6 +151,11 @@ public struct KeywordExtractor: Sendable {
         }
         return found.sorted { ($1.score, $0.word) < ($0.score, $1.word) }.map { unpack($0.word) }
     }
+
+    /// Characters of grammar rather than of things: a pair with one of them is a turn of phrase.
+    private static let functionWords = Set(
+        "不无未非何谁孰莫岂只便即欲且也矣之乎而其于与以为是有亦又更已曾却应须可能自如若似但犹尚复还相所此彼我吾尔汝予今初始乍最太甚颇渐忽正将使令教把被因由同共皆俱都各每几多少一二三四五六七八九十百千万半两"
+            .unicodeScalars)
 
     // MARK: - Words
 

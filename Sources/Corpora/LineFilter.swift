@@ -1,35 +1,39 @@
 public import Foundation
+import WeightFiles
 
-/// Which lines stood in the training poems, so that none of them is passed off as new: a Bloom filter of about 13 bits a
-/// line, 2.4 MB for 1.5 million.
+/// Which lines stood in the training poems, so that none of them is passed off as new: a Bloom filter, at the default
+/// rate of 0.2 % with 13 bits a line, 2.4 MB for 1.5 million.
 ///
-/// It never misses a line. About 0.2 % of other lines are taken for known ones. Bloom 1970; two hashes make all probes
-/// (Kirsch and Mitzenmacher 2006).
+/// It never misses a line; the rate is that of other lines that it takes for known ones. Bloom 1970.
 public struct LineFilter: Sendable, Equatable {
     /// The number of different lines in it.
     public let count: Int
     /// The share of unknown lines that it takes for known ones, by calculation.
     public var falsePositiveRate: Double {
-        let filled = 1 - exp(-Double(Self.probeCount) * Double(count) / Double(bits.count * 8))
-        return pow(filled, Double(Self.probeCount))
+        let filled = 1 - exp(-Double(probeCount) * Double(count) / Double(bits.count * 8))
+        return pow(filled, Double(probeCount))
     }
     /// Its size in bytes.
     public var byteCount: Int { bits.count }
 
     private var bits: [UInt8]
 
-    private static let probeCount = 9
-    private static let bitsPerLine = 13
+    private let probeCount: Int
+
     private static let magic = Array("TIHUALF1".utf8)
 
     /// Takes the lines of a corpus, without punctuation; repeated ones count once.
-    public init(lines: some Sequence<String>) {
+    ///
+    /// `falsePositiveRate`: between 0.0001 and 0.1; each halving costs 1.44 bits a line.
+    public init(lines: some Sequence<String>, falsePositiveRate: Double = 0.002) {
         var hashes = lines.map { StableHash.hash($0) }
         hashes.sort()
         var unique = 0
         for index in hashes.indices where index == 0 || hashes[index] != hashes[index - 1] { unique += 1 }
         count = unique
-        bits = Array(repeating: 0, count: max(8, (unique * Self.bitsPerLine + 7) / 8))
+        let bitsPerLine = -log2(min(0.1, max(0.0001, falsePositiveRate))) / log(2)
+        probeCount = max(1, Int((bitsPerLine * log(2)).rounded()))
+        bits = Array(repeating: 0, count: max(8, Int(Double(unique) * bitsPerLine / 8) + 1))
         for hash in hashes {
             forEachProbe(hash, bitCount: bits.count * 8) { bits[$0 >> 3] |= 1 << UInt8($0 & 7) }
         }
@@ -47,7 +51,7 @@ public struct LineFilter: Sendable, Equatable {
     private func forEachProbe(_ hash: UInt64, bitCount: Int, _ body: (Int) -> Void) {
         let step = (hash >> 32) | 1
         var value = hash
-        for _ in 0..<Self.probeCount {
+        for _ in 0..<probeCount {
             // The high half of the product spreads 64 bits evenly over any number of places.
             body(Int(value.multipliedFullWidth(by: UInt64(bitCount)).high))
             value = value &* 0x9E37_79B9_7F4A_7C15 &+ step
@@ -63,29 +67,31 @@ public struct LineFilter: Sendable, Equatable {
         func number(_ offset: Int) -> UInt64 {
             (0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64(bytes[offset + $1]) }
         }
-        guard bytes.count >= 32, bytes.starts(with: Self.magic) else {
+        guard bytes.count >= 8, bytes.starts(with: Self.magic) else {
             throw CorporaError.badFile(file: source.name, reason: "not a filter of lines")
         }
-        guard number(16) == UInt64(bytes.count - 32), bytes.count >= 40, number(8) <= number(16) * 8 else {
+        guard bytes.count >= 48, number(16) == UInt64(bytes.count - 40) else {
             throw CorporaError.badFile(file: source.name, reason: "the filter of lines is cut off")
         }
-        guard number(24) == StableHash.hash(bytes[8..<16] + bytes[32...]) else {
+        guard number(32) == StableHash.hash(bytes[8..<32] + bytes[40...]), number(8) <= 1 << 40,
+            (1...64).contains(number(24))
+        else {
             throw CorporaError.badFile(file: source.name, reason: "the filter of lines is damaged")
         }
         count = Int(number(8))
-        bits = Array(bytes[32...])
+        probeCount = Int(number(24))
+        bits = Array(bytes[40...])
     }
 
-    /// Writes the filter: "TIHUALF1", the number of lines, the number of bytes, a checksum of lines and bytes (64 bits each,
-    /// little end first), the bytes. The file appears whole or not at all.
+    /// Writes the filter: "TIHUALF1"; the number of lines, of bytes and of probes and a checksum of all but the name, 64 bits
+    /// each, little end first; the bytes. The file appears whole or not at all; throws
+    /// `WeightFileError` where it cannot be written.
     public func write(to url: URL) throws {
-        let file = try OutputFile(url)
-        try file.write(Self.magic)
         func bytes(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
-        try file.write(bytes(UInt64(count)))
-        try file.write(bytes(UInt64(bits.count)))
-        try file.write(bytes(StableHash.hash(bytes(UInt64(count)) + bits)))
-        try file.write(bits)
-        try file.finish()
+        let head = bytes(UInt64(count)) + bytes(UInt64(bits.count)) + bytes(UInt64(probeCount))
+        try AtomicFile.write(to: url) { file in
+            try file.write(Self.magic + head + bytes(StableHash.hash(head + bits)))
+            try file.write(bits)
+        }
     }
 }

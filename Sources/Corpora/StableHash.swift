@@ -14,7 +14,9 @@ enum StableHash {
     }
 
     private static func add(_ text: String, to value: UInt64) -> UInt64 {
-        text.utf8.reduce(value) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+        var (text, value) = (text, value)
+        text.withUTF8 { for byte in $0 { value = (value ^ UInt64(byte)) &* 0x100_0000_01b3 } }
+        return value
     }
 
     private static func finish(_ value: UInt64) -> UInt64 {

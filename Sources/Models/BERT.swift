@@ -1,6 +1,7 @@
 // BERT (Devlin et al. 2019), the encoder of `transformers` `BertModel` (v5.23, models/bert/modeling_bert.py).
 // B batch, T tokens, C width, H heads, D head width.
 
+public import Foundation
 public import Torch
 public import TorchNN
 
@@ -31,19 +32,20 @@ public struct BERTConfiguration: Codable, Sendable, Equatable {
 
     /// Reads what is there and keeps the defaults for the rest: published files hold only the differences.
     ///
-    /// - Throws: `DecodingError` for a size out of range and for an activation other than `gelu`.
+    /// - Throws: `ModelError.unsupported` for a size out of range and an activation other than `gelu`; `DecodingError`.
     public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let values = try ConfigurationReader(decoder, model: "bert", keyedBy: CodingKeys.self)
         try values.size(.vocabularySize, into: &vocabularySize)
         try values.size(.hiddenSize, into: &hiddenSize)
         try values.size(.layerCount, into: &layerCount)
         try values.size(.headCount, into: &headCount)
         try values.size(.intermediateSize, into: &intermediateSize)
-        try values.size(.positionCount, into: &positionCount)
+        try values.size(.positionCount, into: &positionCount, in: 2...(1 << 20))
         try values.size(.tokenTypeCount, into: &tokenTypeCount)
         try values.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
-        try values.require(.activation, "gelu")
-        try values.require(hiddenSize % headCount == 0, .headCount, "does not divide hidden_size \(hiddenSize)")
+        try values.require(.activation, is: "gelu")
+        try values.require(
+            hiddenSize % headCount == 0, .headCount, "\(headCount)", known: "a divisor of hidden_size, \(hiddenSize)")
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -127,6 +129,16 @@ struct BERTLayer {
     }
 }
 
+extension BERTConfiguration {
+    /// Trained numbers, before any memory is taken for them; a `Double`, for a file can claim any size.
+    public var parameterCount: Double {
+        let (width, inner) = (Double(hiddenSize), Double(intermediateSize))
+        let rows = Double(vocabularySize) + Double(positionCount) + Double(tokenTypeCount)
+        let layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
+        return (rows + 2) * width + Double(layerCount) * layer
+    }
+}
+
 /// A BERT encoder without pooler: post-norm layers, erf GELU, learned positions.
 public final class BERT {
     public let configuration: BERTConfiguration
@@ -157,6 +169,43 @@ public final class BERT {
         var x = embeddings(ids, tokenTypes: tokenTypes, computeType: computeType)
         for layer in layers { x = layer(x, mask: mask) }
         return x
+    }
+}
+
+extension BERT {
+    /// What checkpoints hold besides the encoder: the heads of pretraining, the pooler, a buffer of older versions.
+    private static let ignored = ["cls.", "pooler."]
+    private static let ignoredSuffix = ".position_ids"
+
+    /// A checkpoint's name in the model; nil for what is no part of the encoder. Files converted from TensorFlow call a norm's
+    /// weight and bias gamma and beta.
+    static func parameterName(_ name: String) -> String? {
+        let name = name.hasPrefix("bert.") ? String(name.dropFirst("bert.".count)) : name
+        if name.hasSuffix(ignoredSuffix) || ignored.contains(where: name.hasPrefix) { return nil }
+        return name.replacing("LayerNorm.gamma", with: "LayerNorm.weight").replacing("LayerNorm.beta", with: "LayerNorm.bias")
+    }
+
+    /// Opens a folder of a plain BERT, with or without the heads of its pretraining, which are not loaded.
+    ///
+    /// - Parameters:
+    ///   - dtype: of the parameters
+    ///   - computeType: of the activations; nil is `dtype`
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public static func open(
+        _ url: URL, dtype: DType = .float32, computeType: DType? = nil, device: Device = .cpu
+    ) throws -> (model: BERT, store: ParameterStore) {
+        let folder = try ModelFolder(at: url)
+        guard folder.architecture == .bert else {
+            throw ModelError.unknownArchitecture(
+                path: url.appending(path: "config.json").path, found: folder.architecture.rawValue,
+                known: [Architecture.bert.rawValue])
+        }
+        let configuration: BERTConfiguration = try folder.configuration()
+        try folder.check(parameterCount: configuration.parameterCount)
+        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
+        let model = BERT(configuration, computeType: computeType ?? dtype, at: store.root)
+        try folder.load(into: store, renaming: parameterName)
+        return (model, store)
     }
 }
 

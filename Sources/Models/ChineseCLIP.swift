@@ -34,9 +34,9 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
 
     /// Reads what is there and keeps the defaults for the rest: published files hold only the differences.
     ///
-    /// - Throws: `DecodingError` for a size out of range and for an activation other than `quick_gelu`.
+    /// - Throws: `ModelError.unsupported` for a size out of range and an activation other than `quick_gelu`; `DecodingError`.
     public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let values = try ConfigurationReader(decoder, model: "chinese_clip", keyedBy: CodingKeys.self)
         var channelCount = 3
         try values.size(.hiddenSize, into: &hiddenSize)
         try values.size(.intermediateSize, into: &intermediateSize)
@@ -46,10 +46,12 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
         try values.size(.patchSize, into: &patchSize, in: 1...4096)
         try values.size(.channelCount, into: &channelCount)
         try values.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
-        try values.require(.activation, "quick_gelu")
-        try values.require(channelCount == 3, .channelCount, "\(channelCount) is not supported; only 3 is")
-        try values.require(hiddenSize % headCount == 0, .headCount, "does not divide hidden_size \(hiddenSize)")
-        try values.require(patchSize <= imageSize, .patchSize, "is larger than image_size \(imageSize)")
+        try values.require(.activation, is: "quick_gelu")
+        try values.require(channelCount == 3, .channelCount, "\(channelCount)", known: "3")
+        try values.require(
+            hiddenSize % headCount == 0, .headCount, "\(headCount)", known: "a divisor of hidden_size, \(hiddenSize)")
+        try values.require(
+            patchSize <= imageSize, .patchSize, "\(patchSize)", known: "at most image_size, \(imageSize)")
     }
 
     public func encode(to encoder: any Encoder) throws {
@@ -119,12 +121,14 @@ public struct ChineseCLIPConfiguration: Codable, Sendable, Equatable {
     /// Reads a `config.json`; what it leaves out has the defaults of the Python classes, so that the vocabulary, 30,522 there,
     /// is 21,128 only where the file says so. Of `text_config` and the older `text_config_dict` the latter counts.
     ///
-    /// - Throws: `DecodingError` for a size out of range, an unsupported setting, or another `model_type`.
+    /// - Throws: `ModelError.unsupported` for a size out of range, a setting or a `model_type` that is not implemented;
+    ///   `DecodingError`.
     public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
+        let reader = try ConfigurationReader(decoder, model: "chinese_clip", keyedBy: CodingKeys.self)
+        let values = reader.values
         self.init()
-        try values.require(.modelType, "chinese_clip")
-        try values.size(.projectionSize, into: &projectionSize)
+        try reader.require(.modelType, is: "chinese_clip")
+        try reader.size(.projectionSize, into: &projectionSize)
         initialLogitScale = try values.decodeIfPresent(Double.self, forKey: .initialLogitScale) ?? initialLogitScale
         for key in [CodingKeys.textOverrides, .text] {
             guard let found = try values.decodeIfPresent(BERTConfiguration.self, forKey: key) else { continue }

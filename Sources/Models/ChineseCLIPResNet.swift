@@ -24,16 +24,16 @@ public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {
         case imageSize = "image_size"
     }
 
-    /// - Throws: `DecodingError` for a number of stages other than four and for a size out of range.
+    /// - Throws: `ModelError.unsupported` for a number of stages other than four and a size out of range; `DecodingError`.
     public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        layers = try values.decode([Int].self, forKey: .layers)
+        let values = try ConfigurationReader(decoder, model: "chinese_clip", keyedBy: CodingKeys.self)
+        layers = try values.values.decode([Int].self, forKey: .layers)
         try values.size(.width, into: &width, in: 2...1024)
         try values.size(.imageSize, into: &imageSize, in: 32...4096)
         try values.require(
-            layers.count == 4 && layers.allSatisfy((1...256).contains), .layers, "\(layers) are not four stages of 1...256")
-        try values.require(width % 2 == 0, .width, "\(width) is odd")
-        try values.require(imageSize % 32 == 0, .imageSize, "\(imageSize) is not a multiple of 32")
+            layers.count == 4 && layers.allSatisfy((1...256).contains), .layers, "\(layers)", known: "four numbers of 1 to 256")
+        try values.require(width % 2 == 0, .width, "\(width)", known: "even numbers")
+        try values.require(imageSize % 32 == 0, .imageSize, "\(imageSize)", known: "multiples of 32")
     }
 
     public func encode(to encoder: any Encoder) throws {

@@ -6,18 +6,22 @@ struct AddedTokens: Sendable {
     }
 
     private let tokens: [(bytes: [UInt8], id: Int32)]
-    private let firstBytes: Set<UInt8>
+    /// Whether some token begins with a byte, for all 256.
+    private let firstBytes: [Bool]
     /// Whether the whitespace around a token belongs to the token.
     private let strips: Set<Int32>
 
     init(_ tokens: [(String, Int32)], stripping: Set<Int32> = []) {
         self.tokens = tokens.filter { !$0.0.isEmpty }.map { (Array($0.0.utf8), $0.1) }
             .sorted { $0.bytes.count > $1.bytes.count }
-        firstBytes = Set(self.tokens.compactMap(\.bytes.first))
+        var firstBytes = Array(repeating: false, count: 256)
+        for token in self.tokens { firstBytes[Int(token.bytes[0])] = true }
+        self.firstBytes = firstBytes
         strips = stripping
     }
 
     func split(_ text: String) -> [Piece] {
+        if !text.isEmpty, !text.utf8.contains(where: isFirst) { return [.text(text)] }
         let bytes = Array(text.utf8)
         var pieces: [Piece] = []
         var start = 0
@@ -26,7 +30,7 @@ struct AddedTokens: Sendable {
             if end > start { pieces.append(.text(String(decoding: bytes[start..<end], as: UTF8.self))) }
         }
         while index < bytes.count {
-            if firstBytes.contains(bytes[index]), let match = match(bytes, at: index) {
+            if isFirst(bytes[index]), let match = match(bytes, at: index) {
                 close(at: index)
                 pieces.append(.token(match.id))
                 index += match.length
@@ -41,6 +45,7 @@ struct AddedTokens: Sendable {
 
     /// Lower-cases every scalar on its own (as the reference does: no final sigma) and leaves the tokens as they are.
     func lowercased(_ text: String) -> String {
+        if text.unicodeScalars.allSatisfy({ UnicodeClasses.isCaseless($0) }) { return text }
         var result = String.UnicodeScalarView()
         for piece in split(text) {
             switch piece {
@@ -57,6 +62,8 @@ struct AddedTokens: Sendable {
         }
         return String(result)
     }
+
+    private func isFirst(_ byte: UInt8) -> Bool { firstBytes[Int(byte)] }
 
     private func spelling(of id: Int32) -> String {
         tokens.first { $0.id == id }.map { String(decoding: $0.bytes, as: UTF8.self) } ?? ""

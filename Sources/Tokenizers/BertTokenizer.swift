@@ -211,6 +211,7 @@ public struct BertTokenizer: Sendable {
     }
 
     private func appendWords(of text: String, to ids: inout [Int32]) {
+        if text.unicodeScalars.allSatisfy(isPlain) { return appendPlainWords(of: text, to: &ids) }
         var cleaned: [Unicode.Scalar] = []
         var isInert = true
         for scalar in text.unicodeScalars {
@@ -228,6 +229,36 @@ public struct BertTokenizer: Sendable {
         for word in cleaned.split(whereSeparator: UnicodeClasses.isSplit) {
             appendParts(of: isInert ? Array(word) : withoutAccents(Array(word)), to: &ids)
         }
+    }
+
+    /// Characters for which the short way is the same as the long one: printable ASCII, the main block of ideographs, and
+    /// the common full-width punctuation.
+    private func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x20..<0x7F, 0x3001, 0x3002, 0xFF0C, 0xFF1A, 0xFF1B, 0xFF01, 0xFF1F: true
+        case 0x4E00...0x9FFF: options.splittingHan
+        default: false
+        }
+    }
+
+    /// The short way: no normalisation, and most characters are words by themselves.
+    private func appendPlainWords(of text: String, to ids: inout [Int32]) {
+        var word: [Unicode.Scalar] = []
+        func close() {
+            if !word.isEmpty { appendParts(of: word, to: &ids) }
+            word.removeAll(keepingCapacity: true)
+        }
+        for scalar in text.unicodeScalars {
+            if (0x4E00...0x9FFF).contains(scalar.value) {
+                close()
+                ids.append(ideographIDs[Int(scalar.value) - 0x4E00])
+            } else if scalar == " " {
+                close()
+            } else {
+                word.append(scalar)
+            }
+        }
+        close()
     }
 
     private func withoutAccents(_ word: [Unicode.Scalar]) -> [Unicode.Scalar] {

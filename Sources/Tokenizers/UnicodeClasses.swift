@@ -63,6 +63,15 @@ enum UnicodeClasses {
         }
     }
 
+    /// Scalars without upper and lower case, as far as they can be told quickly.
+    static func isCaseless(_ scalar: Unicode.Scalar) -> Bool {
+        switch scalar.value {
+        case 0x41...0x5A: false
+        case 0..<0x80, 0x2E80...0x9FFF, 0xFF01...0xFF20: true
+        default: false
+        }
+    }
+
     /// Scalars that no Unicode normalisation form changes or joins with a neighbour: ASCII and the ideographs.
     static func isNormalisationInert(_ scalar: Unicode.Scalar) -> Bool {
         scalar.value < 0x80 || (0x4E00...0x9FFF).contains(scalar.value) || (0xFF01...0xFF5E).contains(scalar.value)

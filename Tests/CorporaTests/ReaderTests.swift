@@ -35,7 +35,7 @@ import Tokenizers
         let line =
             #"{"dynasty": "Song", "author": "苏辙", "content": "林高日气薄|竹色净如水|寂历断人声|时有鸣禽起", "title": "t", "keywords": "竹色 人声"}"#
         let poem = try #require(try PoemFile.read(scratch.write(line, to: "c.json")).first)
-        #expect(poem.form == "五绝" && poem.dynasty == "宋" && poem.keywords == ["竹色", "人声"] && poem.lines.count == 4)
+        #expect(poem.form == "五言古绝" && poem.dynasty == "宋" && poem.keywords == ["竹色", "人声"] && poem.lines.count == 4)
         #expect(failure { _ = try PoemFile.read(scratch.write(line + "\n{}", to: "d.json")) }.contains("line 2"))
     }
 
@@ -49,7 +49,7 @@ import Tokenizers
         let scratch = try Scratch()
         let poems = try PoemFile.read(try scratch.write(text, to: "p.txt"), converter: try ChineseConverter())
         #expect(poems.map { $0.lines.joined() } == ["床前明月光疑是地上霜举头望明月低头思故乡", "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少"])
-        #expect(poems.map(\.form) == ["五绝", "五绝"])
+        #expect(poems.map(\.form) == ["五言古绝", "五言古绝"])
     }
 
     @Test func badTextIsNamedByItsLine() throws {

@@ -16,6 +16,15 @@ import Testing
         #expect(filter.byteCount < 20_000 * 14 / 8)
     }
 
+    @Test(arguments: [0.0005, 0.004, 0.05]) func theRateIsAsAsked(rate: Double) {
+        let filter = LineFilter(lines: Self.lines, falsePositiveRate: rate)
+        #expect(Self.lines.allSatisfy(filter.contains))
+        #expect(abs(filter.falsePositiveRate - rate) < rate * 0.15)
+        let mistaken = Double((0..<50_000).count { filter.contains("另\($0)句山水") })
+        let expected = rate * 50_000
+        #expect(abs(mistaken - expected) < 5 * expected.squareRoot() + expected * 0.15)
+    }
+
     @Test func anEmptyFilterKnowsNothing() {
         let filter = LineFilter(lines: [])
         #expect(!filter.contains("") && !filter.contains("山水") && filter.count == 0)
@@ -28,17 +37,17 @@ import Testing
         try filter.write(to: url)
         #expect(try LineFilter(contentsOf: url) == filter)
         let bytes = try Data(contentsOf: url)
-        for length in [0, 7, 31, 39, bytes.count - 1] {
+        for length in [0, 7, 31, 39, 47, bytes.count - 1] {
             let cut = try scratch.write(bytes.prefix(length), to: "cut")
             #expect(throws: CorporaError.self) { try LineFilter(contentsOf: cut) }
         }
-        for position in [3, 9, 17, 25, bytes.count / 2] {
+        for position in [3, 9, 17, 25, 33, bytes.count / 2] {
             var damaged = bytes
             damaged[position] ^= 0x80
             let file = try scratch.write(damaged, to: "damaged")
             #expect(throws: CorporaError.self) { try LineFilter(contentsOf: file) }
         }
-        #expect(throws: CorporaError.self) { try filter.write(to: URL(filePath: "/nonexistent/x")) }
+        #expect(throws: (any Error).self) { try filter.write(to: URL(filePath: "/nonexistent/x")) }
     }
 }
 
@@ -78,6 +87,16 @@ import Testing
         #expect(words.count <= limit)
         #expect(words == extractor.keywords(of: poem, limit: limit))
         #expect(words.allSatisfy { poem[$0.line].contains($0.word) })
+    }
+
+    @Test func preferredWordsComeFirst() {
+        let extractor = KeywordExtractor(
+            words: ["孤舟", "寒江"], preferred: ["千里"], poems: Self.poems, minimumFrequency: 1)
+        let poem = ["孤舟依千里", "独钓寒江雪"]
+        #expect(extractor.frequency(of: "千里") == 8)
+        let strong = KeywordExtractor(words: ["千里"], preferred: ["孤舟"], poems: Self.poems, minimumFrequency: 1)
+        let plain = KeywordExtractor(words: ["千里", "孤舟"], poems: Self.poems, minimumFrequency: 1)
+        #expect(strong.keywords(of: poem, limit: 1)[0].score > plain.keywords(of: poem, limit: 1)[0].score)
     }
 
     @Test func rareWordsAreNotPicked() {

@@ -1,0 +1,71 @@
+import Prosody
+
+/// A poem under way: where it stands in its metre, what it has used, and its own random numbers.
+///
+/// A value, so that a line that turns out badly is written again from a copy.
+struct Draft {
+    let plan: PoemPlan
+    var metre: MetreState
+    var lines: [String] = []
+    /// The line under way.
+    var characters: [Character] = []
+    var tokens: [Int32] = []
+    var random: SplitMix64
+    /// The natural logarithm of the model's own probability of every token after the prompt.
+    var logProbability = 0.0
+    var tokenCount = 0
+    /// Characters of this line that were drawn, not settled by the plan.
+    var drawnCount = 0
+    /// False once nothing can follow.
+    var isAlive = true
+
+    private var uses: [Int32: Int] = [:]
+    private var followers: [Int32: Set<Int32>] = [:]
+
+    /// So far down no character is drawn while another is admitted; unlike minus infinity it still may be where none is.
+    private static let never: Float = -1e4
+    /// A pair of characters that the poem already has.
+    private static let repeatedPair: Float = -6
+    /// A character that the poem already has.
+    private static let repeatedCharacter: Float = -1
+    /// Uses of a character beyond which it is not drawn.
+    private static let mostUses = 2
+
+    init(_ plan: PoemPlan) {
+        self.plan = plan
+        metre = MetreState(plan.constraint)
+        random = SplitMix64(seed: plan.seed)
+    }
+
+    /// What is added to the scores of some tokens: repetition is discouraged, except 叠字 (a character twice in a row).
+    func penalties(_ format: PoetFormat, excluded: Set<Character>) -> [Int32: Float] {
+        var result: [Int32: Float] = [:]
+        for (token, count) in uses where token != tokens.last || count >= Self.mostUses {
+            result[token] = count >= Self.mostUses ? Self.never : Self.repeatedCharacter
+        }
+        if let last = tokens.last, let known = followers[last] {
+            for token in known where token != last { result[token] = min(result[token] ?? 0, Self.repeatedPair) }
+        }
+        for character in excluded {
+            if let token = format.id(of: character) { result[token] = -.infinity }
+        }
+        return result
+    }
+
+    /// Writes a character, if the metre admits it.
+    mutating func append(_ character: Character, token: Int32) -> Bool {
+        guard metre.append(character) else { return false }
+        if let last = tokens.last { followers[last, default: []].insert(token) }
+        uses[token, default: 0] += 1
+        characters.append(character)
+        tokens.append(token)
+        return true
+    }
+
+    mutating func finishLine() {
+        lines.append(String(characters))
+        characters = []
+        tokens = []
+        drawnCount = 0
+    }
+}

@@ -1,0 +1,315 @@
+public import Models
+public import Prosody
+public import Torch
+
+/// One poem that is to be written.
+public struct PoemPlan: Sendable {
+    public var prompt: PoemPrompt
+    public var constraint: MetreConstraint
+    /// Equal plans with equal seeds become equal poems, whatever they are written together with.
+    public var seed: UInt64
+
+    public init(prompt: PoemPrompt, constraint: MetreConstraint, seed: UInt64) {
+        self.prompt = prompt
+        self.constraint = constraint
+        self.seed = seed
+    }
+}
+
+/// A poem as the model wrote it.
+public struct WrittenPoem: Sendable, Equatable {
+    /// The index of its plan.
+    public let plan: Int
+    public let lines: [String]
+    /// The natural logarithm of the model's own probability (no mask, temperature 1) of all tokens after the prompt,
+    /// boundaries of lines included.
+    public let logProbability: Double
+    /// The number of these tokens.
+    public let tokenCount: Int
+    /// The groups that the rhymes have in common, by id in the constraint's book.
+    public let rhymeGroups: RhymeGroupSet
+}
+
+/// Writes poems under a metre, all candidates in one batch.
+///
+/// Length, tone and rhyme are right by construction: each slot's rule masks the scores, and the ends of lines are set, not
+/// drawn. No `[UNK]`, no special token; no line of four or more twice and none that `isKnown` tells; no character more than twice where
+/// another is possible. Not `Sendable`: it lives on its model's thread.
+public final class PoemWriter {
+    public let format: PoetFormat
+    private let model: any VerseModel
+    private let isKnown: (String) -> Bool
+    private var tables: [RhymeBook: CharacterTable] = [:]
+
+    /// A line that repeats, or is known, is written again so many times before its poem is given up.
+    private static let attempts = 4
+    /// Characters from which on a line must be the poem's own.
+    private static let shortestOwnLine = 4
+    /// The most poems in one batch.
+    private static let batch = 128
+
+    /// A decoder: GPT2 in Tihua's or in Image2Poem's format.
+    ///
+    /// - Parameter isKnown: whether a line is one of the training poems
+    /// - Throws: `ModelError.vocabulary` if the format has more tokens than the model has rows.
+    public convenience init(
+        _ model: GPT2, format: PoetFormat, device: Device = .cpu, isKnown: @escaping (String) -> Bool = { _ in false }
+    ) throws {
+        let rows = model.configuration.vocabularySize
+        guard format.tokenCount <= rows else {
+            throw ModelError.vocabulary(folder: "poet", tokens: format.tokenCount, rows: rows)
+        }
+        self.init(DecoderVerse(model: model, format: format, device: device), format: format, isKnown: isKnown)
+    }
+
+    /// An encoder-decoder that writes line by line: T5 in Tihua's or in Image2Poem's format.
+    ///
+    /// - Parameter isKnown: whether a line is one of the training poems
+    /// - Throws: `ModelError.vocabulary` if the format has more tokens than the model has rows.
+    public convenience init(
+        _ model: T5, format: PoetFormat, device: Device = .cpu, isKnown: @escaping (String) -> Bool = { _ in false }
+    ) throws {
+        let rows = model.configuration.vocabularySize
+        guard format.tokenCount <= rows else {
+            throw ModelError.vocabulary(folder: "poet", tokens: format.tokenCount, rows: rows)
+        }
+        self.init(EncoderDecoderVerse(model: model, format: format, device: device), format: format, isKnown: isKnown)
+    }
+
+    init(_ model: any VerseModel, format: PoetFormat, isKnown: @escaping (String) -> Bool) {
+        self.model = model
+        self.format = format
+        self.isKnown = isKnown
+    }
+
+    /// Writes a poem for each plan; those that come to a dead end are missing from the result, which is in the plans' order.
+    ///
+    /// Plans of one form go through the model together. Cancelling the task ends the work at the next line.
+    ///
+    /// - Throws: `GenerationError`, `PoetVocabularyError.unknownForm`, `CancellationError`.
+    public func write(_ plans: [PoemPlan], sampling: Sampling = Sampling()) throws -> [WrittenPoem] {
+        try sampling.validate()
+        var forms: [[Int]: [Int]] = [:]
+        for (index, plan) in plans.enumerated() { forms[plan.constraint.form.lineLengths, default: []].append(index) }
+        var poems: [WrittenPoem] = []
+        for indices in forms.sorted(by: { $0.value[0] < $1.value[0] }).map(\.value) {
+            for start in stride(from: 0, to: indices.count, by: Self.batch) {
+                let part = indices[start..<min(start + Self.batch, indices.count)]
+                poems += try withoutGradients { try write(together: part.map { ($0, plans[$0]) }, sampling) }
+            }
+        }
+        return poems.sorted { $0.plan < $1.plan }
+    }
+
+    private func write(together plans: [(index: Int, plan: PoemPlan)], _ sampling: Sampling) throws -> [WrittenPoem] {
+        guard let form = plans.first?.plan.constraint.form else { return [] }
+        var drafts = plans.map { Draft($0.plan) }
+        // Characters, a boundary after each line, and the start of the decoder.
+        let room = form.characterCount + form.lineCount + 2
+        var pass = Pass(try model.session(for: drafts, room: room))
+        for line in 0..<form.lineCount {
+            try Task.checkCancellation()
+            if line > 0, !model.spansLines { pass = Pass(try model.session(for: drafts, room: room)) }
+            let start = pass.mark
+            let before = drafts
+            try writeLine(&drafts, &pass, sampling)
+            if try rewrite(&drafts, from: before, room: room, sampling) {
+                pass.rewind(to: start)
+                for (row, draft) in drafts.enumerated() {
+                    drafts[row].logProbability = before[row].logProbability
+                    drafts[row].tokenCount = before[row].tokenCount
+                    pass.pending[row] += draft.tokens
+                }
+            }
+            let isLast = line + 1 == form.lineCount
+            for row in drafts.indices {
+                drafts[row].finishLine()
+                pass.pending[row].append(model.boundary(isLast: isLast))
+            }
+            if isLast || !model.spansLines { try pass.settle(&drafts, scoringLast: true) }
+        }
+        return zip(plans, drafts).compactMap { plan, draft in
+            guard draft.isAlive, draft.metre.isComplete else { return nil }
+            return WrittenPoem(
+                plan: plan.index, lines: draft.lines, logProbability: draft.logProbability,
+                tokenCount: draft.tokenCount, rhymeGroups: draft.metre.rhymeGroups)
+        }
+    }
+
+    /// Writes anew the lines that stand already in their poem or in the training poems; gives up poems where that fails.
+    ///
+    /// - Returns: whether a line has changed
+    private func rewrite(
+        _ drafts: inout [Draft], from before: [Draft], room: Int, _ sampling: Sampling
+    ) throws -> Bool {
+        var changed = false
+        for attempt in 0...Self.attempts {
+            let rows = drafts.indices.filter { drafts[$0].isAlive && isRefused(drafts[$0]) }
+            guard !rows.isEmpty else { break }
+            // A greedy writer would write the same again.
+            guard attempt < Self.attempts, sampling.temperature > 0 else {
+                for row in rows { drafts[row].isAlive = false }
+                break
+            }
+            changed = true
+            var redone = rows.map { row in
+                var draft = before[row]
+                draft.random = drafts[row].random
+                return draft
+            }
+            var pass = Pass(try model.session(for: redone, room: room))
+            try writeLine(&redone, &pass, sampling)
+            for (row, draft) in zip(rows, redone) { drafts[row] = draft }
+        }
+        return changed
+    }
+
+    private func isRefused(_ draft: Draft) -> Bool {
+        let line = String(draft.characters)
+        // Who asks for a line gets it. Lines of two or three are phrases: tunes repeat them (如梦令), and nobody owns them.
+        guard draft.drawnCount > 0, line.count >= Self.shortestOwnLine else { return false }
+        return draft.lines.contains(line) || isKnown(line)
+    }
+
+    /// Writes one line of every draft; its last character is left pending.
+    private func writeLine(_ drafts: inout [Draft], _ pass: inout Pass, _ sampling: Sampling) throws {
+        guard let length = drafts.first?.plan.constraint.form.lineLengths[drafts[0].lines.count] else { return }
+        for _ in 0..<length {
+            let rules = drafts.map(\.metre.rule)
+            let isForced = zip(rules, drafts).allSatisfy { $0.fixed != nil || !$1.isAlive }
+            if !isForced { try pass.settle(&drafts, scoringLast: false) }
+            let choices = isForced ? nil : choose(pass.session.next, rules, drafts, sampling)
+            for row in drafts.indices {
+                let token = choose(&drafts[row], rules[row], choices?[row], sampling)
+                if token == nil { drafts[row].isAlive = false }
+                pass.pending[row].append(token ?? format.padding)
+                if token == nil { drafts[row].tokens.append(format.padding) }
+            }
+        }
+    }
+
+    /// The best tokens of a row and their scores under the mask, descending.
+    private typealias Choices = (tokens: ArraySlice<Int64>, scores: ArraySlice<Float>)
+
+    /// The tokens that each row may take.
+    private func choose(_ scores: Tensor, _ rules: [SlotRule], _ drafts: [Draft], _ sampling: Sampling) -> [Choices] {
+        var distinct: [Tensor] = []
+        var places: [SlotRule: Int] = [:]
+        let rows = zip(rules, drafts).map { rule, draft in
+            var key = rule
+            (key.fixed, key.excluded, key.endsLine) = (nil, [], false)
+            if let place = places[key] { return Int64(place) }
+            distinct.append(table(draft.plan.constraint.book).mask(key))
+            places[key] = distinct.count - 1
+            return Int64(distinct.count - 1)
+        }
+        var masked = Tensor.stacked(distinct, 0)  // [R, V]
+        if distinct.count > 1 { masked = masked.gatheringSlices(0, at: Tensor(rows).to(.int64, model.device)) }
+        masked = scores + masked  // [B, V]
+        if let penalties = penalties(rules, drafts) { masked = masked + penalties }
+        let width = sampling.width(of: model.scoreCount)
+        let best = masked.topK(width, 1)  // [B, K]
+        let (tokens, values) = (best.indices.array(of: Int64.self), best.values.floats)
+        return drafts.indices.map { row in
+            (tokens[row * width..<(row + 1) * width], values[row * width..<(row + 1) * width])
+        }
+    }
+
+    /// What repetition takes from the scores, nil where nothing repeats. float32 `[B, V]`
+    private func penalties(_ rules: [SlotRule], _ drafts: [Draft]) -> Tensor? {
+        let lists = zip(rules, drafts).map { rule, draft in
+            draft.penalties(format, excluded: rule.excluded).sorted { $0.key < $1.key }
+        }
+        let longest = lists.map(\.count).max() ?? 0
+        guard longest > 0 else { return nil }
+        // Short lists are filled up with a place behind the last score, which is cut off again.
+        let count = model.scoreCount
+        let places = lists.flatMap { list in
+            list.map { Int64($0.key) } + Array(repeating: Int64(count), count: longest - list.count)
+        }
+        let values = lists.flatMap { list in
+            list.map(\.value) + Array(repeating: 0, count: longest - list.count)
+        }
+        let shape = [lists.count, longest]
+        return Tensor.zeros([lists.count, count + 1], device: model.device)
+            .scattered(1, Tensor(places, shape).to(.int64, model.device), Tensor(values, shape).to(.float32, model.device))
+            .narrowed(1, 0..<count)
+    }
+
+    /// Writes the next character of a draft: the settled one, or one that is drawn.
+    ///
+    /// - Returns: its token, nil where nothing can stand
+    private func choose(_ draft: inout Draft, _ rule: SlotRule, _ choices: Choices?, _ sampling: Sampling) -> Int32? {
+        guard draft.isAlive else { return nil }
+        if let fixed = rule.fixed {
+            let token = format.id(of: fixed) ?? format.unknown
+            return draft.append(fixed, token: token) ? token : nil
+        }
+        guard let choices else { return nil }
+        var tokens = Array(choices.tokens)
+        var scores = Array(choices.scores)
+        while let index = sampling.draw(from: scores, &draft.random) {
+            let token = Int(tokens[index])
+            if let character = format.characters[token], draft.append(character, token: Int32(token)) {
+                draft.drawnCount += 1
+                return Int32(token)
+            }
+            // The rule is the union of all openings, so a character may pass it and still fit none of them.
+            tokens.remove(at: index)
+            scores.remove(at: index)
+        }
+        return nil
+    }
+
+    private func table(_ book: RhymeBook) -> CharacterTable {
+        if let table = tables[book] { return table }
+        let table = CharacterTable(format, book: book, size: model.scoreCount, device: model.device)
+        tables[book] = table
+        return table
+    }
+}
+
+/// A session with the tokens that are chosen and not yet fed: they go in together with what must follow them.
+private struct Pass {
+    let session: any VerseSession
+    var pending: [[Int32]]
+
+    struct Mark {
+        let length: Int
+        let next: Tensor
+        let pending: [[Int32]]
+    }
+
+    init(_ session: any VerseSession) {
+        self.session = session
+        pending = Array(repeating: [], count: session.next.size(0))
+    }
+
+    var mark: Mark { Mark(length: session.length, next: session.next, pending: pending) }
+
+    mutating func rewind(to mark: Mark) {
+        session.rewind(to: mark.length, next: mark.next)
+        pending = mark.pending
+    }
+
+    /// Feeds what is pending and adds its probability to the drafts.
+    ///
+    /// - Parameter scoringLast: the last pending token ends the row: it is scored, not fed.
+    mutating func settle(_ drafts: inout [Draft], scoringLast: Bool) throws {
+        let count = pending.first?.count ?? 0
+        guard count > 0 else { return }
+        let fed = scoringLast ? count - 1 : count
+        var scores: [Tensor] = []
+        if fed > 0 { scores.append(session.feed(pending.map { Array($0.prefix(fed)) })) }
+        if scoringLast { scores.append(session.next.unsqueezed(1)) }
+        let all = Tensor.concatenated(scores, 1)  // [B, T, V]
+        let ids = Tensor.ids(pending.flatMap { $0 }, [pending.count, count, 1]).to(.int64, all.device)
+        let logProbabilities = (all.gathered(2, ids).squeezed(2) - all.logSumExp(2)).sum(1).array(of: Double.self)  // [B]
+        for row in drafts.indices {
+            guard logProbabilities[row].isFinite else { throw GenerationError.brokenModel }
+            drafts[row].logProbability += logProbabilities[row]
+            drafts[row].tokenCount += count
+            pending[row] = []
+        }
+    }
+}

@@ -1,0 +1,123 @@
+import Prosody
+
+/// In which text format a poet is asked, found from its vocabulary: Tihua's own, or that of Image2Poem.
+///
+/// Image2Poem (github.com/weiji-Feng/Image2Poem at 0b34182, `data_process/dataset.py`) has no tokens for form, rhyme or
+/// theme, so these act through the metre alone.
+public struct PoetFormat: Sendable {
+    /// The formats.
+    public enum Kind: String, Sendable {
+        /// `PoemPrompt`.
+        case tihua
+        /// `关键词：` and keywords; lines end with `|` (GPT2) or are written one by one (T5).
+        case image2poem
+    }
+
+    public let kind: Kind
+    public let tokenCount: Int
+    public let padding: Int32
+    public let unknown: Int32
+    /// `[CLS]`.
+    public let start: Int32
+    /// Stands between two lines of a decoder's poem.
+    public let lineBoundary: Int32
+    /// Ends a decoder's poem.
+    public let end: Int32
+    /// Ends a line of an encoder-decoder's poem.
+    public let lineEnd: Int32
+    /// The character of each id, nil for special tokens and longer ones.
+    let characters: [Character?]
+
+    private let ids: [Character: Int32]
+    private let vocabulary: PoetVocabulary?
+    private let colonWord: [Int32]
+
+    /// - Parameter tokens: `vocab.txt`, one token a line.
+    /// - Throws: `GenerationError.unknownFormat`.
+    public init(tokens: [String]) throws {
+        var named: [String: Int32] = [:]
+        var ids: [Character: Int32] = [:]
+        for (index, token) in tokens.enumerated() {
+            named[token] = Int32(index)
+            if token.count == 1, let character = token.first { ids[character] = Int32(index) }
+        }
+        tokenCount = tokens.count
+        characters = tokens.map { $0.count == 1 ? $0.first : nil }
+        self.ids = ids
+        if let vocabulary = try? PoetVocabulary(tokens: tokens) {
+            kind = .tihua
+            self.vocabulary = vocabulary
+            (padding, unknown, start) = (vocabulary.padding, vocabulary.unknown, vocabulary.start)
+            (lineBoundary, end, lineEnd) = (vocabulary.lineBoundary, vocabulary.end, vocabulary.end)
+            colonWord = []
+            return
+        }
+        let needed = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[EOS]"]
+        let missing = needed.filter { named[$0] == nil }
+        guard let padding = named["[PAD]"], let unknown = named["[UNK]"], let start = named["[CLS]"],
+            let separator = named["[SEP]"], let end = named["[EOS]"]
+        else { throw GenerationError.unknownFormat(missing: missing) }
+        kind = .image2poem
+        vocabulary = nil
+        (self.padding, self.unknown, self.start) = (padding, unknown, start)
+        self.end = separator
+        lineBoundary = named["|"] ?? end
+        lineEnd = end
+        colonWord = "关键词：".map { ids[$0] ?? unknown }
+    }
+
+    /// The id of a character, nil where the poet does not know it.
+    public func id(of character: Character) -> Int32? { ids[character] }
+
+    /// The Han characters that the poet can write.
+    public var writable: Set<Character> { Set(ids.keys.filter(\.isHan)) }
+
+    private func encode(_ text: String) -> [Int32] { text.map { ids[$0] ?? unknown } }
+
+    /// What a decoder continues with the first line.
+    ///
+    /// - Throws: `PoetVocabularyError.unknownForm`.
+    public func prompt(_ prompt: PoemPrompt) throws -> [Int32] {
+        if let vocabulary { return try vocabulary.encode(prompt) }
+        // [CLS] 关键词：k1k2 [EOS]; the training data had the keywords without their spaces.
+        return [start] + colonWord + encode(prompt.keywords.joined()) + [lineEnd]
+    }
+
+    /// The tokens of a decoder's poem between its prompt and its next line.
+    func continuation(after lines: [String]) -> [Int32] {
+        lines.flatMap { encode($0) + [lineBoundary] }
+    }
+
+    /// What an encoder reads before the line that follows `lines`.
+    ///
+    /// Tihua: the prompt, then each line with `[LINE]` after it. Image2Poem: as its training data had it, which its own
+    /// inference did not keep to: before the first line there are two `[EOS]`, and the keywords (at most four) keep
+    /// boundaries, which the character tokenizer drops like all spaces.
+    ///
+    /// - Throws: `PoetVocabularyError.unknownForm`.
+    public func encoderInput(_ prompt: PoemPrompt, lines: [String]) throws -> [Int32] {
+        if let vocabulary { return try vocabulary.encode(prompt) + continuation(after: lines) }
+        let keywords = prompt.keywords.prefix(4).joined()
+        var result = [start] + colonWord + encode(keywords) + [lineEnd]
+        if lines.isEmpty { result.append(lineEnd) }
+        for line in lines { result += encode(line) + [lineEnd] }
+        return result + [end]
+    }
+
+    /// What the decoder of an encoder-decoder starts a line with, given its start token.
+    ///
+    /// Image2Poem's targets begin with `[CLS]` besides; its inference forbade that token by `no_repeat_ngram_size=1`,
+    /// so that the first character was drawn from what was left (`img2poem.py` line 93). Here it is forced.
+    public func decoderStart(_ startToken: Int32) -> [Int32] {
+        kind == .tihua ? [startToken] : [startToken, start]
+    }
+}
+
+extension Character {
+    /// Whether this is one Han character, 〇 included.
+    var isHan: Bool {
+        let scalars = unicodeScalars
+        guard scalars.count == 1, let scalar = scalars.first else { return false }
+        return scalar.properties.isIdeographic
+    }
+}

@@ -1,0 +1,19 @@
+/// A small, fast stream of random numbers for one candidate, so that what it writes does not depend on the others.
+///
+/// Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators (2014).
+public struct SplitMix64: RandomNumberGenerator, Sendable, Equatable {
+    private var state: UInt64
+
+    public init(seed: UInt64) { state = seed }
+
+    public mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var bits = state
+        bits = (bits ^ (bits >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        bits = (bits ^ (bits >> 27)) &* 0x94D0_49BB_1331_11EB
+        return bits ^ (bits >> 31)
+    }
+
+    /// Uniform in 0..<1.
+    public mutating func uniform() -> Double { Double(next() >> 11) * 0x1p-53 }
+}

@@ -1,0 +1,38 @@
+/// A `config.json` on its way into a configuration: leaves defaults alone, refuses what no model here can be.
+struct ConfigurationReader<Key: CodingKey> {
+    let model: String
+    let values: KeyedDecodingContainer<Key>
+
+    init(_ decoder: any Decoder, model: String, keyedBy type: Key.Type) throws {
+        self.model = model
+        values = try decoder.container(keyedBy: type)
+    }
+
+    /// Reads a size into `value`, if the file has it.
+    ///
+    /// - Throws: `ModelError.unsupported` for a number out of `range`, so that no file can exhaust the memory or overflow.
+    func size(_ key: Key, into value: inout Int, in range: ClosedRange<Int> = 1...(1 << 20)) throws {
+        guard let found = try values.decodeIfPresent(Int.self, forKey: key) else { return }
+        try require(range.contains(found), key, "\(found)", known: "\(range.lowerBound) to \(range.upperBound)")
+        value = found
+    }
+
+    /// Reads the small number that a norm adds.
+    func epsilon(_ key: Key, into value: inout Double) throws {
+        guard let found = try values.decodeIfPresent(Double.self, forKey: key) else { return }
+        try require(found > 0 && found < 1, key, "\(found)", known: "between 0 and 1")
+        value = found
+    }
+
+    /// Refuses a setting, if the file has it, with another value than the one that is implemented.
+    func require(_ key: Key, is supported: String) throws {
+        guard let found = try values.decodeIfPresent(String.self, forKey: key) else { return }
+        try require(found == supported, key, found, known: supported)
+    }
+
+    /// - Throws: `ModelError.unsupported` unless `condition`.
+    func require(_ condition: Bool, _ key: Key, _ value: String, known: String) throws {
+        guard !condition else { return }
+        throw ModelError.unsupported(model: model, setting: key.stringValue, value: value, known: known)
+    }
+}

@@ -1,0 +1,174 @@
+import Foundation
+import Torch
+import WeightFiles
+
+/// A word that a picture calls up.
+public struct Keyword: Sendable, Equatable, Codable {
+    public let word: String
+    public let category: String
+    /// The share of the bank's probability, 0...1; 1 for a word that the user gave.
+    public let score: Double
+}
+
+/// What is known of how pictures in general lie in the space of a CLIP model.
+///
+/// A text that lies near all pictures (a hub) is near to this one by no merit: its mean cosine over many pictures, which is
+/// its cosine with their mean, is taken off. `image_mean`, float32 `[E]`, in a safetensors file of the pack.
+struct Calibration: Equatable {
+    /// The mean of unit embeddings.
+    let imageMean: [Float]
+
+    init(imageMean: [Float]) { self.imageMean = imageMean }
+
+    /// - Throws: `WeightFileError`, `PipelineError.manifest` if the width is another.
+    init(contentsOf url: URL, width: Int) throws {
+        guard let view = try SafetensorsFile(contentsOf: url)["image_mean"], let mean = view.floats(), mean.count == width
+        else {
+            throw PipelineError.manifest(path: url.path, reason: "holds no image_mean of \(width) numbers for this CLIP model")
+        }
+        imageMean = mean
+    }
+
+    func write(to url: URL) throws {
+        try TensorFile.write([("image_mean", Tensor(imageMean))], to: url)
+    }
+}
+
+/// A bank with its embeddings.
+struct ImageryIndex {
+    let bank: ImageryBank
+    /// N rows of E, unit length.
+    let embeddings: [[Float]]
+    /// What is taken off the cosine of each entry.
+    private let bias: [Float]
+    /// The embeddings less their mean, unit length: how alike two entries are, without what all texts have in common.
+    private let centred: [[Float]]
+
+    init(bank: ImageryBank, embeddings: [[Float]], calibration: Calibration?) {
+        self.bank = bank
+        self.embeddings = embeddings
+        bias = embeddings.map { row in calibration.map { dot(row, $0.imageMean) } ?? 0 }
+        let mean = Pipelines.mean(embeddings)
+        centred = embeddings.map { row in normalised(zip(row, mean).map { $0 - $1 }) }
+    }
+
+    /// Encodes every entry: the mean of its prompts' embeddings, at unit length.
+    static func embed(_ bank: ImageryBank, with encoder: PictureTextEncoder) -> [[Float]] {
+        let prompts = bank.entries.map(ImageryBank.prompts(for:))
+        let rows = encoder.encode(prompts.flatMap { $0 })
+        var start = 0
+        return prompts.map { texts in
+            defer { start += texts.count }
+            return normalised(mean(Array(rows[start..<start + texts.count])))
+        }
+    }
+
+    /// The words that fit a picture, best first, unlike each other: at most two of a category, no two that share a
+    /// character, and each far from those before it (maximal marginal relevance, Carbonell and Goldstein 1998).
+    ///
+    /// - Parameters:
+    ///   - image: unit length, E numbers
+    ///   - scale: the factor of the cosines in the softmax that gives the scores
+    func keywords(for image: [Float], count: Int, scale: Float) -> [Keyword] {
+        let scores = embeddings.indices.map { dot(embeddings[$0], image) - bias[$0] }
+        guard let best = scores.max() else { return [] }
+        let weights = scores.map { exp(Double(scale * ($0 - best))) }
+        let total = weights.reduce(0, +)
+        // Only what is near the top is let in for being different.
+        var pool = scores.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }.prefix(max(4 * count, 32))[...]
+        let worst = pool.last.map { scores[$0] } ?? best
+        let range = max(best - worst, 1e-6)
+        var chosen: [Int] = []
+        while chosen.count < count, !pool.isEmpty {
+            let picked = pool.max { marginal($0, scores, worst, range, chosen) < marginal($1, scores, worst, range, chosen) }
+            guard let picked else { break }
+            chosen.append(picked)
+            pool.removeAll { other in
+                other == picked
+                    || !Set(bank.entries[other].word).isDisjoint(with: bank.entries[picked].word)
+                    || isFull(bank.entries[other].category, chosen)
+            }
+        }
+        return chosen.sorted { scores[$0] > scores[$1] }.map { index in
+            let entry = bank.entries[index]
+            return Keyword(word: entry.word, category: entry.category, score: weights[index] / total)
+        }
+    }
+
+    private func isFull(_ category: String, _ chosen: [Int]) -> Bool {
+        !category.isEmpty && chosen.count(where: { bank.entries[$0].category == category }) >= 2
+    }
+
+    private func marginal(_ index: Int, _ scores: [Float], _ worst: Float, _ range: Float, _ chosen: [Int]) -> Float {
+        let alike = chosen.map { dot(centred[index], centred[$0]) }.max() ?? 0
+        return 0.7 * (scores[index] - worst) / range - 0.3 * max(0, alike)
+    }
+}
+
+/// The embeddings of banks on disk, by the fingerprint of bank and model.
+struct BankCache {
+    /// Where they are kept; nil keeps none.
+    let folder: URL?
+    /// One that came with the pack.
+    let shipped: URL?
+
+    /// The bank's embeddings: from the pack, else from the folder, else computed and kept. A file that is damaged or of
+    /// something else is as good as none.
+    func embeddings(of bank: ImageryBank, with encoder: PictureTextEncoder) throws -> [[Float]] {
+        let key = try key(of: bank, with: encoder)
+        let file = folder?.appending(path: "imagery-\(key).safetensors")
+        for url in [shipped, file].compactMap({ $0 }) {
+            if let rows = read(url, key: key, count: bank.entries.count, width: encoder.width) { return rows }
+        }
+        let rows = ImageryIndex.embed(bank, with: encoder)
+        if let file { try? Self.write(rows, key: key, to: file) }
+        return rows
+    }
+
+    func key(of bank: ImageryBank, with encoder: PictureTextEncoder) throws -> String {
+        var fingerprint = Fingerprint()
+        for entry in bank.entries {
+            fingerprint.combine(entry.word)
+            for prompt in ImageryBank.prompts(for: entry) { fingerprint.combine(prompt) }
+        }
+        try encoder.fingerprint(into: &fingerprint)
+        return fingerprint.hexadecimal
+    }
+
+    private func read(_ url: URL, key: String, count: Int, width: Int) -> [[Float]]? {
+        guard FileManager.default.fileExists(atPath: url.path), let file = try? SafetensorsFile(contentsOf: url),
+            file.metadata["key"] == key, let view = file["embeddings"], view.shape == [count, width],
+            let values = view.floats(), values.allSatisfy(\.isFinite)
+        else { return nil }
+        return (0..<count).map { Array(values[$0 * width..<($0 + 1) * width]) }
+    }
+
+    /// Writes a cache file: `embeddings`, float32 `[N, E]`, and the key as metadata. Not rounded: what is read
+    /// back gives the same poems as what was computed.
+    static func write(_ rows: [[Float]], key: String, to url: URL) throws {
+        try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+        let tensor = Tensor(rows.flatMap { $0 }, [rows.count, rows.first?.count ?? 0])
+        try TensorFile.write([("embeddings", tensor)], metadata: ["key": key], to: url)
+    }
+}
+
+// MARK: - Vectors
+
+func dot(_ a: [Float], _ b: [Float]) -> Float {
+    var sum: Float = 0
+    for index in 0..<min(a.count, b.count) { sum += a[index] * b[index] }
+    return sum
+}
+
+func mean(_ rows: [[Float]]) -> [Float] {
+    guard let first = rows.first else { return [] }
+    var sum = [Float](repeating: 0, count: first.count)
+    for row in rows { for index in row.indices { sum[index] += row[index] } }
+    return sum.map { $0 / Float(rows.count) }
+}
+
+/// At unit length; zero stays zero.
+func normalised(_ vector: [Float]) -> [Float] {
+    let length = dot(vector, vector).squareRoot()
+    return length > 0 ? vector.map { $0 / length } : vector
+}

@@ -1,0 +1,94 @@
+public import Foundation
+
+/// The folders and files that make a picture a poem: what a manifest `pack.json` names, or what the user named one by one.
+///
+/// The manifest is `{"name": "mini", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "poet/lines.filter",
+/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors"}`, all paths relative to it; the last three
+/// may be missing, and so may `clip` or `poet` where a verb does not need them.
+public struct Pack: Sendable, Equatable {
+    public var name: String
+    /// A Chinese-CLIP model.
+    public var clip: URL?
+    /// A GPT2 or T5 poet.
+    public var poet: URL?
+    public var bank: URL?
+    /// Tells the lines of the poems that the poet was trained on.
+    public var lineFilter: URL?
+    /// The embeddings of the bank, so that the first start computes none.
+    public var bankCache: URL?
+    /// The mean embedding of many pictures; see `Calibration`.
+    public var calibration: URL?
+
+    private struct Manifest: Decodable {
+        var name: String?
+        var clip: String?
+        var poet: String?
+        var bank: String?
+        var lineFilter: String?
+        var bankCache: String?
+        var calibration: String?
+    }
+
+    /// Reads `pack.json` of a folder.
+    ///
+    /// - Throws: `PipelineError.manifest` if it is damaged or names what is not there, `.unreadable`.
+    public init(folder: URL) throws(PipelineError) {
+        let file = folder.appending(path: PackLocator.manifestName)
+        guard let data = try? Data(contentsOf: file) else {
+            throw .unreadable(path: file.path, reason: "no such file, or no permission")
+        }
+        let manifest: Manifest
+        do {
+            manifest = try JSONDecoder().decode(Manifest.self, from: data)
+        } catch {
+            throw .manifest(path: file.path, reason: "not a JSON object of texts; see the manifest of Weights/mini")
+        }
+        func locate(_ key: String, _ path: String?) throws(PipelineError) -> URL? {
+            guard let path else { return nil }
+            let url = folder.appending(path: path)
+            guard FileManager.default.fileExists(atPath: url.path) else {
+                throw .manifest(path: file.path, reason: "\(key) names \(path), which is not there; get the pack again")
+            }
+            return url
+        }
+        name = manifest.name ?? folder.lastPathComponent
+        clip = try locate("clip", manifest.clip)
+        poet = try locate("poet", manifest.poet)
+        bank = try locate("bank", manifest.bank)
+        lineFilter = try locate("lineFilter", manifest.lineFilter)
+        bankCache = try locate("bankCache", manifest.bankCache)
+        calibration = try locate("calibration", manifest.calibration)
+    }
+
+    /// Takes folders that the user named, and for the rest what `base` has, as far as it still fits: what was measured
+    /// with one CLIP model does not hold for another.
+    public init(clip: URL?, poet: URL?, base: Pack?) {
+        name = base?.name ?? "custom"
+        self.clip = clip ?? base?.clip
+        self.poet = poet ?? base?.poet
+        bank = base?.bank
+        bankCache = clip == nil ? base?.bankCache : nil
+        calibration = clip == nil ? base?.calibration : nil
+        let ownFilter = poet?.appending(path: "lines.filter")
+        lineFilter = ownFilter.flatMap { FileManager.default.fileExists(atPath: $0.path) ? $0 : nil }
+            ?? (poet == nil ? base?.lineFilter : nil)
+    }
+
+    /// The folder of the CLIP model.
+    ///
+    /// - Throws: `PipelineError.manifest` if the pack has none.
+    func requiredClip() throws(PipelineError) -> URL {
+        guard let clip else { throw .manifest(path: name, reason: "this pack has no clip model; name one with --clip DIR") }
+        return clip
+    }
+
+    func requiredPoet() throws(PipelineError) -> URL {
+        guard let poet else { throw .manifest(path: name, reason: "this pack has no poet; name one with --poet DIR") }
+        return poet
+    }
+
+    func requiredBank() throws(PipelineError) -> URL {
+        guard let bank else { throw .manifest(path: name, reason: "this pack has no bank; name one with --bank FILE") }
+        return bank
+    }
+}

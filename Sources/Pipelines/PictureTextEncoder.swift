@@ -1,0 +1,118 @@
+import Foundation
+import Models
+import Pictures
+import Tokenizers
+import Torch
+import WeightFiles
+
+/// Embeds pictures and texts in one space: Chinese-CLIP with the preprocessing that its folder states.
+///
+/// Not `Sendable`: it lives on the thread of the actor that made it. E is the width of the space.
+final class PictureTextEncoder {
+    let width: Int
+    /// The factor of the cosines that the model was trained with.
+    let scale: Float
+    private let model: ChineseCLIP
+    private let tokenizer: BertTokenizer
+    private let preprocessing: Preprocessing
+    private let device: Device
+    private let folder: URL
+
+    private static let batch = 32
+
+    /// - Throws: `ModelError`, `WeightFileError`, `TokenizerError`, `PipelineError.preprocessing`.
+    init(folder: URL, device: Device) throws {
+        model = try ChineseCLIP.open(folder, device: device).model
+        tokenizer = try BertTokenizer(folder: folder)
+        let rows = model.configuration.text.vocabularySize
+        guard tokenizer.vocabularySize <= rows else {
+            throw ModelError.vocabulary(folder: folder.path, tokens: tokenizer.vocabularySize, rows: rows)
+        }
+        preprocessing = try Preprocessing(folder: folder, size: model.configuration.imageSize)
+        width = model.configuration.projectionSize
+        scale = Float(Foundation.exp(model.logitScale.item))
+        self.device = device
+        self.folder = folder
+    }
+
+    /// Embeddings of unit length, E numbers each.
+    func encode(_ pictures: [Picture]) -> [[Float]] {
+        batches(pictures) { part in
+            let size = self.preprocessing.size
+            let pixels = part.flatMap(self.preprocessing.pixels)
+            return self.model.encodeImages(Tensor(pixels, [part.count, 3, size, size]).to(.float32, self.device))
+        }
+    }
+
+    /// Embeddings of unit length, E numbers each. Texts are cut to the length that the model was trained with.
+    func encode(_ texts: [String]) -> [[Float]] {
+        let limit = min(ChineseCLIP.contextLength, model.configuration.text.positionCount)
+        return batches(texts) { part in
+            let batch = self.tokenizer.encode(batch: part, maximumLength: limit)
+            return self.model.encodeTexts(Tensor.ids(batch.ids, [batch.count, batch.length]).to(.int64, self.device))
+        }
+    }
+
+    private func batches<Item>(_ items: [Item], _ embed: ([Item]) -> Tensor) -> [[Float]] {
+        withoutGradients {
+            stride(from: 0, to: items.count, by: Self.batch).flatMap { start in
+                let part = Array(items[start..<min(start + Self.batch, items.count)])
+                let values = embed(part).normalized().floats  // [B, E]
+                return part.indices.map { Array(values[$0 * self.width..<($0 + 1) * self.width]) }
+            }
+        }
+    }
+
+    /// What names the weights, the vocabulary and the configuration of this model.
+    func fingerprint(into fingerprint: inout Fingerprint) throws {
+        for file in try Checkpoint.open(folder).files { fingerprint.combine(sampling: try MappedFile(contentsOf: file)) }
+        for name in ["config.json", "vocab.txt"] {
+            let file = folder.appending(path: name)
+            if FileManager.default.fileExists(atPath: file.path) {
+                fingerprint.combine(sampling: try MappedFile(contentsOf: file))
+            }
+        }
+    }
+}
+
+/// How a picture becomes the numbers that an image tower takes; `preprocessor_config.json`.
+struct Preprocessing: Equatable {
+    let size: Int
+    var fit = PictureFit.squash
+    var mean = Picture.clipMean
+    var deviation = Picture.clipDeviation
+
+    /// Reads the file of a folder; without one, Chinese-CLIP's own preprocessing: squashed, with CLIP's mean and deviation.
+    ///
+    /// - Parameter size: of the model's pictures, which the file must agree with
+    /// - Throws: `PipelineError.preprocessing`.
+    init(folder: URL, size: Int) throws(PipelineError) {
+        self.size = size
+        let file = folder.appending(path: "preprocessor_config.json")
+        guard FileManager.default.fileExists(atPath: file.path) else { return }
+        guard let data = try? Data(contentsOf: file),
+            let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
+        else { throw .preprocessing(path: file.path, reason: "not a JSON object; get the file again") }
+        func numbers(_ key: String, _ standard: [Float]) throws(PipelineError) -> [Float] {
+            guard let value = values[key] else { return standard }
+            let numbers = (value as? [NSNumber])?.map(\.floatValue) ?? []
+            guard numbers.count == 3, numbers.allSatisfy(\.isFinite), key == "image_mean" || !numbers.contains(0) else {
+                throw .preprocessing(path: file.path, reason: "\(key) must be three numbers, one for each colour")
+            }
+            return numbers
+        }
+        mean = try numbers("image_mean", mean)
+        deviation = try numbers("image_std", deviation)
+        if (values["do_center_crop"] as? Bool) == true { fit = .centreCrop }
+        // An int, {"height", "width"} or {"shortest_edge"}, by the version of transformers that wrote the file.
+        let stated = values[fit == .centreCrop && values["crop_size"] != nil ? "crop_size" : "size"]
+        let side = (stated as? Int) ?? (stated as? [String: Int])?.values.max()
+        if let side, side != size {
+            throw .preprocessing(
+                path: file.path, reason: "prepares pictures of \(side) pixels, but the model takes \(size); correct it")
+        }
+    }
+
+    /// `[3, size, size]`
+    func pixels(_ picture: Picture) -> [Float] { picture.pixels(size: size, fit: fit, mean: mean, deviation: deviation) }
+}

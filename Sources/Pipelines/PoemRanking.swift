@@ -1,0 +1,96 @@
+import Foundation
+import Prosody
+
+/// Why a poem stands where it does. All but `total` are of the poem alone and compare across pictures.
+public struct PoemScores: Sendable, Equatable, Encodable {
+    /// The cosine of picture and poem in the space of the CLIP model, less what all pictures have; 0 without a picture.
+    public var picture: Double
+    /// The mean cosine of the poem and the descriptions of the picture's keywords; 0 where no word has a description.
+    public var imagery: Double
+    /// The model's mean log-probability of a token, in nats.
+    public var fluency: Double
+    /// The share of characters that suit the strict tone pattern, 0...1; 1 where the form has none.
+    public var tone: Double
+    /// The share of the plan's keywords that stand in the poem, 0...1; one whose characters stand apart counts half.
+    public var coverage: Double
+    /// The share of characters that stood before, 叠字 not counted, 0...1.
+    public var repetition: Double
+    /// The share of lines that no training poem has, 0...1.
+    public var novelty: Double
+    /// The weighted sum of the others, each less its mean and over its deviation among the candidates.
+    public var total: Double = 0
+}
+
+/// Chooses among candidates.
+enum PoemRanking {
+    /// How much a deviation of each score counts. Fluency and the picture weigh alike; tone and novelty are nearly
+    /// settled by the constraint and only break ties.
+    private static let weights: [(score: @Sendable (PoemScores) -> Double, weight: Double)] = [
+        ({ $0.picture }, 0.7), ({ $0.imagery }, 0.5), ({ $0.fluency }, 1), ({ $0.coverage }, 0.6),
+        ({ $0.repetition }, -0.4), ({ $0.tone }, 0.2), ({ $0.novelty }, 0.2),
+    ]
+    /// How much being unlike the poems before counts against the total.
+    private static let diversity = 0.3
+
+    /// Fills in the totals.
+    static func total(_ scores: [PoemScores]) -> [PoemScores] {
+        var result = scores
+        for (score, weight) in weights {
+            let values = scores.map(score)
+            let mean = values.reduce(0, +) / Double(max(1, values.count))
+            let deviation = (values.map { ($0 - mean) * ($0 - mean) }.reduce(0, +) / Double(max(1, values.count))).squareRoot()
+            guard deviation > 1e-9 else { continue }
+            for index in result.indices { result[index].total += weight * (values[index] - mean) / deviation }
+        }
+        return result
+    }
+
+    /// The `count` best that are unlike each other (maximal marginal relevance over shared pairs of characters), by index,
+    /// best first; the same poem is never given twice.
+    static func select(_ poems: [[String]], totals: [Double], count: Int) -> [Int] {
+        let pairs = poems.map { lines in
+            Set(lines.flatMap { line in zip(line, line.dropFirst()).map { "\($0)\($1)" } })
+        }
+        let (low, high) = (totals.min() ?? 0, totals.max() ?? 0)
+        let range = max(high - low, 1e-9)
+        var left = Array(poems.indices)
+        var chosen: [Int] = []
+        func merit(_ index: Int) -> Double {
+            let alike = chosen.map { other in
+                let shared = pairs[index].intersection(pairs[other]).count
+                return Double(shared) / Double(max(1, pairs[index].union(pairs[other]).count))
+            }
+            return (1 - diversity) * (totals[index] - low) / range - diversity * (alike.max() ?? 0)
+        }
+        while chosen.count < count, let best = left.max(by: { (merit($0), $1) < (merit($1), $0) }) {
+            chosen.append(best)
+            left.removeAll { poems[$0] == poems[best] }
+        }
+        return chosen
+    }
+
+    /// The share of `keywords` that stand in the text.
+    static func coverage(of keywords: [String], in text: String) -> Double {
+        guard !keywords.isEmpty else { return 1 }
+        let characters = Set(text)
+        let found = keywords.reduce(0.0) { sum, word in
+            sum + (text.contains(word) ? 1 : characters.isSuperset(of: word) ? 0.5 : 0)
+        }
+        return found / Double(keywords.count)
+    }
+
+    /// The share of characters that stood before, those right after their equal not counted.
+    static func repetition(in lines: [String]) -> Double {
+        var seen: Set<Character> = []
+        var (repeated, total) = (0, 0)
+        for line in lines {
+            var before: Character?
+            for character in line {
+                if !seen.insert(character).inserted, character != before { repeated += 1 }
+                total += 1
+                before = character
+            }
+        }
+        return Double(repeated) / Double(max(1, total))
+    }
+}

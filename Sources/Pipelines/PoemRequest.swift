@@ -1,0 +1,132 @@
+public import Generation
+public import Prosody
+import Tokenizers
+
+/// What is asked of the poet besides the picture.
+public struct PoemRequest: Sendable {
+    /// The forms to write in; candidates are divided among them.
+    public var forms: [Form] = [.qijue]
+    /// How many poems are given back.
+    public var count = 3
+    /// How many are written, of which the best are given back.
+    public var candidates = 50
+    /// The name of a rhyme group, such as 七阳; nil leaves it to the poet.
+    public var rhyme: String?
+    public var tones = TonePolicy.loose
+    /// The rhyme book; nil takes each form's own.
+    public var book: RhymeBook?
+    /// One head for each line.
+    public var acrostic = ""
+    public var firstLine: String?
+    /// What the poem is about, in a sentence.
+    public var theme: String?
+    /// Words instead of those that the picture calls up.
+    public var keywords: [String] = []
+    public var sampling = Sampling()
+    public var seed: UInt64 = 0
+
+    public init() {}
+
+    /// The most candidates of one request.
+    public static let mostCandidates = 1000
+    /// Groups with fewer characters are not rhymed in unless asked for: in one of five, every poem would end alike.
+    static let smallestGroup = 24
+
+    /// The request with its texts in simplified characters.
+    ///
+    /// - Throws: `PipelineError.text` for anything but Chinese characters (and, in the theme, punctuation), `.setting` for
+    ///   numbers out of range, `GenerationError.sampling`, `TokenizerError.conversion`.
+    func simplified(_ converter: ChineseConverter) throws -> PoemRequest {
+        var request = self
+        for (name, value, range) in [
+            ("the number of poems", count, 1...Self.mostCandidates),
+            ("the number of candidates", candidates, 1...Self.mostCandidates), ("the number of forms", forms.count, 1...16),
+        ] where !range.contains(value) {
+            throw PipelineError.setting(name: name, value: "\(value)", range: "\(range.lowerBound) to \(range.upperBound)")
+        }
+        try sampling.validate()
+        request.candidates = max(candidates, count)
+        func chinese(_ name: String, _ text: String, punctuation: Bool = false) throws -> String {
+            let text = try converter.simplified(text.filter { !$0.isWhitespace })
+            for character in text where !character.isHan && !(punctuation && character.isPunctuation) {
+                throw PipelineError.text(name: name, character: character)
+            }
+            return text
+        }
+        request.acrostic = try chinese("the acrostic", acrostic)
+        request.firstLine = try firstLine.map { try chinese("the first line", $0.filter { !$0.isPunctuation }) }
+        request.theme = try theme.map { try chinese("the theme", $0, punctuation: true) }
+        request.keywords = try keywords.map { try chinese("the keyword", $0) }.filter { !$0.isEmpty }
+        return request
+    }
+
+    /// What every candidate of a form obeys.
+    ///
+    /// - Throws: `ProsodyError` where the request cannot be met.
+    func constraint(for form: Form, vocabulary: Set<Character>) throws -> MetreConstraint {
+        let book = book ?? form.defaultBook
+        return try MetreConstraint(
+            form: form, tones: tones, book: book, rhymeGroup: try rhyme.map { try book.group(named: $0, for: form) },
+            acrostic: Array(acrostic), fixedLines: firstLine.map { [0: $0] } ?? [:], minimumGroupSize: Self.smallestGroup,
+            vocabulary: vocabulary)
+    }
+
+    /// What the candidates are asked for: each another choice of two to four of the keywords, the better ones more often.
+    func plans(
+        keywords: [Keyword], constraints: [MetreConstraint]
+    ) -> [PoemPlan] {
+        var random = SplitMix64(seed: seed)
+        return (0..<candidates).map { index in
+            let constraint = constraints[index % constraints.count]
+            let group = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
+            let prompt = PoemPrompt(
+                form: constraint.form, rhyme: group, keywords: subset(of: keywords.map(\.word), &random), theme: theme)
+            return PoemPlan(prompt: prompt, constraint: constraint, seed: random.next())
+        }
+    }
+
+    private func subset(of words: [String], _ random: inout SplitMix64) -> [String] {
+        // Who names a few words wants them all.
+        if !keywords.isEmpty, words.count <= 4 { return words }
+        let size = min(words.count, 2 + Int(random.next() % 3))
+        var left = words
+        var chosen: [String] = []
+        while chosen.count < size {
+            // The k-th of those left has weight 1/(k + 1).
+            let weights = left.indices.map { 1 / Double($0 + 1) }
+            var target = random.uniform() * weights.reduce(0, +)
+            let index = weights.firstIndex { weight in
+                target -= weight
+                return target < 0
+            }
+            chosen.append(left.remove(at: index ?? left.count - 1))
+        }
+        return chosen
+    }
+}
+
+/// What the poet gives back for one picture, or for several together.
+public struct PoemResult: Sendable, Equatable {
+    public let keywords: [Keyword]
+    /// Best first.
+    public let poems: [Poem]
+    public let seed: UInt64
+}
+
+/// A poem with what it was chosen for.
+public struct Poem: Sendable, Equatable, Encodable {
+    public let form: String
+    /// The rhyme group; the first where its rhymes are in several.
+    public let rhyme: String
+    public let lines: [String]
+    public let scores: PoemScores
+}
+
+extension Character {
+    /// Whether this is one Han character, 〇 included.
+    var isHan: Bool {
+        let scalars = unicodeScalars
+        guard scalars.count == 1, let scalar = scalars.first else { return false }
+        return scalar.properties.isIdeographic
+    }
+}

@@ -1,0 +1,205 @@
+import Corpora
+public import Foundation
+import Generation
+import Models
+public import Pictures
+import Prosody
+import Tokenizers
+public import Torch
+
+/// From pictures to classical poems, with a pack of weights.
+///
+///     let poet = Poet(pack: try Pack(folder: PackLocator().locate()))
+///     let result = try await poet.poems(for: [try Picture(contentsOf: "photo.jpg")])
+///
+/// The picture's embedding finds keywords in the bank of imagery; candidates are written for different choices of them
+/// under the metre; the best that differ are given back. An actor on a thread of its own, as libtorch asks; only values
+/// cross. Weights are loaded at the first use of each.
+public actor Poet {
+    private let thread: TorchThread
+    private let pack: Pack
+    private let extraBank: URL?
+    private let device: Device
+    private let cacheFolder: URL?
+    private var loadedEye: Eye?
+    private var loadedHand: Hand?
+
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    /// - Parameters:
+    ///   - bank: entries beside those of the pack
+    ///   - threads: of one operation; nil leaves libtorch's choice
+    ///   - cache: where derived files are kept; nil keeps none
+    public init(
+        pack: Pack, bank: URL? = nil, device: Device = .cpu, threads: Int? = nil, cache: URL? = CacheFolder.url()
+    ) {
+        self.pack = pack
+        extraBank = bank
+        self.device = device
+        cacheFolder = cache
+        thread = TorchThread(name: "tihua.poet", intraOpThreads: threads)
+    }
+
+    /// What sees: the CLIP model and the bank.
+    private struct Eye {
+        let encoder: PictureTextEncoder
+        let index: ImageryIndex
+        let calibration: Calibration?
+
+        /// What all pictures have in common, as a text sees it.
+        func bias(_ text: [Float]) -> Float { calibration.map { dot(text, $0.imageMean) } ?? 0 }
+    }
+
+    /// What writes.
+    private struct Hand {
+        let writer: PoemWriter
+        let converter: ChineseConverter
+        let isKnown: (String) -> Bool
+    }
+
+    private func eye() throws -> Eye {
+        if let loadedEye { return loadedEye }
+        let converter = try ChineseConverter()
+        let encoder = try PictureTextEncoder(folder: try pack.requiredClip(), device: device)
+        var bank = try ImageryBank(contentsOf: try pack.requiredBank())
+        if let extraBank {
+            bank = bank.merging(try ImageryBank(contentsOf: extraBank) { try converter.simplified($0) })
+        }
+        let calibration = try pack.calibration.map { try Calibration(contentsOf: $0, width: encoder.width) }
+        let cache = BankCache(folder: cacheFolder, shipped: pack.bankCache)
+        let eye = Eye(
+            encoder: encoder,
+            index: ImageryIndex(
+                bank: bank, embeddings: try cache.embeddings(of: bank, with: encoder), calibration: calibration),
+            calibration: calibration)
+        loadedEye = eye
+        return eye
+    }
+
+    private func hand() throws -> Hand {
+        if let loadedHand { return loadedHand }
+        let folder = try ModelFolder(at: try pack.requiredPoet())
+        guard folder.architecture == .gpt2 || folder.architecture == .t5 else {
+            throw PipelineError.wrongModel(
+                path: folder.url.path, found: folder.architecture.rawValue, needed: "gpt2 or t5")
+        }
+        let vocabulary = folder.url.appending(path: "vocab.txt")
+        // Reads the file as strictly as any vocabulary; the poet itself takes characters, not words.
+        let tokenizer = try BertTokenizer(vocabularyAt: vocabulary)
+        let format = try PoetFormat(tokens: (0..<Int32(tokenizer.vocabularySize)).compactMap(tokenizer.token))
+        let filter = try pack.lineFilter.map { try LineFilter(contentsOf: $0) }
+        let isKnown: (String) -> Bool = { filter?.contains($0) ?? false }
+        let writer: PoemWriter
+        if folder.architecture == .gpt2 {
+            let model = try GPT2.load(folder, device: device)
+            try folder.check(vocabulary: format.tokenCount, rows: model.configuration.vocabularySize)
+            writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
+        } else {
+            let model = try T5.load(folder, device: device)
+            try folder.check(vocabulary: format.tokenCount, rows: model.configuration.vocabularySize)
+            writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
+        }
+        let hand = Hand(writer: writer, converter: try ChineseConverter(), isKnown: isKnown)
+        loadedHand = hand
+        return hand
+    }
+
+    /// Checks a request without any weights but the poet's vocabulary, so that what cannot be met is known before a picture
+    /// is looked at.
+    ///
+    /// - Throws: as `poems`, for the request alone.
+    public func check(_ request: PoemRequest) throws {
+        let hand = try hand()
+        let request = try request.simplified(hand.converter)
+        for form in request.forms { _ = try request.constraint(for: form, vocabulary: hand.writer.format.writable) }
+    }
+
+    /// The words of the bank that fit the pictures, best first; several pictures count as one (the mean of their embeddings).
+    ///
+    /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`.
+    public func keywords(for pictures: [Picture], count: Int = 8) throws -> [Keyword] {
+        let eye = try eye()
+        return eye.index.keywords(for: try embedding(of: pictures, eye), count: count, scale: eye.encoder.scale)
+    }
+
+    private func embedding(of pictures: [Picture], _ eye: Eye) throws -> [Float] {
+        guard !pictures.isEmpty else { throw PipelineError.noPicture }
+        return normalised(mean(eye.encoder.encode(pictures)))
+    }
+
+    /// Poems for the pictures; several pictures become one poem together.
+    ///
+    /// Equal requests with equal seeds give equal poems on the same machine.
+    ///
+    /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `PoetVocabularyError` for the request, `ModelError`,
+    ///   `WeightFileError`, `TokenizerError` for the weights, `CancellationError`.
+    public func poems(for pictures: [Picture], request: PoemRequest = PoemRequest()) throws -> PoemResult {
+        let hand = try hand()
+        let request = try request.simplified(hand.converter)
+        let vocabulary = hand.writer.format.writable
+        let constraints = try request.forms.map { try request.constraint(for: $0, vocabulary: vocabulary) }
+        let eye = try eye()
+        let image = try embedding(of: pictures, eye)
+        var keywords = eye.index.keywords(for: image, count: 8, scale: eye.encoder.scale)
+        if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
+        let plans = request.plans(keywords: keywords, constraints: constraints)
+        let written = try hand.writer.write(plans, sampling: request.sampling)
+        guard !written.isEmpty else { throw GenerationError.nothingWritten(candidates: plans.count) }
+
+        let scores = try score(written, plans, keywords, image, eye, hand)
+        let best = PoemRanking.select(written.map(\.lines), totals: scores.map(\.total), count: request.count)
+        let poems = best.map { index in
+            let plan = plans[written[index].plan]
+            let group = written[index].rhymeGroups.ids.first.map { plan.constraint.book.groups[$0].name }
+            return Poem(
+                form: plan.constraint.form.name, rhyme: group ?? "", lines: written[index].lines, scores: scores[index])
+        }
+        return PoemResult(keywords: keywords, poems: poems, seed: request.seed)
+    }
+
+    private func score(
+        _ written: [WrittenPoem], _ plans: [PoemPlan], _ keywords: [Keyword], _ image: [Float], _ eye: Eye, _ hand: Hand
+    ) throws -> [PoemScores] {
+        let texts = eye.encoder.encode(written.map { $0.lines.joined(separator: "，") + "。" })
+        let words = Set(keywords.map(\.word))
+        let shown = eye.index.bank.entries.indices.filter { words.contains(eye.index.bank.entries[$0].word) }
+        let scores = try zip(written, texts).map { poem, text in
+            let plan = plans[poem.plan]
+            let report = try ProsodyChecker(tones: .strict, book: plan.constraint.book)
+                .check(poem.lines, as: plan.constraint.form)
+            let known = poem.lines.count(where: hand.isKnown)
+            let imagery = shown.reduce(Float(0)) { $0 + dot(text, eye.index.embeddings[$1]) }
+            return PoemScores(
+                picture: Double(dot(text, image) - eye.bias(text)),
+                imagery: Double(imagery / Float(max(1, shown.count))),
+                fluency: poem.logProbability / Double(max(1, poem.tokenCount)),
+                tone: report.toneAccuracy ?? 1,
+                coverage: PoemRanking.coverage(of: plan.prompt.keywords, in: poem.lines.joined(separator: " ")),
+                repetition: PoemRanking.repetition(in: poem.lines),
+                novelty: 1 - Double(known) / Double(max(1, poem.lines.count)))
+        }
+        return PoemRanking.total(scores)
+    }
+
+    /// The embeddings of pictures in the space of the CLIP model, of unit length.
+    ///
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public func embeddings(of pictures: [Picture]) throws -> [[Float]] { try eye().encoder.encode(pictures) }
+
+    /// Writes the mean of many pictures' embeddings for the pack; see `Pack.calibration`.
+    ///
+    /// - Throws: `PipelineError.noPicture`, `WeightFileError`.
+    public func writeCalibration(_ embeddings: [[Float]], to url: URL) throws {
+        guard !embeddings.isEmpty else { throw PipelineError.noPicture }
+        try Calibration(imageMean: mean(embeddings)).write(to: url)
+    }
+
+    /// Writes the embeddings of the pack's bank for the pack; see `Pack.bankCache`.
+    ///
+    /// - Throws: `WeightFileError`.
+    public func writeBankCache(to url: URL) throws {
+        let eye = try eye()
+        let key = try BankCache(folder: nil, shipped: nil).key(of: eye.index.bank, with: eye.encoder)
+        try BankCache.write(eye.index.embeddings, key: key, to: url)
+    }
+}

@@ -1,0 +1,312 @@
+import ArgumentParser
+import Foundation
+import Generation
+import Pictures
+import Pipelines
+import Prosody
+import Torch
+
+/// `tihua poem`: classical poems for pictures.
+struct PoemCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "poem", abstract: "Write classical Chinese poems for pictures.",
+        discussion: """
+            EXAMPLES
+              tihua poem photo.jpg
+              tihua poem photo.jpg --form 五律 --n 1 --seed 7
+              tihua poem photo.jpg --form qijue --rhyme 七阳 --tones strict
+              tihua poem photo.jpg --acrostic 春夏秋冬 --theme 思念故乡
+              tihua poem photo.jpg --form 浣溪沙 --keywords 小桥,流水
+              tihua poem photo.jpg --render poem.png
+              tihua poem *.jpg --json | jq -r '.poems[0].lines | join("，")'
+
+            A picture that cannot be read is reported, the others still get their poems, and the exit status is 1.
+            The seed is printed: the same seed gives the same poems on the same machine.
+            """)
+
+    @Argument(help: "Pictures: JPEG, PNG, WebP, GIF, TIFF, HEIC or AVIF.", completion: .file())
+    var pictures: [String]
+
+    @OptionGroup(title: "POEM") var poem: PoemArguments
+    @OptionGroup(title: "SAMPLING") var sampling: SamplingArguments
+    @OptionGroup(title: "WEIGHTS") var pack: PackArguments
+
+    @Flag(help: "One poem for all pictures together.")
+    var together = false
+
+    @Option(
+        help: "Set the best poem on the picture and write it: a .png, .jpg or .webp file, for several pictures a folder.",
+        completion: .file())
+    var render: String?
+
+    @Flag(help: "Print one JSON object a line for each picture.")
+    var json = false
+
+    @Flag(help: "Print nothing but poems and errors.")
+    var quiet = false
+
+    func run() async throws {
+        let request = try usage { try poem.request(sampling) }
+        let target = try render.map { try RenderTarget($0, isFolder: pictures.count > 1 && !together) }
+        let poet = try pack.makePoet()
+        try await usage { try await poet.check(request) }
+        let groups = together ? [pictures] : pictures.map { [$0] }
+        var failed = false
+        for (index, paths) in groups.enumerated() {
+            do {
+                progress("\(paths.joined(separator: " "))  \(index + 1)/\(groups.count) …")
+                defer { progress(nil) }
+                let loaded = try paths.map { try Picture(contentsOf: $0) }
+                let result = try await poet.poems(for: loaded, request: request)
+                progress(nil)
+                try show(result, paths, isLast: index + 1 == groups.count)
+                if let target, let best = result.poems.first {
+                    try target.write(best, on: loaded[0], named: paths[0], quiet: quiet)
+                }
+            } catch {
+                progress(nil)
+                Tihua.complain("\(error)")
+                failed = true
+            }
+        }
+        if failed { throw ExitCode(1) }
+    }
+
+    private func show(_ result: PoemResult, _ paths: [String], isLast: Bool) throws {
+        print(json ? try PoemReport(paths, result).line() : Self.text(result, paths, quiet: quiet))
+        if !json, !isLast { print() }
+    }
+
+    /// Poems as people read them.
+    static func text(_ result: PoemResult, _ paths: [String], quiet: Bool) -> String {
+        var blocks: [String] = []
+        if !quiet {
+            blocks.append(paths.joined(separator: " ") + "\n意象  " + result.keywords.map(\.word).joined(separator: " "))
+        }
+        for poem in result.poems {
+            let lines = punctuated(poem.lines, form: poem.form).map { "  \($0)" }
+            blocks.append("  〔\(poem.form)·\(poem.rhyme)〕\n" + lines.joined(separator: "\n"))
+        }
+        if !quiet { blocks.append("种子  \(result.seed)") }
+        return blocks.joined(separator: "\n\n")
+    }
+
+    /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere; couplets of shi stand on
+    /// one line.
+    static func punctuated(_ lines: [String], form name: String) -> [String] {
+        guard let form = try? Form(named: name), form.lineCount == lines.count else { return lines }
+        let stops = Set(form.rhymingLines + [lines.count - 1])
+        let marked = lines.enumerated().map { $1 + (stops.contains($0) ? "。" : "，") }
+        guard form.kind != .ci else { return marked }
+        return stride(from: 0, to: marked.count, by: 2).map { marked[$0..<min($0 + 2, marked.count)].joined() }
+    }
+
+    /// A line on the terminal that goes away again; nothing in a pipe.
+    private func progress(_ text: String?) {
+        guard !quiet, isatty(STDERR_FILENO) == 1 else { return }
+        FileHandle.standardError.write(Data("\r\u{1B}[K\(text ?? "")".utf8))
+    }
+}
+
+/// What the poem shall be.
+struct PoemArguments: ParsableArguments {
+    @Option(help: "The form, in Chinese or pinyin: 五绝 七绝 五律 七律, 古体, a ci tune; several with commas.")
+    var form = "七绝"
+
+    @Option(help: "How many poems to print.")
+    var n = 3
+
+    @Option(help: "How many to write, of which the best are printed.")
+    var candidates = 50
+
+    @Option(help: "The rhyme group, such as 七阳 or 第七部.")
+    var rhyme: String?
+
+    @Option(help: "Tones: strict (the textbook), loose (拗救 allowed) or off.")
+    var tones = TonePolicy.loose
+
+    @Option(help: "The rhyme book: 平水韵, 词林正韵 or 中华新韵; each form has its own.")
+    var book: String?
+
+    @Option(help: "The first character of each line (藏头).")
+    var acrostic: String?
+
+    @Option(help: "The first line.")
+    var firstLine: String?
+
+    @Option(help: "What the poem is about, in a Chinese sentence.")
+    var theme: String?
+
+    @Option(help: "Words instead of those that the picture calls up, with commas.")
+    var keywords: String?
+
+    /// - Throws: `ProsodyError.unknownForm`, `PipelineError.unknownRhymeBook`.
+    func request(_ sampling: SamplingArguments) throws -> PoemRequest {
+        var request = PoemRequest()
+        request.forms = try Self.list(form).map { try Form(named: $0) }
+        request.count = n
+        request.candidates = candidates
+        request.rhyme = rhyme
+        request.tones = tones
+        request.book = try book.map { name in
+            guard let book = RhymeBook(named: name) else {
+                throw PipelineError.unknownRhymeBook(name: name, known: RhymeBook.allCases.map(\.rawValue))
+            }
+            return book
+        }
+        request.acrostic = acrostic ?? ""
+        request.firstLine = firstLine
+        request.theme = theme
+        request.keywords = Self.list(keywords ?? "")
+        request.sampling = Sampling(temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP)
+        request.seed = sampling.seed ?? UInt64(UInt32.random(in: .min ... .max))
+        return request
+    }
+
+    private static func list(_ text: String) -> [String] {
+        text.split { ",，、 ".contains($0) }.map(String.init)
+    }
+}
+
+/// How tokens are drawn.
+struct SamplingArguments: ParsableArguments {
+    @Option(help: "Higher is bolder; 0 takes the most probable character every time.")
+    var temperature = Sampling().temperature
+
+    @Option(help: "Draw from so many of the most probable characters; 0 from all.")
+    var topK = Sampling().topK
+
+    @Option(help: "Draw from the most probable characters that make up this share.")
+    var topP = Sampling().topP
+
+    @Option(help: "A number; the same one gives the same poems.")
+    var seed: UInt64?
+}
+
+/// Which weights, and where they run.
+struct PackArguments: ParsableArguments {
+    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
+    var pack: String?
+
+    @Option(help: "A Chinese-CLIP model, instead of the pack's.", completion: .directory)
+    var clip: String?
+
+    @Option(help: "A poet (GPT2 or T5), instead of the pack's.", completion: .directory)
+    var poet: String?
+
+    @Option(help: "Words beside those of the pack's bank: word, category, descriptions; or one word a line.",
+        completion: .file())
+    var bank: String?
+
+    @Option(help: "Where to compute: cpu, cuda, cuda:1 or auto.")
+    var device = "auto"
+
+    @Option(help: "Threads of one operation.")
+    var threads: Int?
+
+    /// The poet with the weights that were asked for.
+    ///
+    /// - Throws: `ValidationError` for a device or a number that is not there, `PackError`, `PipelineError`.
+    func makePoet() throws -> Poet {
+        let device = try usage { try Device(named: self.device) }
+        if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads); give 1 to 1024") }
+        return Poet(
+            pack: try chosen(), bank: bank.map { URL(filePath: $0) }, device: device, threads: threads)
+    }
+
+    private func chosen() throws -> Pack {
+        guard clip != nil || poet != nil else { return try Pack(folder: PackLocator(pack: pack).locate()) }
+        let base: Pack?
+        do {
+            base = try Pack(folder: PackLocator(pack: pack).locate())
+        } catch let error as PackError {
+            // Whoever names both models and a bank needs no pack.
+            guard clip != nil, poet != nil, pack == nil else { throw error }
+            base = nil
+        }
+        return Pack(clip: clip.map { URL(filePath: $0) }, poet: poet.map { URL(filePath: $0) }, base: base)
+    }
+}
+
+/// Turns what is wrong with a request into a usage error; other errors pass.
+func usage<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch { throw asUsage(error) }
+}
+
+func usage<Result>(_ body: () async throws -> Result) async throws -> Result {
+    do { return try await body() } catch { throw asUsage(error) }
+}
+
+private func asUsage(_ error: any Error) -> any Error {
+    let isUsage =
+        switch error {
+        case is ProsodyError, is PoetVocabularyError: true
+        case GenerationError.sampling, TorchError.noDevice: true
+        case PipelineError.text, PipelineError.setting, PipelineError.unknownRhymeBook: true
+        case PictureError.unknownOutput: true
+        default: false
+        }
+    return isUsage ? ValidationError("\(error)") : error
+}
+
+/// Where pictures with poems go.
+private struct RenderTarget {
+    let url: URL
+    let isFolder: Bool
+
+    /// - Throws: `ValidationError` for a file name whose ending is no picture format, before any work is done.
+    init(_ path: String, isFolder: Bool) throws {
+        url = URL(filePath: path)
+        self.isFolder = isFolder
+        if !isFolder { _ = try usage { try PictureFormat(outputPath: path) } }
+    }
+
+    func write(_ poem: Poem, on picture: Picture, named path: String, quiet: Bool) throws {
+        var file = url
+        if isFolder {
+            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
+            file = url.appending(path: URL(filePath: path).deletingPathExtension().lastPathComponent + ".png")
+        }
+        let rendered = try PoemRenderer().render(RenderedPoem(lines: poem.lines, seal: "题画"), on: picture)
+        try rendered.write(to: file.path)
+        if !quiet { FileHandle.standardError.write(Data("\(file.path)\n".utf8)) }
+    }
+}
+
+/// The JSON line of one picture.
+private struct PoemReport: Encodable {
+    let picture: String
+    /// All of them, where several pictures share one poem.
+    let pictures: [String]?
+    let keywords: [KeywordReport]
+    let poems: [Poem]
+    let seed: UInt64
+
+    init(_ paths: [String], _ result: PoemResult) {
+        picture = paths[0]
+        pictures = paths.count > 1 ? paths : nil
+        keywords = result.keywords.map(KeywordReport.init)
+        poems = result.poems
+        seed = result.seed
+    }
+
+    func line() throws -> String { try jsonLine(self) }
+}
+
+/// A keyword in JSON.
+struct KeywordReport: Encodable {
+    let word: String
+    let score: Double
+
+    init(_ keyword: Keyword) {
+        word = keyword.word
+        score = keyword.score
+    }
+}
+
+/// One line of JSON.
+func jsonLine(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+}

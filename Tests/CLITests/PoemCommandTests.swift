@@ -1,0 +1,279 @@
+import Foundation
+import PackSupport
+import Prosody
+import TestSupport
+import Testing
+
+/// What a run of the built tool, which lies beside the program of the tests, left behind.
+private struct Run {
+    let status: Int32
+    let output: String
+    let errors: String
+
+    init(_ arguments: [String], environment: [String: String] = [:]) throws {
+        let process = Process()
+        let tests = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.executableURL = tests.deletingLastPathComponent().appending(path: "tihua")
+        process.arguments = arguments
+        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
+        // Files, not pipes: two full pipes would wait for each other.
+        let folder = FileManager.default.temporaryDirectory.appending(path: "tihua-run-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let files = try ["out", "err"].map { name in
+            let url = folder.appending(path: name)
+            try Data().write(to: url)
+            return url
+        }
+        process.standardOutput = try FileHandle(forWritingTo: files[0])
+        process.standardError = try FileHandle(forWritingTo: files[1])
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        process.waitUntilExit()
+        status = process.terminationStatus
+        output = try String(contentsOf: files[0], encoding: .utf8)
+        errors = try String(contentsOf: files[1], encoding: .utf8)
+    }
+
+    /// Whether nothing but one line of text came out on stderr.
+    var isOneLine: Bool { errors.split(separator: "\n").count == 1 && errors.hasSuffix("\n") }
+}
+
+private struct Report: Decodable {
+    struct Keyword: Decodable {
+        let word: String
+        let score: Double
+    }
+
+    struct Poem: Decodable {
+        let form: String
+        let rhyme: String
+        let lines: [String]
+        let scores: [String: Double]
+    }
+
+    let picture: String
+    let pictures: [String]?
+    let keywords: [Keyword]
+    let poems: [Poem]
+    let seed: UInt64
+}
+
+@Suite struct PoemCommandTests {
+    private static let quick = ["--candidates", "4", "--threads", "1", "--device", "cpu"]
+
+    private func poem(_ pack: TinyPack, _ arguments: String...) throws -> Run {
+        try Run(
+            ["poem"] + arguments + Self.quick + ["--pack", pack.folder.path],
+            environment: ["TIHUA_CACHE": pack.folder.appending(path: "cache").path])
+    }
+
+    private func reports(_ run: Run) throws -> [Report] {
+        try run.output.split(separator: "\n").map { try JSONDecoder().decode(Report.self, from: Data($0.utf8)) }
+    }
+
+    @Test func jsonHasOneObjectALineForEachPicture() throws {
+        let pack = try TinyPack()
+        let paths = try ["a.png", "b.png"].map { try pack.picture($0, red: $0 == "a.png" ? 10 : 250).path }
+        let run = try poem(pack, paths[0], paths[1], "--json", "--seed", "5", "--n", "2", "--form", "wujue")
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        let reports = try reports(run)
+        #expect(reports.map(\.picture) == paths)
+        for report in reports {
+            #expect(report.seed == 5 && report.poems.count == 2 && !report.keywords.isEmpty)
+            for poem in report.poems {
+                #expect(poem.form == "五绝" && poem.scores["total"] != nil)
+                let checked = try ProsodyChecker(tones: .loose).check(poem.lines, as: .wujue)
+                #expect(checked.faults.isEmpty && checked.rhymeGroups.contains(poem.rhyme))
+            }
+        }
+        #expect(try poem(pack, paths[0], paths[1], "--json", "--seed", "5", "--n", "2", "--form", "wujue").output == run.output)
+    }
+
+    @Test func textShowsKeywordsPoemsAndSeed() throws {
+        let pack = try TinyPack()
+        let run = try poem(pack, try pack.picture().path, "--form", "如梦令", "--n", "1", "--seed", "9")
+        #expect(run.status == 0 && run.errors.isEmpty)
+        #expect(run.output.contains("意象  ") && run.output.contains("〔如梦令·") && run.output.contains("种子  9"))
+        let quiet = try poem(pack, try pack.picture().path, "--n", "1", "--quiet")
+        #expect(quiet.output.hasPrefix("  〔七绝·"))
+        #expect(quiet.output.split(separator: "\n").count == 3)
+    }
+
+    @Test func badPictureIsReportedAndTheOthersAreServed() throws {
+        let pack = try TinyPack()
+        let good = try pack.picture().path
+        let run = try poem(pack, "/nowhere.jpg", good, "--json", "--n", "1")
+        #expect(run.status == 1 && run.isOneLine)
+        #expect(run.errors.contains("/nowhere.jpg"))
+        #expect(try reports(run).map(\.picture) == [good])
+    }
+
+    @Test func picturesTogetherBecomeOnePoem() throws {
+        let pack = try TinyPack()
+        let paths = try ["a.png", "b.png"].map { try pack.picture($0).path }
+        let run = try poem(pack, paths[0], paths[1], "--together", "--json", "--n", "1")
+        let reports = try reports(run)
+        #expect(run.status == 0 && reports.count == 1 && reports.first?.pictures == paths)
+    }
+
+    @Test func poemIsSetOnThePicture() throws {
+        let pack = try TinyPack()
+        let picture = try pack.picture().path
+        let target = pack.folder.appending(path: "poem.png")
+        let run = try poem(pack, picture, "--n", "1", "--quiet", "--render", target.path)
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(try Data(contentsOf: target).starts(with: [0x89, 0x50, 0x4E, 0x47]))
+        let bad = try poem(pack, picture, "--render", "poem.txt")
+        #expect(bad.status == 2 && bad.isOneLine && bad.output.isEmpty)
+    }
+
+    @Test func traditionalCharactersAreUnderstood() throws {
+        let pack = try TinyPack()
+        let run = try poem(
+            pack, try pack.picture().path, "--acrostic", "東風無情", "--theme", "在遠方的山", "--json", "--n", "1")
+        #expect(run.status == 0, "\(run.errors)")
+        #expect(try reports(run).first?.poems.first?.lines.map { String($0.prefix(1)) } == ["东", "风", "无", "情"])
+    }
+
+    @Test(arguments: [
+        (["--form", "八绝"], "unknown form"), (["--rhyme", "七月"], "rhyme group"), (["--rhyme", "一屋"], "tone"),
+        (["--form", "满江红", "--rhyme", "十五咸"], "rhyme group"),
+        (["--acrostic", "春夏秋冬春"], "more characters than the 4 lines"), (["--acrostic", "abcd"], "“a”"),
+        (["--theme", "a boat"], "“a”"), (["--theme", "山🌸"], "“🌸”"), (["--first-line", "床前明月"], "line 1"),
+        (["--keywords", "boat"], "“b”"), (["--tones", "maybe"], "maybe"), (["--n", "0"], "number of poems"),
+        (["--n", "x"], "x"), (["--temperature", "-3"], "temperature"), (["--top-p", "7"], "top-p"),
+        (["--seed", "-1"], "seed"), (["--device", "quantum"], "quantum"), (["--book", "韵书"], "rhyme book"),
+        (["--colour", "red"], "colour"),
+    ])
+    func badRequestIsOneLineAndStatus2(arguments: [String], expected: String) throws {
+        let pack = try TinyPack()
+        // A flag given twice is read once, the last time: what is quick stands first.
+        let run = try Run(
+            ["poem", try pack.picture().path, "--candidates", "4"] + arguments + ["--pack", pack.folder.path])
+        #expect(run.status == 2 && run.isOneLine && run.output.isEmpty, "\(run.status) \(run.errors)")
+        #expect(run.errors.contains(expected), "\(run.errors)")
+    }
+
+    @Test func noPictureIsAUsageError() throws {
+        let run = try Run(["poem"])
+        #expect(run.status == 2 && run.isOneLine)
+    }
+
+    @Test(arguments: ["huge.png", "bomb.png", "zero.png"])
+    func pictureThatIsTooMuchIsRefused(fixture name: String) throws {
+        let pack = try TinyPack()
+        let run = try poem(pack, fixture("Pictures/\(name)").path)
+        #expect(run.status == 1 && run.isOneLine && run.errors.contains(name), "\(run.errors)")
+    }
+
+    @Test func picturesThatAreNoneAreRefused() throws {
+        let pack = try TinyPack()
+        let (empty, text, cut) = (
+            pack.folder.appending(path: "empty.jpg"), pack.folder.appending(path: "text.jpg"),
+            pack.folder.appending(path: "cut.png")
+        )
+        try Data().write(to: empty)
+        try Data("床前明月光".utf8).write(to: text)
+        try Data(contentsOf: fixture("Pictures/scene.png")).prefix(2000).write(to: cut)
+        for path in [empty.path, text.path, cut.path, pack.folder.path, "/dev/null"] {
+            let run = try poem(pack, path)
+            #expect(run.status == 1 && run.isOneLine && run.output.isEmpty, "\(path): \(run.errors)")
+        }
+    }
+
+    @Test(.enabled(if: getuid() != 0, "the superuser may read everything"))
+    func pictureWithoutPermissionIsRefused() throws {
+        let pack = try TinyPack()
+        let picture = try pack.picture()
+        try FileManager.default.setAttributes([.posixPermissions: 0], ofItemAtPath: picture.path)
+        let run = try poem(pack, picture.path)
+        #expect(run.status == 1 && run.isOneLine)
+    }
+
+    enum Damage: String, CaseIterable {
+        case truncated, lyingHeader, wrongShape, missingTensor, extraTensor, evilPickle, unknownArchitecture, vocabulary
+        case noManifest, noFolder, badBank
+    }
+
+    @Test(arguments: Damage.allCases)
+    func damagedWeightsAreOneLineAndStatus1(damage: Damage) throws {
+        let pack = try TinyPack()
+        let picture = try pack.picture().path
+        let weights = pack.poet.appending(path: "model.safetensors")
+        let config = pack.poet.appending(path: "config.json")
+        func edit(_ url: URL, _ old: String, _ new: String) throws {
+            let text = try String(contentsOf: url, encoding: .utf8)
+            #expect(text.contains(old))
+            try text.replacing(old, with: new).write(to: url, atomically: true, encoding: .utf8)
+        }
+        var arguments = [picture]
+        switch damage {
+        case .truncated: try Data(contentsOf: weights).dropLast(1000).write(to: weights)
+        case .lyingHeader:
+            var data = try Data(contentsOf: weights)
+            data.replaceSubrange(0..<8, with: [0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x7F])
+            try data.write(to: weights)
+        case .wrongShape: try edit(config, "\"n_embd\" : 16", "\"n_embd\" : 32")
+        case .missingTensor: try edit(config, "\"n_layer\" : 1", "\"n_layer\" : 2")
+        case .extraTensor:
+            let data = try Data(contentsOf: weights)
+            let name = Data("transformer.h.0.ln_1.bias".utf8)
+            let place = try #require(data.range(of: name))
+            var changed = data
+            changed.replaceSubrange(place, with: Data("transformer.h.0.ln_1.bios".utf8))
+            try changed.write(to: weights)
+        case .evilPickle:
+            try FileManager.default.removeItem(at: weights)
+            try FileManager.default.copyItem(
+                at: fixture("WeightFiles/evil.system2.pt"), to: pack.poet.appending(path: "pytorch_model.bin"))
+        case .unknownArchitecture: try edit(config, "\"gpt2\"", "\"rwkv\"")
+        case .vocabulary: try edit(pack.poet.appending(path: "vocab.txt"), "[TOPIC]\n", "")
+        case .noManifest: try FileManager.default.removeItem(at: pack.manifest)
+        case .noFolder: arguments += ["--poet", "/nowhere/poet"]
+        case .badBank:
+            let bank = pack.folder.appending(path: "own.tsv")
+            try "明月\t天象\n".write(to: bank, atomically: true, encoding: .utf8)
+            arguments += ["--bank", bank.path]
+        }
+        let run = try Run(
+            ["poem"] + arguments + Self.quick + ["--pack", pack.folder.path],
+            environment: ["TIHUA_CACHE": pack.folder.appending(path: "cache").path])
+        #expect(run.status == 1 && run.isOneLine && run.output.isEmpty, "\(run.status) \(run.errors)")
+    }
+
+    @Test func keywordsHaveScores() throws {
+        let pack = try TinyPack()
+        let picture = try pack.picture().path
+        let environment = ["TIHUA_CACHE": pack.folder.appending(path: "cache").path]
+        let run = try Run(["keywords", picture, "--n", "3", "--json", "--pack", pack.folder.path], environment: environment)
+        #expect(run.status == 0 && run.errors.isEmpty)
+        #expect(run.output.contains("\"keywords\":[{\"score\":") && run.output.contains("\"picture\":"))
+        let bad = try Run(["keywords", picture, "--n", "0", "--pack", pack.folder.path])
+        #expect(bad.status == 2 && bad.isOneLine)
+    }
+
+    @Test func helpTeachesByExample() throws {
+        let run = try Run(["poem", "--help"])
+        #expect(run.status == 0 && run.output.contains("tihua poem photo.jpg --form"))
+    }
+
+    @Test(.enabled(if: SharedData.root != nil, "needs ../shared/data"))
+    func pictureOfTheSharedDataGetsAPoem() throws {
+        let root = try #require(SharedData.root)
+        let pack = try TinyPack()
+        let unpacked = pack.folder.appending(path: "pictures")
+        try FileManager.default.createDirectory(at: unpacked, withIntermediateDirectories: true)
+        let tar = Process()
+        tar.executableURL = URL(filePath: "/bin/sh")
+        let archive = root.appending(path: "images/flickr8k-val.tar").path
+        tar.arguments = ["-c", "tar -xf '\(archive)' -C '\(unpacked.path)' \"$(tar -tf '\(archive)' | head -n 1)\""]
+        try tar.run()
+        tar.waitUntilExit()
+        let name = try #require(FileManager.default.contentsOfDirectory(atPath: unpacked.path).first)
+        let run = try poem(pack, unpacked.appending(path: name).path, "--json", "--n", "1", "--tones", "strict")
+        #expect(run.status == 0, "\(run.errors)")
+        let lines = try #require(reports(run).first?.poems.first?.lines)
+        #expect(try ProsodyChecker(tones: .strict).check(lines, as: .qijue).faults.isEmpty)
+    }
+}

@@ -1,0 +1,114 @@
+public import Foundation
+import Generation
+import Models
+import Pictures
+import Prosody
+import Torch
+import TorchNN
+
+/// A whole pack with small random weights, written to a folder that goes away with it.
+public final class TinyPack: Sendable {
+    public enum Poet: String, Sendable, CaseIterable {
+        case gpt2
+        case t5
+    }
+
+    public let folder: URL
+    public var clip: URL { folder.appending(path: "clip") }
+    public var poet: URL { folder.appending(path: "poet") }
+    public var bank: URL { folder.appending(path: "imagery.tsv") }
+    public var manifest: URL { folder.appending(path: "pack.json") }
+
+    deinit { try? FileManager.default.removeItem(at: folder) }
+
+    public init(poet kind: Poet = .gpt2, seed: UInt64 = 3) throws {
+        folder = FileManager.default.temporaryDirectory.appending(path: "tihua-pack-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let characters = Self.characters
+        try Self.writeClip(characters, seed: seed, to: clip)
+        let tokens = PoetVocabulary(characters: characters).tokens
+        switch kind {
+        case .gpt2: try Self.writeGPT2(tokens, seed: seed, to: poet)
+        case .t5: try Self.writeT5(tokens, seed: seed, to: poet)
+        }
+        try Self.write(tokens, to: poet)
+        try Self.bankText.write(to: bank, atomically: true, encoding: .utf8)
+        try #"{"name": "tiny", "clip": "clip", "poet": "poet", "bank": "imagery.tsv"}"#
+            .write(to: manifest, atomically: true, encoding: .utf8)
+    }
+
+    /// A picture of two colours.
+    @discardableResult
+    public func picture(_ name: String = "picture.png", red: UInt8 = 200) throws -> URL {
+        let url = folder.appending(path: name)
+        let bytes = (0..<48 * 40).flatMap { (index: Int) -> [UInt8] in [index < 960 ? red : 20, UInt8(index % 251), 90] }
+        try Picture(width: 48, height: 40, bytes: bytes).write(to: url.path)
+        return url
+    }
+
+    /// Some characters of every rhyme group of both books that forms use.
+    private static let characters: [Character] = {
+        var known: Set<Character> = []
+        return [RhymeBook.pingshui, .cilin].flatMap(\.groups).flatMap { $0.members.prefix(40) }
+            .filter { known.insert($0).inserted }
+    }()
+
+    private static let bankText = """
+        word\tcategory\tdescriptions
+        明月\t天象\t夜空中挂着一轮圆月 | 明亮的月亮照着大地
+        夕阳\t天象\t傍晚的太阳
+        远山\t山水\t远处有山
+        江水\t山水\t江面很宽
+        孤舟\t器物\t江上有一条小船
+        垂柳\t草木\t岸边的柳树
+        红花\t草木\t红色的花
+        飞鸟\t鸟兽\t一只鸟在飞
+
+        """
+
+    private static func write(_ tokens: [String], to folder: URL) throws {
+        try (tokens.joined(separator: "\n") + "\n")
+            .write(to: folder.appending(path: "vocab.txt"), atomically: true, encoding: .utf8)
+    }
+
+    private static func writeClip(_ characters: [Character], seed: UInt64, to folder: URL) throws {
+        let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "，", "。"] + characters.map(String.init)
+        var text = BERTConfiguration()
+        text.vocabularySize = tokens.count
+        text.hiddenSize = 16
+        text.layerCount = 1
+        text.headCount = 2
+        text.intermediateSize = 32
+        text.positionCount = 64
+        var vision = VisionTransformerConfiguration()
+        vision.hiddenSize = 16
+        vision.layerCount = 1
+        vision.headCount = 2
+        vision.intermediateSize = 32
+        vision.imageSize = 32
+        vision.patchSize = 16
+        let configuration = ChineseCLIPConfiguration(text: text, vision: .transformer(vision), projectionSize: 16)
+        let store = ParameterStore(seed: seed)
+        _ = ChineseCLIP(configuration, at: store.root)
+        try ModelFolder.save(configuration: configuration, store: store, to: folder)
+        try write(tokens, to: folder)
+        try #"{"size": {"height": 32, "width": 32}, "do_center_crop": false}"#
+            .write(to: folder.appending(path: "preprocessor_config.json"), atomically: true, encoding: .utf8)
+    }
+
+    private static func writeGPT2(_ tokens: [String], seed: UInt64, to folder: URL) throws {
+        let configuration = GPT2Configuration(
+            vocabularySize: tokens.count, hiddenSize: 16, layerCount: 1, headCount: 2, positionCount: 192)
+        let store = ParameterStore(seed: seed)
+        _ = GPT2(configuration, at: store.root)
+        try ModelFolder.save(configuration: configuration, store: store, to: folder)
+    }
+
+    private static func writeT5(_ tokens: [String], seed: UInt64, to folder: URL) throws {
+        let configuration = T5Configuration(
+            vocabularySize: tokens.count, hiddenSize: 16, layerCount: 1, headCount: 2, headSize: 8, innerSize: 32)
+        let store = ParameterStore(seed: seed)
+        _ = T5(configuration, at: store.root)
+        try ModelFolder.save(configuration: configuration, store: store, to: folder)
+    }
+}

@@ -1,0 +1,207 @@
+import Corpora
+import Foundation
+import Generation
+import Models
+import PackSupport
+import Pictures
+import Prosody
+import Testing
+import WeightFiles
+
+@testable import Pipelines
+
+@Suite struct PoetTests {
+    private func poet(_ pack: TinyPack, bank: URL? = nil, cache: URL? = nil) throws -> Poet {
+        Poet(pack: try Pack(folder: pack.folder), bank: bank, threads: 1, cache: cache)
+    }
+
+    private func request(candidates: Int = 6) -> PoemRequest {
+        var request = PoemRequest()
+        request.candidates = candidates
+        request.seed = 11
+        return request
+    }
+
+    @Test(arguments: TinyPack.Poet.allCases)
+    func pictureBecomesPoems(kind: TinyPack.Poet) async throws {
+        let pack = try TinyPack(poet: kind)
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let result = try await poet(pack).poems(for: [picture], request: request())
+        #expect(result.poems.count == 3 && result.seed == 11)
+        #expect(!result.keywords.isEmpty && result.keywords.allSatisfy { (0...1).contains($0.score) })
+        for poem in result.poems {
+            let report = try ProsodyChecker(tones: .loose).check(poem.lines, as: .qijue)
+            #expect(report.faults.isEmpty)
+            #expect(report.rhymeGroups.contains(poem.rhyme))
+            #expect(poem.scores.total.isFinite && poem.scores.novelty == 1)
+        }
+        #expect(Set(result.poems.map(\.lines)).count == 3)
+        #expect(try await poet(pack).poems(for: [picture], request: request()) == result)
+    }
+
+    @Test func severalFormsAndPicturesTogether() async throws {
+        let pack = try TinyPack()
+        let pictures = try [10, 240].map { try Picture(contentsOf: pack.picture("\($0).png", red: $0).path) }
+        var request = request()
+        request.forms = [.wujue, .qijue]
+        request.count = 6
+        let poems = try await poet(pack).poems(for: pictures, request: request).poems
+        #expect(Set(poems.map(\.form)) == ["五绝", "七绝"])
+    }
+
+    @Test func wishesAreKeptInTraditionalCharactersToo() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        var request = request()
+        request.acrostic = "東風無情"
+        request.keywords = ["小橋", "流水"]
+        request.rhyme = "七阳"
+        let result = try await poet(pack).poems(for: [picture], request: request)
+        #expect(result.keywords.map(\.word) == ["小桥", "流水"])
+        for poem in result.poems {
+            #expect(poem.lines.map { String($0.prefix(1)) } == ["东", "风", "无", "情"])
+            #expect(poem.rhyme == "七阳")
+        }
+    }
+
+    @Test func requestsThatCannotBeMetSaySo() async throws {
+        let pack = try TinyPack()
+        let poet = try poet(pack)
+        func error(_ change: (inout PoemRequest) -> Void) async -> String {
+            var request = request()
+            change(&request)
+            do {
+                try await poet.check(request)
+                return "no error"
+            } catch {
+                return "\(error)"
+            }
+        }
+        #expect(await error { $0.theme = "hello" }.contains("the theme holds “h”"))
+        #expect(await error { $0.acrostic = "春🌸秋冬" }.contains("the acrostic holds “🌸”"))
+        #expect(await error { $0.acrostic = "春夏秋冬春夏" }.contains("more characters than the 4 lines"))
+        #expect(await error { $0.rhyme = "七阳韵" }.contains("no rhyme group"))
+        #expect(await error { $0.candidates = 0 }.contains("the number of candidates is 0"))
+        #expect(await error { $0.count = 100_000 }.contains("1 to 1000"))
+        #expect(await error { $0.sampling.topP = 2 }.contains("top-p"))
+        #expect(await error { $0.firstLine = "太短" }.contains("line 1 is fixed with 2 characters"))
+        #expect(await error { $0.theme = "江上，有船。" } == "no error")
+    }
+
+    @Test func promptsDifferInTheirKeywordsAndRepeatWithTheSeed() throws {
+        let words = (0..<8).map { Keyword(word: "词\($0)", category: "", score: 0) }
+        var request = request(candidates: 40)
+        let constraint = try request.constraint(for: .qijue, vocabulary: Set(RhymeBook.pingshui.groups.flatMap(\.members)))
+        let plans = request.plans(keywords: words, constraints: [constraint])
+        #expect(plans.allSatisfy { (2...4).contains($0.prompt.keywords.count) })
+        #expect(Set(plans.map(\.prompt.keywords)).count > 10)
+        #expect(Set(plans.map(\.seed)).count == 40)
+        #expect(request.plans(keywords: words, constraints: [constraint]).map(\.prompt) == plans.map(\.prompt))
+        request.seed = 12
+        #expect(request.plans(keywords: words, constraints: [constraint]).map(\.prompt) != plans.map(\.prompt))
+        let first = plans.count { $0.prompt.keywords.contains("词0") }
+        let last = plans.count { $0.prompt.keywords.contains("词7") }
+        #expect(first > last)
+    }
+
+    @Test func bankIsEncodedOnceAndADamagedCacheIsMadeAnew() async throws {
+        let pack = try TinyPack()
+        let cache = pack.folder.appending(path: "cache")
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let first = try await poet(pack, cache: cache).keywords(for: [picture])
+        let files = try FileManager.default.contentsOfDirectory(at: cache, includingPropertiesForKeys: nil)
+        let file = try #require(files.first)
+        #expect(files.count == 1)
+        #expect(try SafetensorsFile(contentsOf: file)["embeddings"]?.shape == [8, 16])
+        #expect(try await poet(pack, cache: cache).keywords(for: [picture]) == first)
+        try Data("no tensors".utf8).write(to: file)
+        #expect(try await poet(pack, cache: cache).keywords(for: [picture]) == first)
+        #expect(try SafetensorsFile(contentsOf: file)["embeddings"]?.shape == [8, 16])
+        // Another bank is another file.
+        try "孤鸿\t鸟兽\t一只大雁\n".write(to: cache.appending(path: "own.tsv"), atomically: true, encoding: .utf8)
+        _ = try await poet(pack, bank: cache.appending(path: "own.tsv"), cache: cache).keywords(for: [picture])
+        let now = try FileManager.default.contentsOfDirectory(atPath: cache.path).filter { $0.hasPrefix("imagery-") }
+        #expect(now.count == 2)
+    }
+
+    @Test func cacheThatCannotBeWrittenIsNoError() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let blocked = pack.bank.appending(path: "below-a-file")
+        #expect(try await !poet(pack, cache: blocked).keywords(for: [picture]).isEmpty)
+    }
+
+    @Test func packMayBringItsCacheAndItsCalibration() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let plain = try poet(pack)
+        let before = try await plain.keywords(for: [picture])
+        try await plain.writeBankCache(to: pack.folder.appending(path: "imagery.safetensors"))
+        try await plain.writeCalibration(
+            try await plain.embeddings(of: [picture]), to: pack.folder.appending(path: "calibration.safetensors"))
+        let manifest = #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "bankCache": "imagery.safetensors"}"#
+        try manifest.write(to: pack.manifest, atomically: true, encoding: .utf8)
+        #expect(try await poet(pack).keywords(for: [picture]) == before)
+        let calibrated = manifest.dropLast() + #", "calibration": "calibration.safetensors"}"#
+        try String(calibrated).write(to: pack.manifest, atomically: true, encoding: .utf8)
+        // With the picture itself as the mean of all pictures, every word fits it equally well.
+        let scores = try await poet(pack).keywords(for: [picture]).map(\.score)
+        #expect(scores.allSatisfy { abs($0 - 1 / 8) < 1e-3 })
+    }
+
+    @Test func linesOfTheTrainingPoemsAreNotWritten() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let before = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
+        let known = Set(before.flatMap(\.lines))
+        try LineFilter(lines: known).write(to: pack.folder.appending(path: "lines.filter"))
+        try #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "lines.filter"}"#
+            .write(to: pack.manifest, atomically: true, encoding: .utf8)
+        let after = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
+        #expect(!after.isEmpty && after.allSatisfy { known.isDisjoint(with: $0.lines) })
+        try Data("TIHUALF1".utf8).write(to: pack.folder.appending(path: "lines.filter"))
+        await #expect(throws: CorporaError.self) {
+            try await poet(pack).poems(for: [picture], request: request(candidates: 3))
+        }
+    }
+
+    @Test func damagedPacksAreErrorsOfOneLine() async throws {
+        func message(_ damage: (TinyPack) throws -> Void) async throws -> String {
+            let pack = try TinyPack()
+            let picture = try Picture(contentsOf: pack.picture().path)
+            try damage(pack)
+            do {
+                _ = try await poet(pack).poems(for: [picture], request: request())
+                return "no error"
+            } catch {
+                let text = "\(error)"
+                #expect(!text.contains("\n"))
+                return text
+            }
+        }
+        func write(_ text: String, _ url: URL) throws { try text.write(to: url, atomically: true, encoding: .utf8) }
+        #expect(try await message { try write("[]", $0.manifest) }.contains("not a JSON object"))
+        #expect(try await message { try write(#"{"clip": "none"}"#, $0.manifest) }.contains("which is not there"))
+        #expect(try await message { try write(#"{"clip": "clip"}"#, $0.manifest) }.contains("no poet"))
+        #expect(try await message { try write("山\n", $0.poet.appending(path: "vocab.txt")) }.contains("[UNK]"))
+        #expect(
+            try await message { try write(#"{"model_type": "llama"}"#, $0.poet.appending(path: "config.json")) }
+                .contains("unknown"))
+        #expect(
+            try await message {
+                try write(#"{"size": 224}"#, $0.clip.appending(path: "preprocessor_config.json"))
+            }.contains("224 pixels, but the model takes 32"))
+        #expect(
+            try await message { pack in
+                let weights = pack.poet.appending(path: "model.safetensors")
+                try Data(contentsOf: weights).dropLast(100).write(to: weights)
+            }.contains("damaged"))
+        #expect(
+            try await message { pack in
+                let vocabulary = pack.poet.appending(path: "vocab.txt")
+                let tokens = try String(contentsOf: vocabulary, encoding: .utf8)
+                try write(tokens + "龘\n", vocabulary)
+            }.contains("tokens"))
+        #expect(try await message { try FileManager.default.removeItem(at: $0.clip.appending(path: "vocab.txt")) } != "no error")
+    }
+}
