@@ -30,7 +30,7 @@ def spread(model, seed):
         for name, parameter in model.named_parameters():
             if parameter.dim() > 1 and "relative_attention_bias" not in name:
                 fan = parameter.shape[1 if isinstance(model, transformers.T5PreTrainedModel) else 0]
-                std = 0.05 if "wte" in name or "wpe" in name or "shared" in name or "lm_head" in name else fan**-0.5
+                std = 1.0 if "shared" in name else 0.05 if "wte" in name or "wpe" in name or "lm_head" in name else fan**-0.5
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * std)
             elif parameter.dim() == 1:
                 noise = torch.randn(parameter.shape, generator=generator) * 0.1
