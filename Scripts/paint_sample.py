@@ -190,8 +190,8 @@ picture = draw_over(picture, paint_boat)
 def paint_geese(draw):
     for index in range(11):
         arm = index - 4
-        px = 560 + 24 * arm + random.uniform(-4, 4)
-        py = 168 - (7 * abs(arm) if arm < 0 else -5 * arm) + random.uniform(-3, 3)
+        px = 492 + 15 * arm + random.uniform(-4, 4)
+        py = 206 - (6 * abs(arm) if arm < 0 else -5 * arm) + random.uniform(-3, 3)
         span = 10 - 0.35 * abs(arm)
         lift = random.uniform(2.5, 5)
         left = [(px - span, py - lift), (px - span * 0.4, py - lift * 0.9), (px, py)]

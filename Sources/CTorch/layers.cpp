@@ -3,6 +3,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 
 using namespace ct;
 
@@ -82,6 +83,13 @@ ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, bo
                        ct_tensor *out) noexcept {
     return guard([&] {
         std::optional<double> factor = scale == 0 ? std::nullopt : std::optional<double>(scale);
+        // The flash kernel's backward is slow on processors for short sequences: one small product after the other. The
+        // plain form is two batched products, and twice as fast at 64 tokens (see Docs/EXPERIMENTS.md).
+        if (q->value.is_cpu() && at::GradMode::is_enabled() && q->value.size(-2) * k->value.size(-2) <= 256 * 256) {
+            *out = wrap(std::get<0>(at::_scaled_dot_product_attention_math(q->value, k->value, v->value, optional(mask),
+                                                                           /*dropout=*/0.0, causal, {}, factor)));
+            return;
+        }
         *out = wrap(at::scaled_dot_product_attention(q->value, k->value, v->value, optional(mask), /*dropout=*/0.0,
                                                      causal, factor));
     });

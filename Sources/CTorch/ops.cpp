@@ -33,6 +33,7 @@ CT_UNARY(clone, x.clone())
 CT_UNARY(contiguous, x.contiguous())
 CT_UNARY(square, at::square(x))
 CT_UNARY(quick_gelu, x * at::sigmoid(x * 1.702))
+CT_UNARY(channels_last, x.contiguous(at::MemoryFormat::ChannelsLast))
 
 #define CT_BINARY(name, expression)                                          \
     ct_status ct_##name(ct_tensor a, ct_tensor b, ct_tensor *out) noexcept { \

@@ -14,8 +14,6 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     case nothingFound(file: String, expected: String)
     /// A binary file of this package is damaged or of another kind.
     case badFile(file: String, reason: String)
-    /// The output cannot be written; nothing was left in its place.
-    case unwritable(file: String, reason: String)
 
     /// One line: what happened, where, what to do.
     public var description: String {
@@ -34,8 +32,6 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(file): holds no \(expected); name the folder or archive of the upstream repository"
         case .badFile(let file, let reason):
             "\(file): \(reason); make it again"
-        case .unwritable(let file, let reason):
-            "\(file): cannot be written (\(reason)); check the free space and the permissions"
         }
     }
 }

@@ -1,4 +1,5 @@
 public import Foundation
+import WeightFiles
 
 /// Which lines stood in the training poems, so that none of them is passed off as new: a Bloom filter, at the default
 /// rate of 0.2 % with 13 bits a line, 2.4 MB for 1.5 million.
@@ -83,15 +84,14 @@ public struct LineFilter: Sendable, Equatable {
     }
 
     /// Writes the filter: "TIHUALF1"; the number of lines, of bytes and of probes and a checksum of all but the name, 64 bits
-    /// each, little end first; the bytes. The file appears whole or not at all.
+    /// each, little end first; the bytes. The file appears whole or not at all; throws
+    /// `WeightFileError` where it cannot be written.
     public func write(to url: URL) throws {
         func bytes(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
         let head = bytes(UInt64(count)) + bytes(UInt64(bits.count)) + bytes(UInt64(probeCount))
-        let file = try OutputFile(url)
-        try file.write(Self.magic)
-        try file.write(head)
-        try file.write(bytes(StableHash.hash(head + bits)))
-        try file.write(bits)
-        try file.finish()
+        try AtomicFile.write(to: url) { file in
+            try file.write(Self.magic + head + bytes(StableHash.hash(head + bits)))
+            try file.write(bits)
+        }
     }
 }

@@ -1,6 +1,8 @@
+import Prosody
+
 /// One poem of a corpus: a line of the JSON lines that `tihua data poems` writes.
 public struct Poem: Codable, Sendable, Equatable {
-    /// 五绝 七绝 五律 七律 五古 七古 四言 六言 词 曲 楚辞 诗经, as `PoemShape` names them.
+    /// 五绝 七绝 五律 七律 五言古绝 七言古绝 五古 七古 四言 六言 (`PoemShape`), 词 曲 楚辞 诗经, 杂言 for other text.
     public var form: String
     /// The tune (词牌) of a 词, where it is known.
     public var tune: String?
@@ -44,23 +46,25 @@ public struct Poem: Codable, Sendable, Equatable {
 
 /// Names the form of a poem.
 public enum PoemShape {
-    /// The form of shi lines by their number and length; nil where they are not the lines of a shi (unequal, odd in number,
-    /// fewer than four, not of 4 to 7 characters).
+    /// The form of shi lines; nil where they are not the lines of a shi (unequal, odd in number, fewer than four, not of 4 to
+    /// 7 characters).
     ///
-    /// By shape alone: a 古绝 counts as 五绝 or 七绝 and a 排律 as 五古 or 七古, since the lines do not tell without tones.
+    /// Four and eight lines of 5 or 7 characters are 五绝 七绝 五律 七律 where tones and rhyme say so (`ProsodyChecker`, `loose`),
+    /// else 五言古绝 七言古绝 五古 七古. All other numbers of lines are 五古 and 七古, 排律 among them; 四言 and 六言 have no metre.
     public static func form(ofShi lines: [String]) -> String? {
         guard let length = lines.first?.unicodeScalars.count, lines.count >= 4, lines.count % 2 == 0,
             lines.allSatisfy({ $0.unicodeScalars.count == length })
         else { return nil }
-        switch (length, lines.count) {
-        case (5, 4): return "五绝"
-        case (7, 4): return "七绝"
-        case (5, 8): return "五律"
-        case (7, 8): return "七律"
-        case (5, _): return "五古"
-        case (7, _): return "七古"
-        case (4, _): return "四言"
-        case (6, _): return "六言"
+        switch length {
+        case 4: return "四言"
+        case 6: return "六言"
+        case 5, 7:
+            if lines.count == 4 || lines.count == 8, let report = try? ProsodyChecker().check(lines),
+                report.kind == .regulated
+            {
+                return report.form
+            }
+            return Form.ancient(syllables: length, lines: lines.count).name
         default: return nil
         }
     }

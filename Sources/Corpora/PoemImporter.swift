@@ -1,5 +1,6 @@
 public import Foundation
 import Tokenizers
+import WeightFiles
 
 /// Makes a clean corpus of the upstream chinese-poetry files: simplified, without notes, without copies, with forms.
 ///
@@ -42,16 +43,23 @@ public struct PoemImporter: Sendable {
     /// Writes the poems of `input` to `output`, one JSON object a line; the file appears whole or not at all.
     ///
     /// `progress` is told the number of poems read so far. Throws `CorporaError` for an input that cannot be read, is
-    /// damaged or holds no poems, and for an output that cannot be written; `TokenizerError` where OpenCC is missing.
+    /// damaged or holds no poems, `WeightFileError` for an output that cannot be written, `TokenizerError` where OpenCC is
+    /// missing.
     public func run(from input: URL, to output: URL, progress: (Int) -> Void = { _ in }) throws -> Report {
-        let file = try OutputFile(output)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        let report = try run(from: input, progress: progress) { poem in
-            try file.write(try encoder.encode(poem))
-            try file.write(CollectionOfOne(0x0A))
+        var report = Report()
+        try AtomicFile.write(to: output) { file in
+            var buffer: [UInt8] = []
+            report = try run(from: input, progress: progress) { poem in
+                buffer += try encoder.encode(poem)
+                buffer.append(0x0A)
+                guard buffer.count >= 1 << 20 else { return }
+                try file.write(buffer)
+                buffer.removeAll(keepingCapacity: true)
+            }
+            try file.write(buffer)
         }
-        try file.finish()
         return report
     }
 

@@ -177,7 +177,8 @@ public enum ProsodyImporter {
         for (index, text) in secondGroups.enumerated() {
             let shared = han([text]).filter(Set(book[index].members).contains).count
             guard shared * 2 > text.count else {
-                throw ProsodyImportError.unexpected(file: "rhymebooks.json", what: "平水韵 group \(index) is not \(book[index].name)")
+                throw ProsodyImportError.unexpected(
+                    file: "rhymebooks.json", what: "平水韵 group \(index) is not \(book[index].name)")
             }
         }
 
@@ -231,7 +232,8 @@ public enum ProsodyImporter {
                 let otherMembers = han([second[toneIndex][index]])
                 members.forEach { first[$0, default: []].insert(id) }
                 otherMembers.forEach { other[$0, default: []].insert(id) }
-                book.append(Group(tone: tone, name: name, members: members + otherMembers.filter { !members.contains($0) }))
+                book.append(
+                    Group(tone: tone, name: name, members: members + otherMembers.filter { !members.contains($0) }))
             }
         }
         for id in book.indices {
@@ -317,7 +319,8 @@ public enum ProsodyImporter {
         var lead = ""
         for line in pattern.split(separator: ",") {
             guard line.allSatisfy({ "01234".contains($0) }) else {
-                throw ProsodyImportError.unexpected(file: "ci-meters.json", what: "\(name): “\(line)” is not digits 0 to 4")
+                throw ProsodyImportError.unexpected(
+                    file: "ci-meters.json", what: "\(name): “\(line)” is not digits 0 to 4")
             }
             if line.count == 1, line != "3", line != "4" {
                 lead += line

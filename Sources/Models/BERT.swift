@@ -40,7 +40,7 @@ public struct BERTConfiguration: Codable, Sendable, Equatable {
         try values.size(.layerCount, into: &layerCount)
         try values.size(.headCount, into: &headCount)
         try values.size(.intermediateSize, into: &intermediateSize)
-        try values.size(.positionCount, into: &positionCount)
+        try values.size(.positionCount, into: &positionCount, in: 2...(1 << 20))
         try values.size(.tokenTypeCount, into: &tokenTypeCount)
         try values.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
         try values.require(.activation, is: "gelu")

@@ -157,7 +157,7 @@ public struct PoemRenderer: Sendable {
                 glyph, left: Int(left.rounded()), top: Int(top.rounded()), strength: Float(0.95 + 0.05 * unsteady(4)))
         }
         let light = canvas.light(under: mask)
-        let dark = ink == .automatic ? light.middle > 0.48 : ink == .dark
+        let dark = ink == .automatic ? light.middle > 0.55 : ink == .dark
         // How far the ground under the writing comes near to the ink.
         let worst = dark ? light.darkest : 1 - light.brightest
         let halo = Float(min(max((0.62 - worst) * 1.6, 0), 0.8))

@@ -40,6 +40,7 @@ struct QuietMap {
     let width: Int
     let height: Int
     private let edges: SummedArea
+    private let details: SummedArea
     private let salience: SummedArea
     private let light: SummedArea
     private let lightSquared: SummedArea
@@ -60,6 +61,15 @@ struct QuietMap {
                 edges[y * width + x] = min((across + down) * 2.5, 1)
             }
         }
+        // A bird or a star is few pixels, but nobody writes over it: each edge counts for all that is near it.
+        let across = (0..<count).map { place in
+            let x = place % width
+            return (max(x - 2, 0)...min(x + 2, width - 1)).reduce(0.0) { max($0, edges[place - x + $1]) }
+        }
+        let details = (0..<count).map { place in
+            let (x, y) = (place % width, place / width)
+            return (max(y - 2, 0)...min(y + 2, height - 1)).reduce(0.0) { max($0, across[$1 * width + x]) }
+        }
         // Salience as distance from the mean colour (Achanta et al. 2009, without the change of colour space).
         var mean = [0.0, 0.0, 0.0]
         for index in 0..<count * 3 { mean[index % 3] += Double(small.bytes[index]) / Double(count) }
@@ -70,6 +80,7 @@ struct QuietMap {
         self.width = width
         self.height = height
         self.edges = SummedArea(edges, width: width, height: height)
+        self.details = SummedArea(details, width: width, height: height)
         self.salience = SummedArea(salience, width: width, height: height)
         self.light = SummedArea(light, width: width, height: height)
         lightSquared = SummedArea(light.map { $0 * $0 }, width: width, height: height)
@@ -80,7 +91,9 @@ struct QuietMap {
     func unrest(_ rectangle: Rectangle, atMost bound: Double) -> Double? {
         let mean = light.mean(rectangle)
         let spread = max(lightSquared.mean(rectangle) - mean * mean, 0).squareRoot()
-        let whole = 1.4 * edges.mean(rectangle) + 0.35 * salience.mean(rectangle) + 1.1 * spread
+        let whole =
+            0.7 * edges.mean(rectangle) + 0.45 * details.mean(rectangle) + 0.35 * salience.mean(rectangle) + 1.1
+            * spread
         guard whole <= bound else { return nil }
         // One busy corner spoils a place that is quiet on average.
         var worst = 0.0

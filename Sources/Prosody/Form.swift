@@ -47,7 +47,8 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
     public var variants: [String] { metre(.strict).variants.map(\.name) }
 
     private init(
-        _ name: String, _ pinyin: String, _ aliases: [String], _ kind: Kind, _ lineLengths: [Int], _ pattern: [Demand] = []
+        _ name: String, _ pinyin: String, _ aliases: [String], _ kind: Kind, _ lineLengths: [Int],
+        _ pattern: [Demand] = []
     ) {
         self.name = name
         self.pinyin = pinyin
@@ -87,7 +88,8 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         return lines == 4
             ? Form("\(numeral)言古绝", "\(sound)yangujue", ["\(numeral)古绝", "\(sound)gujue"], .ancient, lengths)
             : Form(
-                "\(numeral)古", "\(sound)gu", ["\(numeral)言古诗", "\(numeral)言古风", "\(numeral)言古体", "\(sound)yangushi"], .ancient,
+                "\(numeral)古", "\(sound)gu", ["\(numeral)言古诗", "\(numeral)言古风", "\(numeral)言古体", "\(sound)yangushi"],
+                .ancient,
                 lengths)
     }
 
@@ -104,7 +106,8 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
             (form, ([form.name, form.pinyin] + form.aliases).map { editDistance(wanted, normalised($0)) }.min() ?? 1)
         }
         let near = scored.enumerated().sorted { ($0.element.1, $0.offset) < ($1.element.1, $1.offset) }.prefix(4)
-        throw ProsodyError.unknownForm(name: name, nearest: near.map { "\($0.element.0.name) (\($0.element.0.pinyin))" })
+        throw ProsodyError.unknownForm(
+            name: name, nearest: near.map { "\($0.element.0.name) (\($0.element.0.pinyin))" })
     }
 
     private static let index: [String: Form] = {
@@ -115,7 +118,9 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         return index
     }()
 
-    private static func regulated(_ name: String, _ pinyin: String, _ aliases: [String], _ syllables: Int, _ lines: Int) -> Form {
+    private static func regulated(_ name: String, _ pinyin: String, _ aliases: [String], _ syllables: Int, _ lines: Int)
+        -> Form
+    {
         Form(name, pinyin, aliases, .regulated, Array(repeating: syllables, count: lines))
     }
 
@@ -149,7 +154,9 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
                 variants: LineType.allCases.map { opening in
                     let types = lineTypes(opening: opening)
                     let couplets = stride(from: 0, to: types.count, by: 2).map { line in
-                        LineType.couplets(types[line], types[line + 1], syllables: lineLengths[0], tones).map { $0.flatMap { $0 } }
+                        LineType.couplets(types[line], types[line + 1], syllables: lineLengths[0], tones).map {
+                            $0.flatMap { $0 }
+                        }
                     }
                     return (variantName(opening: opening), couplets)
                 })

@@ -47,7 +47,9 @@ public struct MetreConstraint: Sendable {
         let large = RhymeGroupSet(sizes.indices.filter { sizes[$0] >= max(minimumGroupSize, needed) })
         let enough = RhymeGroupSet(sizes.indices.filter { sizes[$0] >= needed })
         if let group = rhymeGroup {
-            guard group.book == book else { throw ProsodyError.foreignRhymeGroup(group: group.name, book: book.rawValue) }
+            guard group.book == book else {
+                throw ProsodyError.foreignRhymeGroup(group: group.name, book: book.rawValue)
+            }
             guard form.rhymeTones.contains(group.tone) else {
                 throw ProsodyError.rhymeGroupTone(group: group.name, form: form.name)
             }
@@ -63,7 +65,8 @@ public struct MetreConstraint: Sendable {
             var groups = RhymeGroupSet(table.groups.map(\.id))
             if let group = rhymeGroup {
                 // The other tone's rhyme is the form's own matter, except where any tone may rhyme: there is one group.
-                let others = form.kind == .ancient ? RhymeGroupSet() : table.groups(ofTone: .either.subtracting(group.tone))
+                let others =
+                    form.kind == .ancient ? RhymeGroupSet() : table.groups(ofTone: .either.subtracting(group.tone))
                 groups = others.union(RhymeGroupSet([group.id]))
             }
             var used: [Character] = []
@@ -105,7 +108,8 @@ public struct MetreConstraint: Sendable {
             for tone in tones {
                 let groups = kept[index].groups.intersection(table.groups(ofTone: tone))
                 let preferred = groups.intersection(groups.count == 1 ? enough : large)
-                open = open.union(preferred.isEmpty && !kept[index].used.isEmpty ? groups.intersection(enough) : preferred)
+                open = open.union(
+                    preferred.isEmpty && !kept[index].used.isEmpty ? groups.intersection(enough) : preferred)
             }
             kept[index].groups = open
         }

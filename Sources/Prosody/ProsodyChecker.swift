@@ -102,8 +102,9 @@ public struct ProsodyChecker: Sendable {
             lines: texts.enumerated().map { line, text in
                 ProsodyReport.Line(
                     text: String(text),
-                    tones: text.map { book.table.tones(of: book.table.groups(of: $0)).description }.joined(),
-                    pattern: line < reading.patterns.count ? reading.patterns[line].map { String($0.symbol.prefix(1)) }.joined() : "",
+                    tones: reading.readings[line].map(\.description).joined(),
+                    pattern: line < reading.patterns.count
+                        ? reading.patterns[line].map { String($0.symbol.prefix(1)) }.joined() : "",
                     rhymes: reading.rhymingLines.contains(line))
             },
             faults: reading.faults, toneAccuracy: reading.toneAccuracy, rhymeAccuracy: reading.rhymeAccuracy)
@@ -125,9 +126,14 @@ private struct Reading {
     var toneAccuracy: Double?
     var rhymeAccuracy: Double?
 
-    private var table: RhymeTable { book.table }
+    private let table: RhymeTable
+    /// The tones of each character, looked up once.
+    let readings: [[ToneSet]]
 
     init(form: Form, texts: [[Character]], book: RhymeBook, tones: TonePolicy) {
+        let table = book.table
+        self.table = table
+        readings = texts.map { $0.map { table.tones(of: table.groups(of: $0)) } }
         self.form = form
         self.texts = texts
         self.book = book
@@ -159,7 +165,9 @@ private struct Reading {
         let metre = form.metre(tones)
         let demands = metre.variants[0].blocks[0].alternatives[0]
         patterns = texts.indices.map { Array(demands[metre.lineStarts[$0]..<metre.lineStarts[$0 + 1]]) }
-        if form.kind == .ci { toneAccuracy = accuracy([form.metre(.strict).variants[0].blocks.flatMap { $0.alternatives[0] }]) }
+        if form.kind == .ci {
+            toneAccuracy = accuracy([form.metre(.strict).variants[0].blocks.flatMap { $0.alternatives[0] }])
+        }
         for (line, pattern) in patterns.enumerated() { judgeTones(line, pattern) }
         rhymingLines = Set(patterns.indices.filter { patterns[$0].last?.isRhyme ?? false })
         var hits = 0
@@ -262,25 +270,25 @@ private struct Reading {
         guard tones == .loose, book == .pingshui else { return false }
         let parts = RhymeTable.cilin
         let shared = lines.compactMap { texts[$0].last }
-            .reduce(parts.groups(of: character).intersection(parts.levelGroups)) { $0.intersection(parts.groups(of: $1)) }
+            .reduce(parts.groups(of: character).intersection(parts.levelGroups)) {
+                $0.intersection(parts.groups(of: $1))
+            }
         return !shared.isEmpty
     }
 
     // MARK: Tones
 
-    private func tones(of character: Character) -> ToneSet { table.tones(of: table.groups(of: character)) }
-
     /// The slots of a line whose known character has the wrong tone; rhymes are judged elsewhere.
     private func mismatches(_ line: Int, _ pattern: [Demand]) -> [Int] {
         pattern.indices.filter { slot in
-            let found = tones(of: texts[line][slot])
+            let found = readings[line][slot]
             return !pattern[slot].isRhyme && !found.isEmpty && found.isDisjoint(with: pattern[slot].tones)
         }
     }
 
     /// One for a wrong tone, next to nothing for a character that cannot be judged.
     private func cost(_ line: Int, _ pattern: [Demand]) -> Double {
-        let unknown = pattern.indices.filter { pattern[$0] != .free && tones(of: texts[line][$0]).isEmpty }.count
+        let unknown = pattern.indices.filter { pattern[$0] != .free && readings[line][$0].isEmpty }.count
         return Double(mismatches(line, pattern).count) + 0.01 * Double(unknown)
     }
 
@@ -288,8 +296,7 @@ private struct Reading {
         let wrong = mismatches(line, pattern)
         let tail = pattern.count - 5
         for slot in pattern.indices {
-            let character = texts[line][slot]
-            let found = tones(of: character)
+            let found = readings[line][slot]
             if wrong.contains(slot) {
                 var kind = ProsodyFault.Kind.tone
                 if type == .c, slot == tail { kind = .lonelyLevel }
@@ -303,7 +310,7 @@ private struct Reading {
 
     /// The largest share of known characters that suits one of the patterns.
     private func accuracy(_ patterns: [[Demand]]) -> Double {
-        let readings = texts.flatMap { $0 }.map(tones(of:))
+        let readings = readings.flatMap { $0 }
         let known = readings.filter { !$0.isEmpty }.count
         let hits = patterns.map { pattern in
             zip(pattern, readings).filter { !$1.isDisjoint(with: $0.tones) }.count
@@ -342,7 +349,8 @@ private struct Reading {
                 let names = readings.ids.map { table.groups[$0].name }.joined(separator: "、")
                 add(
                     .rhyme, line: line, slot: texts[line].count - 1,
-                    expected: group.map { table.groups[$0].name } ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
+                    expected: group.map { table.groups[$0].name }
+                        ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
                     found: names.isEmpty ? "\(book.rawValue)未收" : names)
             }
             if let place = places[character], !isRefrain(place, line) {
@@ -357,7 +365,8 @@ private struct Reading {
     private func isRefrain(_ line: Int, _ next: Int) -> Bool {
         guard form.kind == .ci, next == line + 1 else { return false }
         let (one, two) = (texts[line], texts[next])
-        return one.count >= two.count ? one.suffix(two.count).elementsEqual(two) : two.suffix(one.count).elementsEqual(one)
+        return one.count >= two.count
+            ? one.suffix(two.count).elementsEqual(two) : two.suffix(one.count).elementsEqual(one)
     }
 
     private mutating func add(

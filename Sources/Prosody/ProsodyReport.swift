@@ -62,7 +62,11 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         let (zh, en) = words(in: language)
         let place: (String, String) =
             switch (line, position) {
-            case (let line?, let position?): ("第\(line)句第\(position)字“\(character ?? "")”", "line \(line), character \(position) “\(character ?? "")”")
+            case (let line?, let position?):
+                (
+                    "第\(line)句第\(position)字“\(character ?? "")”",
+                    "line \(line), character \(position) “\(character ?? "")”"
+                )
             case (let line?, nil): ("第\(line)句", "line \(line)")
             default: ("全诗", "the poem")
             }
@@ -78,7 +82,8 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         case .tone: ("此处宜\(expected)，此字读\(found)", "a \(expected) tone is wanted here, the character is \(found)")
         case .lonelyLevel: ("除韵脚外只有一个平声，又未拗救", "one level tone beside the rhyme, and no rescue")
         case .threeLevels: ("句末三字皆平", "the last three are all level")
-        case .couplet: ("第二字宜\(expected)，与上句相反", "the second character should be \(expected), opposite to the line before")
+        case .couplet:
+            ("第二字宜\(expected)，与上句相反", "the second character should be \(expected), opposite to the line before")
         case .link: ("第二字宜\(expected)，与上句相同", "the second character should be \(expected), as in the line before")
         case .rhyme: ("本诗押\(expected)，此字属\(found)", "the poem rhymes in \(expected), the character is of \(found)")
         case .repeatedRhyme: ("此韵字已用于第\(found)句", "it already rhymes in line \(found)")

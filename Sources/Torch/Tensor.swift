@@ -219,6 +219,8 @@ extension Tensor {
 
     public func clone() -> Tensor { .make { ct_clone(handle, $0) } }
     public func contiguous() -> Tensor { .make { ct_contiguous(handle, $0) } }
+    /// `[B, C, H, W]` with the channels innermost in memory, which convolutions on processors prefer.
+    public func channelsLast() -> Tensor { .make { ct_channels_last(handle, $0) } }
 }
 
 // MARK: - Gradients

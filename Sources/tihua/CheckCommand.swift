@@ -89,7 +89,9 @@ struct CheckCommand: ParsableCommand {
             data = try FileHandle.standardInput.read(upToCount: limit + 1) ?? Data()
         }
         guard data.count <= limit else { throw CheckFailure.tooLong(file ?? "standard input") }
-        guard let text = String(data: data, encoding: .utf8) else { throw CheckFailure.notText(file ?? "standard input") }
+        guard let text = String(data: data, encoding: .utf8) else {
+            throw CheckFailure.notText(file ?? "standard input")
+        }
         return text
     }
 

@@ -11,6 +11,9 @@ struct Tihua: AsyncParsableCommand {
             CheckCommand.self,
             DataCommand.self,
             DoctorCommand.self,
+            EmbedCommand.self,
+            LmCommand.self,
+            ModelsCommand.self,
             TrainCommand.self,
         ])
 

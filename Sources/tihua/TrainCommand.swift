@@ -10,7 +10,7 @@ import Training
 /// `tihua train`: the recipes.
 struct TrainCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "train", abstract: "Train the models of a pack from data.", subcommands: [TrainPoetCommand.self])
+        commandName: "train", abstract: "Train the models of a pack from data.", subcommands: [TrainPoetCommand.self, TrainClipCommand.self])
 }
 
 /// What every training shares.

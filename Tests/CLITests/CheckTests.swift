@@ -60,15 +60,20 @@ import Testing
         #expect(broken.status == 1 && broken.error.contains("not UTF-8"))
     }
 
-    @Test(arguments: [
-        (["白日 abc"], Int32(1), "“a” at line 1, character 4"), (["白日😀"], 1, "“😀” at line 1, character 3"), ([""], 1, "no poem text"),
-        (["--form", "七觉", "山"], 2, "nearest: 七绝 (qijue)"), (["--rhyme-book", "xx", "山"], 2, "unknown rhyme book"),
-        (["--file", "/nowhere/x"], 1, "/nowhere/x: cannot be read"), (["--file", "/"], 1, "/: cannot be read"),
-        (["--file", "/x", "山"], 2, "not both"), (["山水"], 1, "no form has lines of 2"),
-    ] as [([String], Int32, String)])
+    @Test(
+        arguments: [
+            (["白日 abc"], Int32(1), "“a” at line 1, character 4"), (["白日😀"], 1, "“😀” at line 1, character 3"),
+            ([""], 1, "no poem text"),
+            (["--form", "七觉", "山"], 2, "nearest: 七绝 (qijue)"), (["--rhyme-book", "xx", "山"], 2, "unknown rhyme book"),
+            (["--file", "/nowhere/x"], 1, "/nowhere/x: cannot be read"), (["--file", "/"], 1, "/: cannot be read"),
+            (["--file", "/x", "山"], 2, "not both"), (["山水"], 1, "no form has lines of 2"),
+        ] as [([String], Int32, String)])
     func badInputGivesOneLineAndItsStatus(arguments: [String], status: Int32, message: String) throws {
-        let process = try arguments.count == 1 ? check(arguments[0]) : arguments.count == 2
-            ? check(arguments[0], arguments[1]) : check(arguments[0], arguments[1], arguments[2])
+        let process =
+            try arguments.count == 1
+            ? check(arguments[0])
+            : arguments.count == 2
+                ? check(arguments[0], arguments[1]) : check(arguments[0], arguments[1], arguments[2])
         #expect(process.status == status && process.output.isEmpty)
         #expect(process.error.contains(message) && process.error.split(separator: "\n").count == 1, "\(process.error)")
     }

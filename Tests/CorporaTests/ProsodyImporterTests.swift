@@ -40,7 +40,9 @@ import Testing
         for name in ["Pingshui", "Cilin", "Xinyun"] {
             try Data("{}".utf8).write(to: folder.appending(path: "\(name)_Rhyme.json"))
         }
-        for name in ["rhymebooks", "ci-meters"] { try Data("{}".utf8).write(to: folder.appending(path: "\(name).json")) }
+        for name in ["rhymebooks", "ci-meters"] {
+            try Data("{}".utf8).write(to: folder.appending(path: "\(name).json"))
+        }
         #expect(throws: ProsodyImportError.unexpected(file: "Cilin_Rhyme.json", what: "第一部 has no 平声")) {
             try ProsodyImporter.run(input: folder, output: output)
         }

@@ -35,7 +35,7 @@ import Tokenizers
         let line =
             #"{"dynasty": "Song", "author": "苏辙", "content": "林高日气薄|竹色净如水|寂历断人声|时有鸣禽起", "title": "t", "keywords": "竹色 人声"}"#
         let poem = try #require(try PoemFile.read(scratch.write(line, to: "c.json")).first)
-        #expect(poem.form == "五绝" && poem.dynasty == "宋" && poem.keywords == ["竹色", "人声"] && poem.lines.count == 4)
+        #expect(poem.form == "五言古绝" && poem.dynasty == "宋" && poem.keywords == ["竹色", "人声"] && poem.lines.count == 4)
         #expect(failure { _ = try PoemFile.read(scratch.write(line + "\n{}", to: "d.json")) }.contains("line 2"))
     }
 
@@ -49,7 +49,7 @@ import Tokenizers
         let scratch = try Scratch()
         let poems = try PoemFile.read(try scratch.write(text, to: "p.txt"), converter: try ChineseConverter())
         #expect(poems.map { $0.lines.joined() } == ["床前明月光疑是地上霜举头望明月低头思故乡", "春眠不觉晓处处闻啼鸟夜来风雨声花落知多少"])
-        #expect(poems.map(\.form) == ["五绝", "五绝"])
+        #expect(poems.map(\.form) == ["五言古绝", "五言古绝"])
     }
 
     @Test func badTextIsNamedByItsLine() throws {
@@ -142,7 +142,16 @@ import Tokenizers
     @Test(.enabled(if: SharedData.root != nil, "needs ../shared/data"))
     func theRealTextsAreRead() throws {
         let text = try #require(SharedData.root).appending(path: "text")
-        #expect(try PoemFile.read(text.appending(path: "ccpc/ccpc_valid_v1.0.json")).count == 7979)
+        // The form of each takes a debug build some milliseconds, so not all 7,979.
+        struct Enough: Error {}
+        var count = 0
+        #expect(throws: Enough.self) {
+            try PoemFile.forEach(in: text.appending(path: "ccpc/ccpc_valid_v1.0.json")) { poem, line in
+                count += 1
+                #expect(line == count && poem.lines.count == 4 && poem.keywords?.isEmpty == false)
+                if count == 500 { throw Enough() }
+            }
+        }
         #expect(try MatchingItem.read(text.appending(path: "ccpm/train.jsonl")).count == 21778)
         let captions = try CaptionFile(contentsOf: text.appending(path: "flickr8kcn/flickr8kzhc.caption.txt"))
         #expect(captions.captions.count == 35455)

@@ -100,7 +100,11 @@ import WeightFiles
         let text = failure { try folder("gpt2").check(vocabulary: tokens, rows: 64) }
         #expect(text.isEmpty == agrees)
         #expect(agrees || (isOneLine(text) && text.contains("65") && text.contains("64")))
-        #expect(!failure { try folder("gpt2").check(vocabulary: 21128, rows: 32000) }.isEmpty)
+    }
+
+    @Test func aVocabularyOfAnotherModelIsNoPadding() throws {
+        let text = failure { try folder("gpt2").check(vocabulary: 21128, rows: 32000) }
+        #expect(isOneLine(text) && text.contains("21128") && text.contains("32000"))
     }
 
     @Test(arguments: [
@@ -138,10 +142,12 @@ import WeightFiles
 
     @Test func aFolderWithoutConfigurationOrWeightsSaysSo() throws {
         try withTemporaryFolder { url in
-            #expect(failure { _ = try ModelFolder(at: url) }.contains("config.json"))
+            // Not inside #expect: Swift 6.3.1 gives the closure of a macro and the next one in a closure the same name.
+            let empty = failure { _ = try ModelFolder(at: url) }
             try Data(#"{"model_type": "gpt2"}"#.utf8).write(to: url.appending(path: "config.json"))
-            let text = failure { _ = try GPT2.load(ModelFolder(at: url)) }
-            #expect(isOneLine(text) && text.contains("no weights"), "\(text)")
+            let weightless = failure { _ = try GPT2.load(ModelFolder(at: url)) }
+            #expect(isOneLine(empty) && empty.contains("config.json"))
+            #expect(isOneLine(weightless) && weightless.contains("no weights"))
         }
     }
 

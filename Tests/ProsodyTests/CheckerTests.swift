@@ -40,12 +40,13 @@ import Testing
         #expect(!report.faults.contains { [.tone, .link, .couplet].contains($0.kind) })
     }
 
-    @Test(arguments: [
-        ("昨夜雨疏风骤，浓睡不消残酒。试问卷帘人，却道海棠依旧。知否，知否？应是绿肥红瘦。", "如梦令"),
-        ("漠漠轻寒上小楼，晓阴无赖似穷秋。淡烟流水画屏幽。自在飞花轻似梦，无边丝雨细如愁。宝帘闲挂小银钩。", "浣溪沙"),
-        ("伫倚危楼风细细，望极春愁，黯黯生天际。草色烟光残照里，无言谁会凭阑意。拟把疏狂图一醉，对酒当歌，强乐还无味。衣带渐宽终不悔，为伊消得人憔悴。", "蝶恋花"),
-        ("我住长江头，君住长江尾。日日思君不见君，共饮长江水。此水几时休，此恨何时已。只愿君心似我心，定不负相思意。", nil),
-    ] as [(String, String?)])
+    @Test(
+        arguments: [
+            ("昨夜雨疏风骤，浓睡不消残酒。试问卷帘人，却道海棠依旧。知否，知否？应是绿肥红瘦。", "如梦令"),
+            ("漠漠轻寒上小楼，晓阴无赖似穷秋。淡烟流水画屏幽。自在飞花轻似梦，无边丝雨细如愁。宝帘闲挂小银钩。", "浣溪沙"),
+            ("伫倚危楼风细细，望极春愁，黯黯生天际。草色烟光残照里，无言谁会凭阑意。拟把疏狂图一醉，对酒当歌，强乐还无味。衣带渐宽终不悔，为伊消得人憔悴。", "蝶恋花"),
+            ("我住长江头，君住长江尾。日日思君不见君，共饮长江水。此水几时休，此恨何时已。只愿君心似我心，定不负相思意。", nil),
+        ] as [(String, String?)])
     func tunesAreGuessedByTheirShape(text: String, form: String?) throws {
         guard let form else {
             // A 卜算子 with one added character (衬字) has no tune of its shape.
@@ -87,20 +88,21 @@ import Testing
     }
 
     /// Deliberately broken versions of regular poems, one fault each.
-    @Test(arguments: [
-        // 流 -> 来 leaves 十一尤; 楼 -> 流 rhymes twice.
-        ("白日依山尽，黄河入海来。欲穷千里目，更上一层楼。", "五绝", ProsodyFault.Kind.rhyme, 4, 5),
-        ("白日依山尽，黄河入海流。欲穷千里目，更上一层流。", "五绝", .repeatedRhyme, 4, 5),
-        // 平平仄仄平 with an oblique first.
-        ("白日依山尽，大河入海流。欲穷千里目，更上一层楼。", "五绝", .lonelyLevel, 2, 1),
-        ("白日依山尽，黄河入海流。欲穷千里目，更上高层楼。", "五绝", .threeLevels, 4, 3),
-        ("白日依山尽，黄河入海流。欲穷万里去，更上一层楼。", "五绝", .tone, 3, 3),
-        ("白日依山尽，黄河入海流。欲穷千里，更上一层楼。", "五绝", .lineLength, 3, nil),
-        ("白日依山尽，黄河入海流。欲穷千里目。", "五绝", .lineCount, nil, nil),
-        ("白日依山尽，白日入海流。欲穷千里目，更上一层楼。", "五绝", .tone, 2, 2),
-        ("白日依山尽，红日下山流。万里无穷目，登临百尺楼。", "五绝", .couplet, 2, nil),
-        ("白日依山尽，黄河入海流。万里无穷目，登临百尺楼。", "五绝", .link, 3, nil),
-    ] as [(String, String, ProsodyFault.Kind, Int?, Int?)])
+    @Test(
+        arguments: [
+            // 流 -> 来 leaves 十一尤; 楼 -> 流 rhymes twice.
+            ("白日依山尽，黄河入海来。欲穷千里目，更上一层楼。", "五绝", ProsodyFault.Kind.rhyme, 4, 5),
+            ("白日依山尽，黄河入海流。欲穷千里目，更上一层流。", "五绝", .repeatedRhyme, 4, 5),
+            // 平平仄仄平 with an oblique first.
+            ("白日依山尽，大河入海流。欲穷千里目，更上一层楼。", "五绝", .lonelyLevel, 2, 1),
+            ("白日依山尽，黄河入海流。欲穷千里目，更上高层楼。", "五绝", .threeLevels, 4, 3),
+            ("白日依山尽，黄河入海流。欲穷万里去，更上一层楼。", "五绝", .tone, 3, 3),
+            ("白日依山尽，黄河入海流。欲穷千里，更上一层楼。", "五绝", .lineLength, 3, nil),
+            ("白日依山尽，黄河入海流。欲穷千里目。", "五绝", .lineCount, nil, nil),
+            ("白日依山尽，白日入海流。欲穷千里目，更上一层楼。", "五绝", .tone, 2, 2),
+            ("白日依山尽，红日下山流。万里无穷目，登临百尺楼。", "五绝", .couplet, 2, nil),
+            ("白日依山尽，黄河入海流。万里无穷目，登临百尺楼。", "五绝", .link, 3, nil),
+        ] as [(String, String, ProsodyFault.Kind, Int?, Int?)])
     func eachFaultIsFoundAtItsPlace(
         text: String, form: String, kind: ProsodyFault.Kind, line: Int?, position: Int?
     ) throws {
@@ -175,7 +177,9 @@ import Testing
         #expect(try PoemText.lines(of: "輕塵", simplify: { _ in "轻尘" }) == ["轻尘"])
         #expect(throws: ProsodyError.emptyPoem) { try ProsodyChecker().check([], as: .wujue) }
         #expect(throws: ProsodyError.emptyPoem) { try ProsodyChecker().check(["", ""]) }
-        #expect(throws: ProsodyError.notHan(character: "a", line: 2, position: 1)) { try ProsodyChecker().check(["山", "a"]) }
+        #expect(throws: ProsodyError.notHan(character: "a", line: 2, position: 1)) {
+            try ProsodyChecker().check(["山", "a"])
+        }
     }
 
     @Test func modernRhymesAreJudgedByTheModernBook() throws {

@@ -33,7 +33,9 @@ import Testing
             for _ in 0..<200 where choice == nil {
                 guard let candidate = vocabulary.randomElement(using: &generator) else { return nil }
                 let admitted = rule.admits(candidate, in: constraint.book)
-                #expect(admitted == state.admits(candidate), "the rule and the state differ on \(candidate)")
+                if admitted != state.admits(candidate) {
+                    Issue.record("the rule and the state differ on \(candidate) after \(lines)")
+                }
                 if admitted { choice = candidate }
             }
             choice = choice ?? vocabulary.first { rule.admits($0, in: constraint.book) }
@@ -42,9 +44,12 @@ import Testing
                 return nil
             }
             let line = state.line
-            #expect(rule.endsLine == (state.slot + 1 == constraint.form.lineLengths[line]))
+            if rule.endsLine != (state.slot + 1 == constraint.form.lineLengths[line]) {
+                Issue.record("line \(line) ends elsewhere")
+            }
             guard state.append(choice) else {
-                Issue.record("\(constraint.form) \(constraint.tones): \(choice) was admitted after \(lines) and then refused")
+                Issue.record(
+                    "\(constraint.form) \(constraint.tones): \(choice) was admitted after \(lines) and then refused")
                 return nil
             }
             lines[line].append(choice)
@@ -64,18 +69,21 @@ import Testing
             let constraint = try MetreConstraint(
                 form: form, tones: tones, book: book, minimumGroupSize: 10, vocabulary: known)
             let checker = ProsodyChecker(tones: tones, book: book)
-            for _ in 0..<(form.kind == .ci ? 2 : 12) {
+            for _ in 0..<(form.kind == .ci ? 1 : 6) {
                 guard let lines = walk(constraint, vocabulary, &generator) else { return }
                 let report = try checker.check(lines, as: form)
                 #expect(report.faults.map { $0.message() } == [], "\(form) \(tones) \(book): \(lines)")
                 // What was written can be asked for: a line of it, its heads.
                 let line = Int.random(in: lines.indices, using: &generator)
                 let again = try MetreConstraint(
-                    form: form, tones: tones, book: book, acrostic: lines.compactMap(\.first), fixedLines: [line: lines[line]],
+                    form: form, tones: tones, book: book, acrostic: lines.compactMap(\.first),
+                    fixedLines: [line: lines[line]],
                     minimumGroupSize: 10, vocabulary: known)
                 guard let second = walk(again, vocabulary, &generator) else { return }
                 #expect(second[line] == lines[line] && second.map(\.first) == lines.map(\.first))
-                #expect(try checker.check(second, as: form).faults.map { $0.message() } == [], "\(second) with \(lines[line])")
+                #expect(
+                    try checker.check(second, as: form).faults.map { $0.message() } == [],
+                    "\(second) with \(lines[line])")
             }
         }
     }
@@ -170,10 +178,13 @@ import Testing
             fixed: [Int: String] = [:], minimum: Int = 0, vocabulary: Set<Character>? = nil
         ) throws {
             _ = try MetreConstraint(
-                form: form, tones: .strict, book: book, rhymeGroup: group.flatMap { RhymeBook.pingshui.groups(named: $0).first },
+                form: form, tones: .strict, book: book,
+                rhymeGroup: group.flatMap { RhymeBook.pingshui.groups(named: $0).first },
                 acrostic: Array(acrostic), fixedLines: fixed, minimumGroupSize: minimum, vocabulary: vocabulary)
         }
-        #expect(throws: ProsodyError.acrosticTooLong(heads: "春夏秋冬风", lines: 4, form: "五绝")) { try build(acrostic: "春夏秋冬风") }
+        #expect(throws: ProsodyError.acrosticTooLong(heads: "春夏秋冬风", lines: 4, form: "五绝")) {
+            try build(acrostic: "春夏秋冬风")
+        }
         #expect(throws: ProsodyError.notHan(character: "a", line: 2, position: 1)) { try build(acrostic: "春a") }
         #expect(throws: ProsodyError.fixedLineLength(line: 1, expected: 5, found: 4)) { try build(fixed: [0: "白日依山"]) }
         #expect(throws: ProsodyError.fixedLineOutside(line: 5, lines: 4)) { try build(fixed: [4: "白日依山尽"]) }
@@ -187,13 +198,16 @@ import Testing
             try build(fixed: [1: "黄河入海流", 3: "更上一层流"])
         }
         #expect(throws: ProsodyError.rhymeGroupTone(group: "一屋", form: "五绝")) { try build(group: "一屋") }
-        #expect(throws: ProsodyError.foreignRhymeGroup(group: "七阳", book: "中华新韵")) { try build(.wujue, .xinyun, group: "七阳") }
+        #expect(throws: ProsodyError.foreignRhymeGroup(group: "七阳", book: "中华新韵")) {
+            try build(.wujue, .xinyun, group: "七阳")
+        }
         #expect(throws: ProsodyError.rhymeGroupTooSmall(group: "七阳", members: 2, needed: 3)) {
             try build(group: "七阳", vocabulary: ["阳", "光", "山", "水"])
         }
         #expect(throws: ProsodyError.noRhymeGroup(form: "五绝", minimumGroupSize: 5_000)) { try build(minimum: 5_000) }
         for error in [
-            ProsodyError.emptyPoem, .noRhymeGroup(form: "五绝", minimumGroupSize: 3), .noMatchingForm(lineLengths: [1, 2]),
+            ProsodyError.emptyPoem, .noRhymeGroup(form: "五绝", minimumGroupSize: 3),
+            .noMatchingForm(lineLengths: [1, 2]),
             .unknownForm(name: "x", nearest: ["七绝"]),
         ] { #expect(!error.description.contains("\n") && !error.description.isEmpty) }
     }
@@ -219,9 +233,11 @@ import Testing
         let text = try String(contentsOf: root.appending(path: "text/ccpc/ccpc_valid_v1.0.json"), encoding: .utf8)
         var counts = (regular: 0, judged: 0, rhymed: 0, tones: 0.0)
         for (number, row) in text.split(separator: "\n").enumerated() where number % 7 == 0 {
-            let lines = try JSONDecoder().decode(Poem.self, from: Data(row.utf8)).content.split(separator: "|").map(String.init)
+            let lines = try JSONDecoder().decode(Poem.self, from: Data(row.utf8)).content.split(separator: "|").map(
+                String.init)
             let form = lines.first?.count == 5 ? Form.wujue : .qijue
-            guard let report = try? ProsodyChecker(tones: .strict).check(lines, as: form), let rhyme = report.rhymeAccuracy
+            guard let report = try? ProsodyChecker(tones: .strict).check(lines, as: form),
+                let rhyme = report.rhymeAccuracy
             else { continue }
             counts.judged += 1
             counts.tones += report.toneAccuracy ?? 0
@@ -231,7 +247,7 @@ import Testing
             var state = MetreState(try MetreConstraint(form: form, tones: .strict, book: .pingshui))
             #expect(write(lines.joined(), &state) == nil, "\(lines)")
         }
-        // Independent figures for this corpus, of other tables: 75 % rhymed, 90.3 % of the tones, see Docs of the reference.
+        // Independent figures for this corpus, from other tables: 75 % rhymed, 90.3 % of the tones.
         #expect(counts.judged > 1_100)
         #expect((0.75...0.88).contains(Double(counts.rhymed) / Double(counts.judged)))
         #expect((0.88...0.94).contains(counts.tones / Double(counts.judged)))

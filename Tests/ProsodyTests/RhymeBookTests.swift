@@ -19,18 +19,21 @@ import Testing
         #expect(Set("讲港棒蚌项").isSubset(of: third.members))
     }
 
-    @Test(arguments: [
-        ("东", "一东"), ("光", "七阳"), ("楼", "十一尤"), ("间", "十五删"), ("间", "十六谏"), ("一", "四质"), ("先", "一先"), ("儿", "四支"),
-        ("斜", "六麻"), ("回", "十灰"), ("门", "十三元"), ("白", "十一陌"),
-    ] as [(Character, String)])
+    @Test(
+        arguments: [
+            ("东", "一东"), ("光", "七阳"), ("楼", "十一尤"), ("间", "十五删"), ("间", "十六谏"), ("一", "四质"), ("先", "一先"), ("儿", "四支"),
+            ("斜", "六麻"), ("回", "十灰"), ("门", "十三元"), ("白", "十一陌"),
+        ] as [(Character, String)])
     func charactersRhymeInTheirPingshuiGroups(character: Character, name: String) {
         let names = groups(of: character, in: .pingshui).ids.map { RhymeBook.pingshui.groups[$0].name }
         #expect(names.contains(name), "\(character): \(names)")
     }
 
-    @Test(arguments: [
-        ("山", ToneSet.level), ("水", .oblique), ("看", .either), ("国", .oblique), ("思", .either), ("长", .either), ("家", .level),
-    ] as [(Character, ToneSet)])
+    @Test(
+        arguments: [
+            ("山", ToneSet.level), ("水", .oblique), ("看", .either), ("国", .oblique), ("思", .either), ("长", .either),
+            ("家", .level),
+        ] as [(Character, ToneSet)])
     func tonesFollowTheOldReadings(character: Character, expected: ToneSet) {
         #expect(tones(of: character, in: .pingshui) == expected)
         #expect(tones(of: character, in: .cilin) == expected)
@@ -71,7 +74,10 @@ import Testing
         }
     }
 
-    @Test(arguments: [("平水韵", RhymeBook.pingshui), ("Pingshui", .pingshui), ("cilin", .cilin), ("xinyun", .xinyun), ("pingshuiyun", .pingshui)])
+    @Test(arguments: [
+        ("平水韵", RhymeBook.pingshui), ("Pingshui", .pingshui), ("cilin", .cilin), ("xinyun", .xinyun),
+        ("pingshuiyun", .pingshui),
+    ])
     func booksAreFoundByName(name: String, book: RhymeBook) {
         #expect(RhymeBook(named: name) == book)
         #expect(RhymeBook(named: name + "x") == nil)

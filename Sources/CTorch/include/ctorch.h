@@ -110,6 +110,8 @@ CT_UNARY(relu) CT_UNARY(silu) CT_UNARY(gelu) CT_UNARY(gelu_tanh) CT_UNARY(abs) C
 CT_UNARY(logical_not) CT_UNARY(isfinite) CT_UNARY(clone) CT_UNARY(contiguous) CT_UNARY(square)
 /// x * sigmoid(1.702 x), CLIP's approximation of GELU.
 CT_UNARY(quick_gelu)
+/// [B, C, H, W] with the channels innermost in memory, which convolutions on processors prefer.
+CT_UNARY(channels_last)
 #undef CT_UNARY
 
 #define CT_BINARY(name) ct_status ct_##name(ct_tensor a, ct_tensor b, ct_tensor *out) CT_NOEXCEPT;

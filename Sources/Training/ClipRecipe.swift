@@ -1,0 +1,465 @@
+public import Foundation
+public import Models
+import Pictures
+public import Tokenizers
+public import Torch
+public import TorchNN
+import WeightFiles
+
+// How the two towers are trained: pictures against captions with a contrastive loss in which everything that is said of the
+// same thing counts as right (a label stands many times in a batch), a teacher's soft labels through a classifier that is thrown
+// away afterwards, and pairs of texts that mean the same.
+
+/// The size of a new two-tower model and how its batches are drawn. Read from the same JSON file as `TrainingOptions`.
+public struct ClipOptions: Codable, Sendable, Equatable {
+    /// Pixels of one side.
+    public var imageSize = 96
+    /// `resnet` or `vit`.
+    public var tower = Tower.resnet
+    /// Residual network: blocks of the four stages, and the width of the first.
+    public var stages = [2, 2, 2, 2]
+    public var width = 24
+    /// Vision transformer: its width, layers and patch; heads are 64 wide.
+    public var hiddenSize = 256
+    public var layerCount = 6
+    public var patchSize = 12
+    /// Text tower.
+    public var textHiddenSize = 192
+    public var textLayerCount = 3
+    public var projectionSize = 256
+    /// Pictures of one batch.
+    public var batchPictures = 192
+    /// Pairs of texts of one batch, 0 for none.
+    public var batchPairs = 64
+    public var teacherWeight = 1.0
+    public var pairWeight = 0.5
+    /// Ids of a text, the rest is cut off.
+    public var textLength = 32
+    /// One picture in so many of a labelled set is held out.
+    public var holdOut = 20
+
+    public enum Tower: String, Codable, Sendable, CaseIterable {
+        case resnet, vit
+    }
+
+    public init() {}
+
+    public init(from decoder: any Decoder) throws {
+        self.init()
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        func read<Value: Decodable>(_ key: CodingKeys, _ value: inout Value) throws {
+            value = try values.decodeIfPresent(Value.self, forKey: key) ?? value
+        }
+        try read(.imageSize, &imageSize)
+        try read(.tower, &tower)
+        try read(.stages, &stages)
+        try read(.width, &width)
+        try read(.hiddenSize, &hiddenSize)
+        try read(.layerCount, &layerCount)
+        try read(.patchSize, &patchSize)
+        try read(.textHiddenSize, &textHiddenSize)
+        try read(.textLayerCount, &textLayerCount)
+        try read(.projectionSize, &projectionSize)
+        try read(.batchPictures, &batchPictures)
+        try read(.batchPairs, &batchPairs)
+        try read(.teacherWeight, &teacherWeight)
+        try read(.pairWeight, &pairWeight)
+        try read(.textLength, &textLength)
+        try read(.holdOut, &holdOut)
+    }
+
+    /// The configuration of a new model.
+    func configuration(vocabularySize: Int) -> ChineseCLIPConfiguration {
+        var text = BERTConfiguration()
+        text.vocabularySize = vocabularySize
+        text.hiddenSize = textHiddenSize
+        text.layerCount = textLayerCount
+        text.headCount = max(1, textHiddenSize / 64)
+        text.intermediateSize = 4 * textHiddenSize
+        text.positionCount = 64
+        let vision: ChineseCLIPConfiguration.Vision
+        switch tower {
+        case .resnet:
+            var resNet = CLIPResNetConfiguration()
+            resNet.layers = stages
+            resNet.width = width
+            resNet.imageSize = imageSize
+            vision = .resNet(resNet)
+        case .vit:
+            var transformer = VisionTransformerConfiguration()
+            transformer.hiddenSize = hiddenSize
+            transformer.intermediateSize = 4 * hiddenSize
+            transformer.layerCount = layerCount
+            transformer.headCount = max(1, hiddenSize / 64)
+            transformer.imageSize = imageSize
+            transformer.patchSize = patchSize
+            vision = .transformer(transformer)
+        }
+        return ChineseCLIPConfiguration(text: text, vision: vision, projectionSize: projectionSize)
+    }
+}
+
+/// Two texts that mean the same.
+public struct TextPair: Sendable, Equatable {
+    public let first: String
+    public let second: String
+
+    public init(_ first: String, _ second: String) {
+        self.first = first
+        self.second = second
+    }
+}
+
+/// The task of training a two-tower model.
+public final class ClipTask: TrainingTask {
+    public let store: ParameterStore
+    public let unit = "pictures"
+    public let generators: [(name: String, generator: Generator)] = []
+
+    private let model: ChineseCLIP
+    private let classifier: Linear?
+    private let configuration: ChineseCLIPConfiguration
+    private let tokenizer: BertTokenizer
+    private let vocabulary: [String]
+    private let sets: [PictureSet]
+    private let validationSets: [PictureSet]
+    private let pairs: [TextPair]
+    private let options: ClipOptions
+    private let seed: UInt64
+    private let device: Device
+    private let training: [Place]
+    private let validation: [Place]
+    private let operationsPerPicture: Double
+    private var order: (epoch: Int, places: [Place])?
+
+    private struct Place {
+        let set: Int
+        let item: Int
+    }
+
+    /// Classes that the teacher knows, the background among them.
+    private static let teacherClasses = 1001
+
+    /// - Parameters:
+    ///   - sets: what is trained on, less what is held out of labelled sets
+    ///   - validationSets: what is only measured on
+    ///   - vocabulary: the lines of `vocab.txt`
+    /// - Throws: `TokenizerError` if the vocabulary lacks a special token.
+    public init(
+        sets: [PictureSet], validationSets: [PictureSet], pairs: [TextPair], vocabulary: [String], options: ClipOptions,
+        training run: TrainingOptions, device: Device = .cpu
+    ) throws {
+        self.sets = sets + validationSets
+        self.validationSets = validationSets
+        self.pairs = pairs
+        self.options = options
+        self.vocabulary = vocabulary
+        self.device = device
+        seed = run.seed
+        tokenizer = try BertTokenizer(tokens: vocabulary)
+        configuration = options.configuration(vocabularySize: vocabulary.count)
+        store = ParameterStore(seed: run.seed, device: device)
+        model = ChineseCLIP(
+            configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        let hasTeacher = options.teacherWeight > 0 && sets.contains { $0.teacher != nil }
+        classifier = hasTeacher
+            ? Linear(options.projectionSize, Self.teacherClasses, at: store.root / "classifier") : nil
+        var training: [Place] = []
+        var validation: [Place] = []
+        for (index, set) in sets.enumerated() {
+            for (item, picture) in set.items.enumerated() {
+                // Only labelled pictures are held out here: captioned sets come with their own validation set.
+                let isLabelled = picture.group != picture.key
+                let held = isLabelled && options.holdOut > 0 && stableHash(picture.key) % UInt64(options.holdOut) == 0
+                if held { validation.append(Place(set: index, item: item)) } else { training.append(Place(set: index, item: item)) }
+            }
+        }
+        for (index, set) in validationSets.enumerated() {
+            validation += set.items.indices.map { Place(set: sets.count + index, item: $0) }
+        }
+        self.training = training
+        self.validation = validation
+        operationsPerPicture = 0
+    }
+
+    /// Pictures that are trained on and held out.
+    public var counts: (training: Int, validation: Int) { (training.count, validation.count) }
+
+    public func batchCount(epoch: Int) -> Int { max(1, training.count / options.batchPictures) }
+
+    public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
+        let places = Array(places(of: epoch).dropFirst(batch * options.batchPictures).prefix(options.batchPictures))
+        var random = SplitMix64(seed, UInt64(epoch), UInt64(batch))
+        let pixels = pixels(places, augmenting: &random)
+        let captions = places.map { sets[$0.set].items[$0.item].captions.randomElement(using: &random) ?? "" }
+        let chosen = options.batchPairs > 0 && !pairs.isEmpty
+            ? (0..<options.batchPairs).map { _ in pairs[Int.random(in: pairs.indices, using: &random)] } : []
+
+        let images = model.encodeImages(pixels, train: true)  // [B, E]
+        let (unique, rows) = deduplicated(captions + chosen.map(\.first) + chosen.map(\.second))
+        let texts = model.encodeTexts(ids(unique)).gatheringSlices(0, at: rows)  // [B + 2 P, E]
+        let scale = model.logitScale.exp()
+        let groups = places.map { sets[$0.set].items[$0.item].group }
+        var loss = contrast(
+            images.normalized(), texts.narrowed(0, 0..<places.count).normalized(), scale,
+            positives: positives(groups, captions))
+        if !chosen.isEmpty {
+            let count = places.count
+            let firsts = texts.narrowed(0, count..<count + chosen.count).normalized()
+            let seconds = texts.narrowed(0, count + chosen.count..<count + 2 * chosen.count).normalized()
+            loss = loss + contrast(firsts, seconds, scale, positives: positives(chosen.map(\.second), chosen.map(\.first)))
+                * options.pairWeight
+        }
+        if let classifier, let soft = softLabels(places) {
+            let scores = classifier(images).logSoftmax(-1)  // [B, 1001]
+            loss = loss - (soft * scores).sum() * (options.teacherWeight / Double(places.count))
+        }
+        return BatchLoss(loss: loss, units: places.count, operations: 0)
+    }
+
+    public func didStep() {
+        // The cosines are scaled by at most 100, as in CLIP.
+        withoutGradients { model.logitScale.clamp_(0...4.6052) }
+    }
+
+    /// `loss` of held-out pictures against their captions in batches; recall among all captions of the validation sets.
+    public func validate() throws -> [(name: String, value: Double)] {
+        var sum = 0.0
+        var batches = 0
+        var random = SplitMix64(11)
+        let shuffled = validation.indices.shuffled(using: &random).map { validation[$0] }
+        for start in stride(from: 0, to: shuffled.count - 1, by: 128) {
+            let places = Array(shuffled[start..<min(start + 128, shuffled.count)])
+            let captions = places.map { sets[$0.set].items[$0.item].captions.randomElement(using: &random) ?? "" }
+            let images = embed(places)
+            let texts = model.encodeTexts(ids(captions)).normalized()
+            let groups = places.map { sets[$0.set].items[$0.item].group }
+            sum += contrast(images, texts, model.logitScale.exp(), positives: positives(groups, captions)).item
+            batches += 1
+        }
+        var metrics = [("loss", sum / Double(max(1, batches)))]
+        if let recall = recall() { metrics += recall }
+        return metrics.map { (name: $0.0, value: $0.1) }
+    }
+
+    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try Data((vocabulary.joined(separator: "\n") + "\n").utf8)
+            .write(to: folder.appending(path: "vocab.txt"), options: .atomic)
+        try Data(Self.preprocessor(size: options.imageSize).utf8)
+            .write(to: folder.appending(path: "preprocessor_config.json"), options: .atomic)
+        // The classifier belongs to the training, not to the model.
+        let kept = ParameterStore(seed: 0, device: device)
+        _ = ChineseCLIP(configuration, at: kept.root)
+        try withoutActuallyEscaping(tensor) { tensor in
+            try ModelFolder.save(configuration: configuration, store: kept, dtype: .bfloat16, to: folder) { entry in
+                tensor(entry.name) ?? self.store[entry.name] ?? entry.tensor
+            }
+        }
+    }
+
+    private static func preprocessor(size: Int) -> String {
+        """
+        {
+          "do_resize": true,
+          "do_center_crop": false,
+          "do_normalize": true,
+          "size": {"height": \(size), "width": \(size)},
+          "resample": 3,
+          "image_mean": [0.48145466, 0.4578275, 0.40821073],
+          "image_std": [0.26862954, 0.26130258, 0.27577711],
+          "image_processor_type": "ChineseCLIPImageProcessor"
+        }
+
+        """
+    }
+
+    // MARK: - Batches
+
+    private func places(of epoch: Int) -> [Place] {
+        if let order, order.epoch == epoch { return order.places }
+        var random = SplitMix64(seed, UInt64(epoch), 0xC11F)
+        let places = training.shuffled(using: &random)
+        order = (epoch, places)
+        return places
+    }
+
+    /// float32 `[B, 3, S, S]`: a random cut and half of them mirrored, with a little change of light.
+    private func pixels(_ places: [Place], augmenting random: inout SplitMix64) -> Tensor {
+        let size = options.imageSize
+        var values = [Float](repeating: 0, count: places.count * 3 * size * size)
+        for (index, place) in places.enumerated() {
+            let room = sets[place.set].side - size
+            let cut = Cut(
+                x: Int.random(in: 0...room, using: &random), y: Int.random(in: 0...room, using: &random),
+                isMirrored: Bool.random(using: &random), gain: Float.random(in: 0.8...1.2, using: &random),
+                lift: Float.random(in: -0.1...0.1, using: &random))
+            copy(place, cut, to: &values, at: index * 3 * size * size)
+        }
+        return Tensor(values, [places.count, 3, size, size]).to(nil, device).channelsLast()
+    }
+
+    /// float32 `[B, 3, S, S]`: the middle of each picture as it is.
+    private func pixels(_ places: [Place]) -> Tensor {
+        let size = options.imageSize
+        var values = [Float](repeating: 0, count: places.count * 3 * size * size)
+        for (index, place) in places.enumerated() {
+            let room = (sets[place.set].side - size) / 2
+            let cut = Cut(x: room, y: room, isMirrored: false, gain: 1, lift: 0)
+            copy(place, cut, to: &values, at: index * 3 * size * size)
+        }
+        return Tensor(values, [places.count, 3, size, size]).to(nil, device).channelsLast()
+    }
+
+    private struct Cut {
+        let x: Int
+        let y: Int
+        let isMirrored: Bool
+        let gain: Float
+        let lift: Float
+    }
+
+    private func copy(_ place: Place, _ cut: Cut, to values: inout [Float], at start: Int) {
+        let set = sets[place.set]
+        let (side, size) = (set.side, options.imageSize)
+        values.withUnsafeMutableBufferPointer { values in
+            set.pixels.withUnsafeBytes { bytes in
+                let picture = set.rows[place.item] * 3 * side * side
+                for channel in 0..<3 {
+                    let mean = Picture.clipMean[channel]
+                    let scale = 1 / Picture.clipDeviation[channel]
+                    for y in 0..<size {
+                        let from = picture + (channel * side + y + cut.y) * side + cut.x
+                        let to = start + (channel * size + y) * size
+                        for x in 0..<size {
+                            let source = bytes[from + (cut.isMirrored ? size - 1 - x : x)]
+                            let value = min(1, max(0, Float(source) / 255 * cut.gain + cut.lift))
+                            values[to + x] = (value - mean) * scale
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The distinct texts, and for each text the row (int64) of its copy.
+    private func deduplicated(_ texts: [String]) -> ([String], Tensor) {
+        var indices: [String: Int32] = [:]
+        var unique: [String] = []
+        let rows = texts.map { text -> Int32 in
+            if let index = indices[text] { return index }
+            indices[text] = Int32(unique.count)
+            unique.append(text)
+            return Int32(unique.count - 1)
+        }
+        return (unique, Tensor.ids(rows, [rows.count]).to(nil, device))
+    }
+
+    /// int64 `[N, T]`
+    private func ids(_ texts: [String]) -> Tensor {
+        let rows = texts.map { tokenizer.encode($0, maximumLength: options.textLength, addingSpecialTokens: true) }
+        let width = rows.map(\.count).max() ?? 1
+        var ids = [Int32](repeating: Int32(ChineseCLIP.padding), count: rows.count * width)
+        for (row, values) in rows.enumerated() {
+            for (column, value) in values.enumerated() { ids[row * width + column] = value }
+        }
+        return Tensor.ids(ids, [rows.count, width]).to(nil, device)
+    }
+
+    /// The share of each column in each row's answer, `[B, B]`: every row with the same group or the same text.
+    private func positives(_ groups: [String], _ texts: [String]) -> Tensor {
+        let count = groups.count
+        var shares = [Float](repeating: 0, count: count * count)
+        for row in 0..<count {
+            var found = 0
+            for column in 0..<count where groups[row] == groups[column] || texts[row] == texts[column] {
+                shares[row * count + column] = 1
+                found += 1
+            }
+            for column in 0..<count { shares[row * count + column] /= Float(found) }
+        }
+        return Tensor(shares, [count, count]).to(nil, device)
+    }
+
+    /// The symmetric cross entropy of cosines against shares (Khosla et al. 2020 for several right answers; CLIP for one).
+    private func contrast(_ a: Tensor, _ b: Tensor, _ scale: Tensor, positives: Tensor) -> Tensor {
+        let logits = a.matmul(b.transposed(0, 1)) * scale  // [B, B]
+        let rows = (positives * logits.logSoftmax(1)).sum(1).mean()
+        let columns = (positives * logits.logSoftmax(0)).sum(0).mean()
+        return -(rows + columns) * 0.5
+    }
+
+    /// The teacher's probabilities `[B, 1001]`, rows without a teacher all zero; nil if no row has one.
+    private func softLabels(_ places: [Place]) -> Tensor? {
+        var values = [Float](repeating: 0, count: places.count * Self.teacherClasses)
+        var any = false
+        for (index, place) in places.enumerated() {
+            let set = sets[place.set]
+            guard let teacher = set.teacher else { continue }
+            any = true
+            let width = teacher.classes.shape[1]
+            let row = set.rows[place.item]
+            teacher.classes.withUnsafeBytes { classes in
+                teacher.probabilities.withUnsafeBytes { probabilities in
+                    var total: Float = 0
+                    for rank in 0..<width { total += Float(probabilities[row * width + rank]) }
+                    for rank in 0..<width where total > 0 {
+                        let label = Int(classes.loadUnaligned(fromByteOffset: 2 * (row * width + rank), as: Int16.self))
+                        guard (0..<Self.teacherClasses).contains(label) else { continue }
+                        values[index * Self.teacherClasses + label] = Float(probabilities[row * width + rank]) / total
+                    }
+                }
+            }
+        }
+        return any ? Tensor(values, [places.count, Self.teacherClasses]).to(nil, device) : nil
+    }
+
+    // MARK: - Measuring
+
+    /// Normalised embeddings `[B, E]`.
+    private func embed(_ places: [Place]) -> Tensor { model.encodeImages(pixels(places)).normalized() }
+
+    /// Recall at 10 of the validation sets' pictures among all their captions, and of the captions among the pictures.
+    private func recall() -> [(String, Double)]? {
+        let places = validation.filter { $0.set >= sets.count - validationSets.count }
+        guard places.count > 10 else { return nil }
+        let images = Tensor.concatenated(
+            stride(from: 0, to: places.count, by: 128).map { embed(Array(places[$0..<min($0 + 128, places.count)])) }, 0)
+        var texts: [String] = []
+        var owners: [Int] = []
+        for (index, place) in places.enumerated() {
+            // The written captions: the first five of each picture.
+            for caption in sets[place.set].items[place.item].captions.prefix(5) {
+                texts.append(caption)
+                owners.append(index)
+            }
+        }
+        let encoded = Tensor.concatenated(
+            stride(from: 0, to: texts.count, by: 256).map {
+                model.encodeTexts(ids(Array(texts[$0..<min($0 + 256, texts.count)]))).normalized()
+            }, 0)
+        let scores = images.matmul(encoded.transposed(0, 1))  // [N, M]
+        let best = scores.topK(10, 1).indices.array(of: Int64.self)
+        let found = places.indices.filter { row in (0..<10).contains { owners[Int(best[row * 10 + $0])] == row } }.count
+        let back = scores.transposed(0, 1).topK(10, 1).indices.array(of: Int64.self)
+        let hits = owners.indices.filter { row in (0..<10).contains { Int(back[row * 10 + $0]) == owners[row] } }.count
+        return [
+            ("image_to_text_r10", Double(found) / Double(places.count)),
+            ("text_to_image_r10", Double(hits) / Double(owners.count)),
+        ]
+    }
+}
+
+/// The vocabulary of a new text tower: BERT's special tokens, then characters.
+public enum ClipVocabulary {
+    /// The lines of `vocab.txt`: characters that stand at least twice in `captions`, and every one of `always`, most frequent
+    /// first. Lower case, as the tokenizer reads.
+    public static func tokens(captions: [String], always: [String]) -> [String] {
+        var counts: [Character: Int] = [:]
+        for text in captions { for character in text.lowercased() { counts[character, default: 0] += 1 } }
+        for text in always { for character in text.lowercased() { counts[character, default: 0] += 2 } }
+        let characters = counts.filter { $0.value >= 2 && !$0.key.isWhitespace && $0.key.unicodeScalars.count == 1 }
+            .sorted { ($1.value, $0.key) < ($0.value, $1.key) }
+        return ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + characters.map { String($0.key) }
+    }
+}

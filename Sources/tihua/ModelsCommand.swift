@@ -1,0 +1,107 @@
+import ArgumentParser
+import Foundation
+import Models
+import WeightFiles
+
+/// `tihua models`: what lies in folders of weights.
+struct ModelsCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "models", abstract: "Look into models.", subcommands: [Inspect.self])
+
+    /// `tihua models inspect`: architecture, parameter count, tensors.
+    struct Inspect: ParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "inspect", abstract: "Show architecture, parameter count and tensors.",
+            discussion: """
+                PATH is a folder with config.json and weights, or a file of weights: safetensors, or what torch.save wrote.
+                Nothing in the file is run, and the weights are not loaded.
+
+                  tihua models inspect Weights/mini/poet
+                  tihua models inspect pytorch_model.bin --json
+                """)
+
+        @Argument(help: "A folder or a file of weights.", completion: .file())
+        var path: String
+
+        @Flag(name: .long, help: "Print one JSON object.")
+        var json = false
+
+        func run() throws {
+            let inspection: Inspection
+            do {
+                inspection = try Inspection(URL(filePath: path))
+            } catch {
+                FileHandle.standardError.write(Data("tihua models inspect: \(error)\n".utf8))
+                throw ExitCode(1)
+            }
+            if json {
+                let encoder = JSONEncoder()
+                encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+                print(String(decoding: try encoder.encode(inspection), as: UTF8.self))
+            } else {
+                print(inspection.summary)
+            }
+        }
+    }
+}
+
+/// What `tihua models inspect` prints.
+private struct Inspection: Encodable {
+    struct Tensor: Encodable {
+        let name: String
+        let shape: [Int]
+        let dtype: String
+    }
+
+    /// nil for a file of weights without a configuration, or one that is not known.
+    let architecture: String?
+    /// Why there is no architecture.
+    let note: String?
+    /// Floating point numbers in the files; a tied head that is stored twice counts twice.
+    let parameters: Int
+    let bytes: Int
+    let files: [String]
+    let tokenizer: String?
+    let tensors: [Tensor]
+
+    init(_ url: URL) throws {
+        let checkpoint = try Checkpoint.open(url)
+        tensors = checkpoint.tensors.map { Tensor(name: $0.name, shape: $0.shape, dtype: $0.elementType.rawValue) }
+        parameters = checkpoint.tensors.reduce(0) { sum, view in
+            [.float32, .float16, .bfloat16, .float64].contains(view.elementType) ? sum &+ view.elementCount : sum
+        }
+        bytes = checkpoint.tensors.reduce(0) { $0 &+ $1.byteCount }
+        files = checkpoint.files.map(\.lastPathComponent)
+        var isFolder: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
+        guard isFolder.boolValue else {
+            (architecture, tokenizer) = (nil, nil)
+            note = "a file of weights alone; the architecture is in the config.json of its folder"
+            return
+        }
+        do throws(ModelError) {
+            let folder = try ModelFolder(at: url)
+            architecture = folder.architecture.rawValue
+            tokenizer = folder.tokenizerFile?.lastPathComponent
+            note = nil
+        } catch {
+            (architecture, tokenizer) = (nil, nil)
+            note = "\(error)"
+        }
+    }
+
+    var summary: String {
+        let width = tensors.map(\.name.count).max() ?? 0
+        var lines = [
+            "architecture  \(architecture ?? "unknown")", "parameters    \(parameters)", "bytes         \(bytes)",
+            "files         \(files.joined(separator: ", "))", "tokenizer     \(tokenizer ?? "none")",
+        ]
+        if let note { lines.append("note          \(note)") }
+        lines.append("tensors       \(tensors.count)")
+        lines += tensors.map { tensor in
+            let gap = String(repeating: " ", count: width - tensor.name.count)
+            return "  \(tensor.name)\(gap)  \(tensor.dtype.padding(toLength: 4, withPad: " ", startingAt: 0))  \(tensor.shape)"
+        }
+        return lines.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,86 @@
+import ArgumentParser
+import Corpora
+import Foundation
+import Torch
+import Training
+
+/// `tihua train clip`: a picture tower and a text tower with a joint embedding.
+struct TrainClipCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "clip", abstract: "Train a two-tower model on pictures and what is said of them.",
+        discussion: """
+            A shard is a tar archive of pictures (KEY.jpg). What is said of them comes from caption files (id.jpg#zhc#0 text, by
+            the key) or from a table of captions by label (label TAB caption), where keys begin with a label. A teacher's soft
+            labels (safetensors: class, prob_u8) may go with a shard.
+
+              tihua train clip --config Recipes/clip-mini.json --out runs/clip \\
+                  --shard flickr8k-train.tar,captions=flickr8kzhc.caption.txt,teacher=flickr8k-train.safetensors \\
+                  --shard intel-train.tar,labels=Recipes/labels/intel.tsv,teacher=intel-train.safetensors \\
+                  --validation flickr8k-val.tar,captions=flickr8kzhc.caption.txt \\
+                  --pairs ccpm/train.jsonl --texts Weights/mini/imagery.tsv
+            """)
+
+    @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE]")
+    var shard: [String]
+
+    @Option(name: .long, help: "A shard to measure on, never trained on.")
+    var validation: [String] = []
+
+    @Option(name: .long, help: "CCPM JSON lines: pairs of texts that mean the same.", completion: .file())
+    var pairs: [String] = []
+
+    @Option(name: .long, help: "Further texts whose characters the vocabulary must hold.", completion: .file())
+    var texts: [String] = []
+
+    @Option(name: .long, help: "Where decoded pictures are kept.", completion: .directory)
+    var cache = "runs/pictures"
+
+    @OptionGroup var run: RunArguments
+
+    func run() async throws {
+        let (training, options) = try run.options("clip", ClipOptions())
+        let device = try Device(named: run.device)
+        if let threads = run.threads { Runtime.threadCount = threads }
+        let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
+        // An eighth more than what is looked at, for random cuts.
+        let side = options.imageSize + options.imageSize / 8
+        func open(_ specification: String) throws -> PictureSet {
+            try PictureSet(Self.source(specification), side: side, cache: URL(filePath: cache), report: report)
+        }
+        let sets = try shard.map(open)
+        let held = try validation.map(open)
+        var textPairs: [TextPair] = []
+        for file in pairs {
+            textPairs += try MatchingItem.read(URL(filePath: file)).map { TextPair($0.translation, $0.line) }
+        }
+        let extra = try texts.map { try String(contentsOf: URL(filePath: $0), encoding: .utf8) }
+        let vocabulary = ClipVocabulary.tokens(
+            captions: sets.flatMap { $0.items.flatMap(\.captions) } + textPairs.flatMap { [$0.first, $0.second] },
+            always: extra)
+        let task = try ClipTask(
+            sets: sets, validationSets: held, pairs: textPairs, vocabulary: vocabulary, options: options,
+            training: training, device: device)
+        report("\(task.counts.training) pictures to train on, \(task.counts.validation) held out, \(vocabulary.count) tokens")
+        let trainer = try Trainer(
+            task, options: training, folder: URL(filePath: run.out), resume: run.resume, quiet: run.quiet)
+        let interruption = Interruption()
+        if try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted { throw ExitCode(130) }
+    }
+
+    private static func source(_ specification: String) throws -> PictureSet.Source {
+        let parts = specification.split(separator: ",").map(String.init)
+        guard let first = parts.first else { throw ValidationError("--shard needs the path of a tar archive") }
+        var source = PictureSet.Source(shard: URL(filePath: first))
+        for part in parts.dropFirst() {
+            let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
+            guard pair.count == 2 else { throw ValidationError("\(part): expected captions=FILE, labels=FILE or teacher=FILE") }
+            switch pair[0] {
+            case "captions": source.captions.append(URL(filePath: pair[1]))
+            case "labels": source.labels = URL(filePath: pair[1])
+            case "teacher": source.teacher = URL(filePath: pair[1])
+            default: throw ValidationError("\(pair[0]): expected captions=FILE, labels=FILE or teacher=FILE")
+            }
+        }
+        return source
+    }
+}

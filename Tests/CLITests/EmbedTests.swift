@@ -1,0 +1,101 @@
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct EmbedTests {
+    /// Runs the built tool, which lies beside the program of the tests.
+    private func embed(_ arguments: [String]) throws -> (status: Int32, output: String, error: String) {
+        let process = Process()
+        let tests = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
+        process.executableURL = tests.deletingLastPathComponent().appending(path: "tihua")
+        process.arguments = ["embed"] + arguments
+        let (output, error) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = error
+        try process.run()
+        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        let problem = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        return (process.terminationStatus, text, problem)
+    }
+
+    /// A copy of a fixture's model with a vocabulary of as many tokens, and a picture.
+    private func withModel<Result>(_ name: String, _ body: (URL, String) throws -> Result) throws -> Result {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "embed-\(UUID().uuidString)")
+        try FileManager.default.copyItem(at: fixture("Models/\(name)"), to: folder)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let characters = (0..<59).compactMap { Unicode.Scalar(0x5C71 + $0).map(String.init) }  // 山 first
+        let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + characters
+        try Data(tokens.joined(separator: "\n").utf8).write(to: folder.appending(path: "vocab.txt"))
+        let picture = folder.appending(path: "picture.ppm")
+        let pixels = (0..<20 * 10 * 3).map { UInt8(truncatingIfNeeded: $0 * 7) }
+        try (Data("P6 20 10 255\n".utf8) + Data(pixels)).write(to: picture)
+        return try body(folder, picture.path)
+    }
+
+    private func vectors(_ output: String) throws -> [[Float]] {
+        try #require(try JSONDecoder().decode([String: [[Float]]].self, from: Data(output.utf8))["embeddings"])
+    }
+
+    @Test(arguments: ["clip-hf", "clip-original"])
+    func embeddingsComeInTheOrderOfTheArguments(name: String) throws {
+        try withModel(name) { folder, picture in
+            let model = ["--model", folder.path, "--device", "cpu", "--threads", "1", "--json"]
+            let mixed = try embed(model + ["--text", "山", "--image", picture, "--text=岑"])
+            #expect(mixed.status == 0 && mixed.error.isEmpty, "\(mixed.error)")
+            let found = try vectors(mixed.output)
+            let alone = try [["--text", "山"], ["--image", picture], ["--text", "岑"]].map {
+                try vectors(embed(model + $0).output)[0]
+            }
+            for (a, b) in zip(found, alone) {
+                #expect(zip(a, b).allSatisfy { abs($0 - $1) < 1e-5 })
+                #expect(abs(a.reduce(0) { $0 + $1 * $1 } - 1) < 1e-4)
+            }
+            #expect(found.count == 3 && found[0] != found[2])
+            let raw = try vectors(embed(model + ["--raw", "--text", "山"]).output)[0]
+            let length = raw.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            #expect(abs(length - 1) > 0.01 && zip(raw, alone[0]).allSatisfy { abs($0 / length - $1) < 1e-5 })
+        }
+    }
+
+    @Test func withoutJSONEachVectorIsALine() throws {
+        try withModel("clip-hf") { folder, _ in
+            let (status, output, _) = try embed(["--model", folder.path, "--text", "山", "--text", "岑"])
+            let lines = output.split(separator: "\n")
+            #expect(status == 0 && lines.count == 2 && lines.allSatisfy { $0.split(separator: " ").count == 20 })
+        }
+    }
+
+    @Test func badInputGivesOneLineAndItsStatus() throws {
+        try withModel("clip-hf") { folder, picture in
+            let model = ["--model", folder.path]
+            let cases: [([String], Int32, String)] = [
+                (model + ["--image", "/nowhere/x.jpg"], 1, "/nowhere/x.jpg"),
+                (model + ["--image", folder.path], 1, folder.path),
+                (["--model", "/nowhere", "--text", "山"], 1, "/nowhere"),
+                (model + ["--text", "山", "--device", "cuda:99"], 2, "cuda:99"),
+            ]
+            for (arguments, status, message) in cases {
+                let result = try embed(arguments)
+                #expect(result.status == status && result.output.isEmpty, "\(arguments)")
+                #expect(result.error.contains(message) && result.error.split(separator: "\n").count == 1, "\(result.error)")
+            }
+            // The vocabulary of another model.
+            let more = (0..<80).map { "token\($0)" }.joined(separator: "\n")
+            let file = folder.appending(path: "vocab.txt")
+            try Data("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n\(more)".utf8).write(to: file)
+            let foreign = try embed(model + ["--text", "山"])
+            #expect(foreign.status == 1 && foreign.error.contains("85 tokens") && foreign.error.contains("64"))
+            // Pictures alone ask for no vocabulary.
+            try FileManager.default.removeItem(at: file)
+            #expect(try embed(model + ["--image", picture]).status == 0)
+            #expect(try embed(model + ["--text", "山"]).error.contains("vocab.txt"))
+        }
+    }
+
+    @Test(arguments: [[], ["--text", "山", "--threads", "0"], ["--text", "山", "--dtype", "int8"]] as [[String]])
+    func wrongFlagsAreUsageErrors(flags: [String]) throws {
+        let result = try embed(["--model", "x"] + flags)
+        #expect(result.status != 0 && result.status != 1 && result.output.isEmpty && result.error.contains("Error:"))
+    }
+}
