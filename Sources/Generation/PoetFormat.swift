@@ -33,7 +33,7 @@ public struct PoetFormat: Sendable {
     private let colonWord: [Int32]
 
     /// - Parameter tokens: `vocab.txt`, one token a line.
-    /// - Throws: `GenerationError.unknownFormat`.
+    /// - Throws: `GenerationError.unknownFormat`, `PoetVocabularyError.missingToken`.
     public init(tokens: [String]) throws {
         var named: [String: Int32] = [:]
         var ids: [Character: Int32] = [:]
@@ -44,7 +44,9 @@ public struct PoetFormat: Sendable {
         tokenCount = tokens.count
         characters = tokens.map { $0.count == 1 ? $0.first : nil }
         self.ids = ids
-        if let vocabulary = try? PoetVocabulary(tokens: tokens) {
+        // One of these tokens tells a Tihua poet, whose vocabulary must then be whole.
+        if ["[KW]", "[LINE]", "[TOPIC]"].contains(where: { named[$0] != nil }) {
+            let vocabulary = try PoetVocabulary(tokens: tokens)
             kind = .tihua
             self.vocabulary = vocabulary
             (padding, unknown, start) = (vocabulary.padding, vocabulary.unknown, vocabulary.start)

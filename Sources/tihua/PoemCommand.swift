@@ -240,7 +240,7 @@ func usage<Result>(_ body: () async throws -> Result) async throws -> Result {
 private func asUsage(_ error: any Error) -> any Error {
     let isUsage =
         switch error {
-        case is ProsodyError, is PoetVocabularyError: true
+        case is ProsodyError, PoetVocabularyError.unknownForm: true
         case GenerationError.sampling, TorchError.noDevice: true
         case PipelineError.text, PipelineError.setting, PipelineError.unknownRhymeBook: true
         case PictureError.unknownOutput: true

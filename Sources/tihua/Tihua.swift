@@ -19,6 +19,7 @@ struct Tihua: AsyncParsableCommand {
 
     /// Runs a command; what goes wrong is one line on stderr, and the exit status is 2 for what was typed, 1 for the rest.
     static func main() async {
+        restartBesideOtherWork()
         do {
             var command = try parseAsRoot()
             if var command = command as? any AsyncParsableCommand {
@@ -35,6 +36,20 @@ struct Tihua: AsyncParsableCommand {
             complain(message(for: error) + (isUsage ? " (see tihua help)" : ""))
             Foundation.exit(isUsage ? 2 : 1)
         }
+    }
+
+    /// Starts anew with threads that sleep while they wait, where other programs use the processor.
+    ///
+    /// libgomp's threads spin unless its variable says otherwise when the process starts. That is fastest on an idle
+    /// machine; on a busy one they wait for each other's time slices, and seconds become minutes.
+    private static func restartBesideOtherWork() {
+        var load = 0.0
+        guard getenv("OMP_WAIT_POLICY") == nil, getloadavg(&load, 1) == 1,
+            load > Double(ProcessInfo.processInfo.activeProcessorCount) / 2
+        else { return }
+        setenv("OMP_WAIT_POLICY", "passive", 1)
+        // Returns only if it fails, and then there is no harm.
+        execv("/proc/self/exe", CommandLine.unsafeArgv)
     }
 
     /// Writes one line to stderr.

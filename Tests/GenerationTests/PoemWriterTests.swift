@@ -169,6 +169,9 @@ import TorchNN
         #expect(throws: GenerationError.unknownFormat(missing: ["[EOS]"])) {
             try PoetFormat(tokens: ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "山"])
         }
+        #expect(throws: PoetVocabularyError.missingToken("[TOPIC]")) {
+            try PoetFormat(tokens: ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[EOS]", "[KW]", "[LINE]", "山"])
+        }
     }
 }
 
