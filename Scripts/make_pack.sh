@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Makes a pack of trained models: Scripts/make_pack.sh RUNS CORPUS PICTURES... [PACK]
+#
+#   RUNS      a folder with clip/best and poet/best, as the recipes leave them
+#   CORPUS    what the poet was trained on (tihua data poems)
+#   PICTURES  a folder of pictures, none of a test set: their mean embedding tells what all pictures have in common
+#   PACK      where the pack goes (Weights/mini)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+[ $# -ge 3 ] || { sed -n '2,8p' "$0"; exit 2; }
+runs=$1 corpus=$2 pictures=$3 pack=${4:-Weights/mini}
+tihua=.build/release/tihua
+[ -x $tihua ] || { echo "build first: make build" >&2; exit 1; }
+mkdir -p "$pack"
+for part in clip poet; do
+    mkdir -p "$pack/$part"
+    cp "$runs/$part/best/"* "$pack/$part/"
+done
+[ "$pack" -ef Weights/mini ] || cp Weights/mini/imagery.tsv "$pack/"
+$tihua data lines "$corpus" --out "$pack/poet/lines.filter"
+manifest() { printf '{\n  "name": "mini",\n  "clip": "clip",\n  "poet": "poet",\n  "bank": "imagery.tsv",\n  "lineFilter": "poet/lines.filter"%s\n}\n' "$1"; }
+manifest '' > "$pack/pack.json"
+find "$pictures" -type f \( -name '*.jpg' -o -name '*.png' \) | sort > "$pack/.pictures"
+xargs -d '\n' $tihua keywords --pack "$pack" --quiet --write-bank-cache "$pack/imagery.safetensors" \
+    --write-calibration "$pack/calibration.safetensors" < "$pack/.pictures" > /dev/null
+rm "$pack/.pictures"
+manifest $',\n  "bankCache": "imagery.safetensors",\n  "calibration": "calibration.safetensors"' > "$pack/pack.json"
+du -sh "$pack"
