@@ -94,6 +94,10 @@ let package = Package(
                 "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", argumentParser,
             ], swiftSettings: swiftSettings),
 
+        .executableTarget(
+            name: "tihua-bench", dependencies: ["Models", "TorchNN", "Torch", argumentParser],
+            path: "Benchmarks/Sources", swiftSettings: swiftSettings),
+
         // Tests.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .target(

@@ -9,4 +9,7 @@ if [ ! -x "$tihua" ]; then
     echo "$tihua is not there; run: swift build -c release" >&2
     exit 2
 fi
-"$python" Scripts/parity_clip.py "$tihua"
+failed=0
+"$python" Scripts/parity_lm.py "$tihua" || failed=1
+"$python" Scripts/parity_clip.py "$tihua" || failed=1
+exit $failed

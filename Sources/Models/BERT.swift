@@ -7,15 +7,24 @@ public import TorchNN
 
 /// The sizes of a BERT encoder, with the keys and the defaults of Hugging Face's `BertConfig`.
 public struct BERTConfiguration: Codable, Sendable, Equatable {
+    /// Rows of the word embedding.
     public var vocabularySize = 30522
+    /// C, the width of the hidden states.
     public var hiddenSize = 768
+    /// The number of layers.
     public var layerCount = 12
+    /// H; divides the width.
     public var headCount = 12
+    /// The width inside the feed-forward blocks.
     public var intermediateSize = 3072
+    /// The longest text, in tokens.
     public var positionCount = 512
+    /// Rows of the token type embedding.
     public var tokenTypeCount = 2
+    /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-12
 
+    /// The defaults.
     public init() {}
 
     private enum CodingKeys: String, CodingKey {
@@ -48,6 +57,7 @@ public struct BERTConfiguration: Codable, Sendable, Equatable {
             hiddenSize % headCount == 0, .headCount, "\(headCount)", known: "a divisor of hidden_size, \(hiddenSize)")
     }
 
+    /// Writes every key, so that Python reads the same model whatever its defaults.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(vocabularySize, forKey: .vocabularySize)
@@ -71,7 +81,8 @@ struct BERTEmbeddings {
     init(_ configuration: BERTConfiguration, at path: ParameterPath) {
         words = Embedding(configuration.vocabularySize, configuration.hiddenSize, at: path / "word_embeddings")
         positions = Embedding(configuration.positionCount, configuration.hiddenSize, at: path / "position_embeddings")
-        tokenTypes = Embedding(configuration.tokenTypeCount, configuration.hiddenSize, at: path / "token_type_embeddings")
+        tokenTypes = Embedding(
+            configuration.tokenTypeCount, configuration.hiddenSize, at: path / "token_type_embeddings")
         norm = LayerNorm(configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: path / "LayerNorm")
     }
 
@@ -117,7 +128,8 @@ struct BERTLayer {
 
     init(_ configuration: BERTConfiguration, at path: ParameterPath) {
         attention = BERTAttention(configuration, at: path / "attention")
-        intermediate = Linear(configuration.hiddenSize, configuration.intermediateSize, at: path / "intermediate" / "dense")
+        intermediate = Linear(
+            configuration.hiddenSize, configuration.intermediateSize, at: path / "intermediate" / "dense")
         output = Linear(configuration.intermediateSize, configuration.hiddenSize, at: path / "output" / "dense")
         norm = LayerNorm(
             configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: path / "output" / "LayerNorm")
@@ -141,12 +153,14 @@ extension BERTConfiguration {
 
 /// A BERT encoder without pooler: post-norm layers, erf GELU, learned positions.
 public final class BERT {
+    /// The sizes that the encoder was made with.
     public let configuration: BERTConfiguration
     /// The element type of the activations; the parameters keep their own.
     public let computeType: DType
     private let embeddings: BERTEmbeddings
     private let layers: [BERTLayer]
 
+    /// Declares the encoder's parameters at `path`, the checkpoint's names below it.
     public init(_ configuration: BERTConfiguration, computeType: DType = .float32, at path: ParameterPath) {
         self.configuration = configuration
         self.computeType = computeType
@@ -182,7 +196,8 @@ extension BERT {
     static func parameterName(_ name: String) -> String? {
         let name = name.hasPrefix("bert.") ? String(name.dropFirst("bert.".count)) : name
         if name.hasSuffix(ignoredSuffix) || ignored.contains(where: name.hasPrefix) { return nil }
-        return name.replacing("LayerNorm.gamma", with: "LayerNorm.weight").replacing("LayerNorm.beta", with: "LayerNorm.bias")
+        return name.replacing("LayerNorm.gamma", with: "LayerNorm.weight").replacing(
+            "LayerNorm.beta", with: "LayerNorm.bias")
     }
 
     /// Opens a folder of a plain BERT, with or without the heads of its pretraining, which are not loaded.

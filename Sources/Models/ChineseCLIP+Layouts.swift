@@ -104,6 +104,14 @@ extension ChineseCLIP {
             try folder.check(parameterCount: configuration.parameterCount)
         } else {
             configuration = try ChineseCLIPConfiguration(inferredFrom: checkpoint)
+            // A tensor of torch.save can repeat one number along a dimension, and so claim more than any memory holds.
+            let bytes = checkpoint.files.compactMap { try? $0.resourceValues(forKeys: [.fileSizeKey]).fileSize }.reduce(
+                0, +)
+            guard configuration.parameterCount <= Double(bytes) else {
+                throw ModelError.checkpoint(
+                    path: checkpoint.files.first?.path ?? url.path,
+                    reason: "is a file of \(bytes) bytes whose shapes claim more numbers than that; it is damaged")
+            }
         }
         if let imageSize { configuration = try configuration.withImageSize(imageSize) }
         let store = ParameterStore(seed: nil, dtype: dtype, device: device)
@@ -167,7 +175,8 @@ extension ChineseCLIP {
     /// as it is.
     static func resizedPositions(_ positions: Tensor, to shape: [Int]) -> Tensor {
         let found = positions.shape
-        guard found != shape, found.count == 2, shape.count == 2, found[1] == shape[1], found[0] > 1, shape[0] > 1 else {
+        guard found != shape, found.count == 2, shape.count == 2, found[1] == shape[1], found[0] > 1, shape[0] > 1
+        else {
             return positions
         }
         let (old, new) = (gridSide(found[0]), gridSide(shape[0]))
@@ -195,7 +204,8 @@ extension ChineseCLIPConfiguration {
         let shapes = Dictionary(checkpoint.tensors.map { ($0.name, $0.shape) }) { first, _ in first }
         let path = checkpoint.files.first?.path ?? "checkpoint"
         func size(_ name: String, _ dimension: Int, rank: Int) throws(ModelError) -> Int {
-            guard let shape = shapes[name], shape.count == rank, shape[dimension] > 0, shape[dimension] <= 1 << 20 else {
+            guard let shape = shapes[name], shape.count == rank, shape[dimension] > 0, shape[dimension] <= 1 << 20
+            else {
                 throw .checkpoint(
                     path: path,
                     reason: "has no config.json beside it, and is no Chinese-CLIP in the original layout (\(name));"
@@ -273,7 +283,8 @@ extension ChineseCLIPConfiguration {
         }
         guard side >= unit, side <= 4096, side % unit == 0 else {
             throw .unsupported(
-                model: "chinese_clip", setting: "image_size", value: "\(side)", known: "multiples of \(unit) up to 4096")
+                model: "chinese_clip", setting: "image_size", value: "\(side)", known: "multiples of \(unit) up to 4096"
+            )
         }
         return copy
     }
@@ -282,7 +293,9 @@ extension ChineseCLIPConfiguration {
 extension VisionTransformerConfiguration {
     /// Trained numbers, the projection not counted.
     var parameterCount: Double {
-        let (width, inner, patch, grid) = (Double(hiddenSize), Double(intermediateSize), Double(patchSize), Double(gridSize))
+        let (width, inner, patch, grid) = (
+            Double(hiddenSize), Double(intermediateSize), Double(patchSize), Double(gridSize)
+        )
         let layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
         return width * (1 + 3 * patch * patch + 1 + grid * grid + 4) + Double(layerCount) * layer
     }

@@ -7,14 +7,22 @@ public import TorchNN
 
 /// The sizes of the vision transformer, with the keys and the defaults of `ChineseCLIPVisionConfig`.
 public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
+    /// C, the width of the hidden states.
     public var hiddenSize = 768
+    /// The width inside the feed-forward blocks.
     public var intermediateSize = 3072
+    /// The number of layers.
     public var layerCount = 12
+    /// H; divides the width.
     public var headCount = 12
+    /// S, the side of the pictures.
     public var imageSize = 224
+    /// The side of a patch.
     public var patchSize = 32
+    /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-5
 
+    /// The defaults.
     public init() {}
 
     /// Patches along one side.
@@ -54,6 +62,7 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
             patchSize <= imageSize, .patchSize, "\(patchSize)", known: "at most image_size, \(imageSize)")
     }
 
+    /// Writes every key, so that Python reads the same model whatever its defaults.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(hiddenSize, forKey: .hiddenSize)
@@ -78,13 +87,16 @@ public struct ChineseCLIPConfiguration: Codable, Sendable, Equatable {
         case resNet(CLIPResNetConfiguration)
     }
 
+    /// The text tower.
     public var text: BERTConfiguration
+    /// The image tower.
     public var vision: Vision
     /// E, the width of the joint embedding.
     public var projectionSize: Int
     /// The natural logarithm of the factor of the cosines, at the start of a training.
     public var initialLogitScale: Double
 
+    /// Towers and the width of what joins them.
     public init(
         text: BERTConfiguration = .init(), vision: Vision = .transformer(.init()), projectionSize: Int = 512,
         initialLogitScale: Double = 2.6592
@@ -146,6 +158,7 @@ public struct ChineseCLIPConfiguration: Codable, Sendable, Equatable {
         }
     }
 
+    /// Writes every key, so that Python reads the same model whatever its defaults.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode("chinese_clip", forKey: .modelType)
@@ -176,7 +189,8 @@ struct VisionAttention {
         let width = configuration.hiddenSize
         // The deeper the tower, the smaller the start, as `ChineseCLIPPreTrainedModel._init_weights` has it.
         let outputScale = Initialization.normal(std: Double(width).squareRoot().reciprocal)
-        let inputScale = Initialization.normal(std: Double(2 * width * configuration.layerCount).squareRoot().reciprocal)
+        let inputScale = Initialization.normal(
+            std: Double(2 * width * configuration.layerCount).squareRoot().reciprocal)
         query = Linear(width, width, initialization: inputScale, at: path / "q_proj")
         key = Linear(width, width, initialization: inputScale, at: path / "k_proj")
         value = Linear(width, width, initialization: inputScale, at: path / "v_proj")
@@ -232,7 +246,9 @@ struct VisionTransformer: ImageTower {
     let postNorm: LayerNorm
     let projection: Linear
 
-    init(_ configuration: VisionTransformerConfiguration, projectionSize: Int, computeType: DType, at path: ParameterPath) {
+    init(
+        _ configuration: VisionTransformerConfiguration, projectionSize: Int, computeType: DType, at path: ParameterPath
+    ) {
         let (width, patch) = (configuration.hiddenSize, configuration.patchSize)
         let epsilon = configuration.layerNormEpsilon
         let scale = Initialization.normal(std: Double(width).squareRoot().reciprocal)
@@ -241,11 +257,15 @@ struct VisionTransformer: ImageTower {
         self.configuration = configuration
         self.computeType = computeType
         classEmbedding = embeddings.parameter("class_embedding", [width], scale)
-        patchEmbedding = (embeddings / "patch_embedding").parameter("weight", [width, 3, patch, patch], .normal(std: 0.02))
+        patchEmbedding = (embeddings / "patch_embedding").parameter(
+            "weight", [width, 3, patch, patch], .normal(std: 0.02))
         positions = (embeddings / "position_embedding").parameter(
-            "weight", [1 + configuration.gridSize * configuration.gridSize, width], .normal(std: 0.02), group: .undecayed)
+            "weight", [1 + configuration.gridSize * configuration.gridSize, width], .normal(std: 0.02),
+            group: .undecayed)
         preNorm = LayerNorm(width, epsilon: epsilon, at: tower / "pre_layrnorm")  // sic
-        layers = (0..<configuration.layerCount).map { VisionLayer(configuration, at: tower / "encoder" / "layers" / $0) }
+        layers = (0..<configuration.layerCount).map {
+            VisionLayer(configuration, at: tower / "encoder" / "layers" / $0)
+        }
         postNorm = LayerNorm(width, epsilon: epsilon, at: tower / "post_layernorm")
         projection = Linear(width, projectionSize, bias: false, initialization: scale, at: path / "visual_projection")
     }
@@ -272,6 +292,7 @@ public final class ChineseCLIP {
     /// The number of ids that published models were trained with, `[CLS]` and `[SEP]` included.
     public static let contextLength = 52
 
+    /// The sizes that the model was made with.
     public let configuration: ChineseCLIPConfiguration
     /// The element type of the activations; the parameters keep their own.
     public let computeType: DType
@@ -281,7 +302,9 @@ public final class ChineseCLIP {
     private let textProjection: Linear
     private let vision: any ImageTower
 
-    /// - Parameter computeType: bfloat16 over float32 parameters is mixed precision training.
+    /// Declares the parameters of both towers at `path`, the checkpoint's names below it.
+    ///
+    /// - Parameter computeType: of the activations; bfloat16 over float32 parameters is mixed precision training.
     public init(_ configuration: ChineseCLIPConfiguration, computeType: DType = .float32, at path: ParameterPath) {
         let width = configuration.text.hiddenSize
         self.configuration = configuration
@@ -310,7 +333,8 @@ public final class ChineseCLIP {
     public func encodeImages(_ pixels: Tensor, train: Bool = false) -> Tensor {
         let side = configuration.imageSize
         precondition(
-            pixels.shape.dropFirst() == [3, side, side], "pixels \(pixels.shape) for a tower of [B, 3, \(side), \(side)]")
+            pixels.shape.dropFirst() == [3, side, side],
+            "pixels \(pixels.shape) for a tower of [B, 3, \(side), \(side)]")
         return vision(pixels, train: train).to(.float32)
     }
 

@@ -16,6 +16,7 @@ public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {
     /// Heads of the attention pool.
     public var headCount: Int { max(1, width / 2) }
 
+    /// RN50.
     public init() {}
 
     private enum CodingKeys: String, CodingKey {
@@ -24,6 +25,8 @@ public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {
         case imageSize = "image_size"
     }
 
+    /// Reads `layers` and what else is there.
+    ///
     /// - Throws: `ModelError.unsupported` for a number of stages other than four and a size out of range; `DecodingError`.
     public init(from decoder: any Decoder) throws {
         let values = try ConfigurationReader(decoder, model: "chinese_clip", keyedBy: CodingKeys.self)
@@ -31,11 +34,13 @@ public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {
         try values.size(.width, into: &width, in: 2...1024)
         try values.size(.imageSize, into: &imageSize, in: 32...4096)
         try values.require(
-            layers.count == 4 && layers.allSatisfy((1...256).contains), .layers, "\(layers)", known: "four numbers of 1 to 256")
+            layers.count == 4 && layers.allSatisfy((1...256).contains), .layers, "\(layers)",
+            known: "four numbers of 1 to 256")
         try values.require(width % 2 == 0, .width, "\(width)", known: "even numbers")
         try values.require(imageSize % 32 == 0, .imageSize, "\(imageSize)", known: "multiples of 32")
     }
 
+    /// Writes every key.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode(layers, forKey: .layers)

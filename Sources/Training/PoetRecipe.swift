@@ -128,7 +128,7 @@ public struct PoemDataset: Sendable {
     }
 
     /// The form of a poem by its label and the lengths of its lines; nil where `Prosody` has no such form.
-    static func form(of poem: Poem) -> Form? {
+    public static func form(of poem: Poem) -> Form? {
         let lengths = poem.lines.map(\.count)
         if let tune = poem.tune {
             return Form.all.first { $0.kind == .ci && $0.name == tune && $0.lineLengths == lengths }

@@ -1,11 +1,12 @@
 import ArgumentParser
 import Corpora
 import Foundation
+import Training
 
 /// `tihua data`: turns public data sets into what the recipes read.
 struct DataCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "data", abstract: "Prepare data sets for training.", subcommands: [Poems.self])
+        commandName: "data", abstract: "Prepare data sets for training.", subcommands: [Poems.self, Lines.self])
 
     /// `tihua data poems`: the upstream chinese-poetry files to one clean corpus.
     struct Poems: AsyncParsableCommand {
@@ -49,5 +50,34 @@ struct DataCommand: AsyncParsableCommand {
         }
 
         private func note(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+    }
+
+    /// `tihua data lines`: the filter that keeps a poet from passing off a line it was trained on.
+    struct Lines: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "lines", abstract: "Make the filter of training lines that a poet's folder holds.",
+            discussion: """
+                  tihua data lines corpus.jsonl --out Weights/mini/poet/lines.filter
+                """)
+
+        @Argument(help: "Corpora, as tihua train poet reads them.", completion: .file())
+        var corpus: [String]
+
+        @Option(name: .long, help: "Where the filter goes.", completion: .file())
+        var out: String
+
+        @Option(name: .long, help: "The share of new lines that it may take for known ones.")
+        var rate = 0.005
+
+        func run() async throws {
+            guard (0.0001...0.1).contains(rate) else { throw ValidationError("--rate is between 0.0001 and 0.1") }
+            // Only what a poet is trained on: forms with a metre.
+            let lines = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
+                .filter { PoemDataset.form(of: $0) != nil }.flatMap(\.lines)
+            let filter = LineFilter(lines: lines, falsePositiveRate: rate)
+            try filter.write(to: URL(filePath: out))
+            FileHandle.standardError.write(
+                Data("\(filter.count) lines in \(filter.byteCount) bytes, \(out)\n".utf8))
+        }
     }
 }

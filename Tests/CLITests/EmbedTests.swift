@@ -19,7 +19,7 @@ import Testing
         return (process.terminationStatus, text, problem)
     }
 
-    /// A copy of a fixture's model with a vocabulary of as many tokens, and a picture.
+    /// A copy of a fixture's model with a vocabulary of as many tokens; and a picture.
     private func withModel<Result>(_ name: String, _ body: (URL, String) throws -> Result) throws -> Result {
         let folder = FileManager.default.temporaryDirectory.appending(path: "embed-\(UUID().uuidString)")
         try FileManager.default.copyItem(at: fixture("Models/\(name)"), to: folder)
@@ -27,10 +27,7 @@ import Testing
         let characters = (0..<59).compactMap { Unicode.Scalar(0x5C71 + $0).map(String.init) }  // 山 first
         let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + characters
         try Data(tokens.joined(separator: "\n").utf8).write(to: folder.appending(path: "vocab.txt"))
-        let picture = folder.appending(path: "picture.ppm")
-        let pixels = (0..<20 * 10 * 3).map { UInt8(truncatingIfNeeded: $0 * 7) }
-        try (Data("P6 20 10 255\n".utf8) + Data(pixels)).write(to: picture)
-        return try body(folder, picture.path)
+        return try body(folder, fixture("Pictures/strokes.png").path)
     }
 
     private func vectors(_ output: String) throws -> [[Float]] {
@@ -78,7 +75,8 @@ import Testing
             for (arguments, status, message) in cases {
                 let result = try embed(arguments)
                 #expect(result.status == status && result.output.isEmpty, "\(arguments)")
-                #expect(result.error.contains(message) && result.error.split(separator: "\n").count == 1, "\(result.error)")
+                #expect(
+                    result.error.contains(message) && result.error.split(separator: "\n").count == 1, "\(result.error)")
             }
             // The vocabulary of another model.
             let more = (0..<80).map { "token\($0)" }.joined(separator: "\n")
@@ -93,9 +91,14 @@ import Testing
         }
     }
 
-    @Test(arguments: [[], ["--text", "山", "--threads", "0"], ["--text", "山", "--dtype", "int8"]] as [[String]])
-    func wrongFlagsAreUsageErrors(flags: [String]) throws {
+    @Test(
+        arguments: [
+            ([], "--image FILE or --text TEXT"), (["--text", "山", "--threads", "0"], "--threads 0"),
+            (["--text", "山", "--dtype", "int8"], "float32"),
+        ] as [([String], String)])
+    func wrongFlagsAreUsageErrors(flags: [String], message: String) throws {
         let result = try embed(["--model", "x"] + flags)
-        #expect(result.status != 0 && result.status != 1 && result.output.isEmpty && result.error.contains("Error:"))
+        #expect(result.status == 2 && result.output.isEmpty)
+        #expect(result.error.contains(message) && result.error.split(separator: "\n").count == 1, "\(result.error)")
     }
 }

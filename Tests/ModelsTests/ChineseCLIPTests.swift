@@ -99,7 +99,9 @@ struct ChineseCLIPTests {
         let (clip, store) = kind.make(computeType: computeType)
         store.requireGradients()
         // The last norm of each residual block starts at zero and would hide the block.
-        for entry in store.parameters where entry.name.hasSuffix("bn3.weight") { withoutGradients { entry.tensor.fill_(1) } }
+        for entry in store.parameters where entry.name.hasSuffix("bn3.weight") {
+            withoutGradients { entry.tensor.fill_(1) }
+        }
         let images = clip.encodeImages(kind.pixels(3), train: true).normalized()
         let texts = clip.encodeTexts(TinyCLIP.ids).normalized()
         let logits = images.matmul(texts.transposed(0, 1)) * clip.logitScale.exp()
@@ -141,7 +143,9 @@ struct ChineseCLIPTests {
 
     @Test func publishedConfigurationsHaveTheirPublishedNumberOfParameters() {
         // Reference: the README of Chinese-CLIP (ViT-B/16), the released files (the others).
-        func vit(_ width: Int, _ layers: Int, _ heads: Int, patch: Int, side: Int = 224) -> ChineseCLIPConfiguration.Vision {
+        func vit(_ width: Int, _ layers: Int, _ heads: Int, patch: Int, side: Int = 224)
+            -> ChineseCLIPConfiguration.Vision
+        {
             var vision = VisionTransformerConfiguration()
             vision.hiddenSize = width
             vision.intermediateSize = 4 * width
@@ -205,7 +209,9 @@ struct ChineseCLIPTests {
             return
         }
         #expect(vision.hiddenSize == 16 && vision.layerCount == 2 && vision.patchSize == 4 && vision.imageSize == 16)
-        #expect(transformer.projectionSize == 12 && transformer.text.layerCount == 2 && transformer.text.vocabularySize == 64)
+        #expect(
+            transformer.projectionSize == 12 && transformer.text.layerCount == 2
+                && transformer.text.vocabularySize == 64)
         guard case .resNet(let network) = try inferred("clip-resnet").vision else {
             Issue.record("no residual network")
             return
@@ -215,12 +221,14 @@ struct ChineseCLIPTests {
 
     @Test(arguments: [
         (#"{"model_type": "clip"}"#, "model_type"), (#"{"vision_config": {"hidden_act": "gelu"}}"#, "hidden_act"),
-        (#"{"vision_config": {"patch_size": 0}}"#, "patch_size"), (#"{"vision_config": {"image_size": 8}}"#, "patch_size"),
+        (#"{"vision_config": {"patch_size": 0}}"#, "patch_size"),
+        (#"{"vision_config": {"image_size": 8}}"#, "patch_size"),
         (#"{"vision_config": {"num_attention_heads": 7}}"#, "num_attention_heads"),
         (#"{"vision_config": {"num_channels": 4}}"#, "num_channels"),
         (#"{"vision_config": {"layers": [1, 2, 3]}}"#, "layers"),
         (#"{"vision_config": {"layers": [1, 1, 1, 1], "image_size": 100}}"#, "image_size"),
-        (#"{"vision_config": {"layers": [1, 1, 1, 1], "width": 3}}"#, "width"), (#"{"projection_dim": -4}"#, "projection_dim"),
+        (#"{"vision_config": {"layers": [1, 1, 1, 1], "width": 3}}"#, "width"),
+        (#"{"projection_dim": -4}"#, "projection_dim"),
     ])
     func impossibleSettingIsRefusedByName(json: String, setting: String) {
         #expect {
@@ -235,6 +243,7 @@ struct ChineseCLIPTests {
 
     /// Opens a copy of the fixture whose tensors were changed; the reason that it gives.
     private func reason(_ name: String = "clip-hf", _ change: (inout [String: Tensor]) -> Void) throws -> String {
+        var found = "loaded"
         try withTemporaryFolder { folder in
             let checkpoint = try Checkpoint.open(fixture("Models/\(name)"))
             var tensors: [String: Tensor] = [:]
@@ -248,17 +257,19 @@ struct ChineseCLIPTests {
             }
             do {
                 _ = try ChineseCLIP.open(folder)
-                return "loaded"
             } catch let error as ModelError {
                 #expect(!error.description.contains("\n"))
-                guard case .checkpoint(_, let reason) = error else { return error.description }
-                return reason
+                found = error.description
+                if case .checkpoint(_, let reason) = error { found = reason }
             }
         }
+        return found
     }
 
     @Test func missingTensorIsNamed() throws {
-        #expect(try reason { $0["visual_projection.weight"] = nil }.contains("lacks 1 parameters: visual_projection.weight"))
+        #expect(
+            try reason { $0["visual_projection.weight"] = nil }.contains("lacks 1 parameters: visual_projection.weight")
+        )
     }
 
     @Test func unexpectedTensorIsNamed() throws {
@@ -303,7 +314,8 @@ struct ChineseCLIPTests {
 
     @Test func configurationLargerThanItsWeightsTakesNoMemory() throws {
         try withTemporaryFolder { folder in
-            let json = #"{"model_type": "chinese_clip", "text_config": {"hidden_size": 1048576, "num_attention_heads": 1}}"#
+            let json =
+                #"{"model_type": "chinese_clip", "text_config": {"hidden_size": 1048576, "num_attention_heads": 1}}"#
             try Data(json.utf8).write(to: folder.appending(path: "config.json"))
             try FileManager.default.copyItem(
                 at: fixture("Models/clip-hf/model.safetensors"), to: folder.appending(path: "model.safetensors"))

@@ -1,0 +1,80 @@
+import ArgumentParser
+import Foundation
+import Models
+import Torch
+import TorchNN
+
+/// The Swift side of `make bench`: times one thing, prints the seconds of each repetition as a JSON array.
+/// `Benchmarks/bench.py` times Python on the same weights and threads in the same run and makes the table.
+@main
+struct Benchmark: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "tihua-bench", abstract: "Times models for make bench.", subcommands: [Generate.self, Embed.self])
+}
+
+struct Settings: ParsableArguments {
+    @Option var model: String
+    @Option var dtype = "float32"
+    @Option var threads = 4
+    @Option var repeats = 5
+
+    var url: URL { URL(filePath: model) }
+    var type: DType { dtype == "bfloat16" ? .bfloat16 : .float32 }
+
+    /// Runs `body` once to warm up and then `repeats` times.
+    func time(_ body: () throws -> Void) throws {
+        var seconds: [Double] = []
+        try withoutGradients {
+            try body()
+            for _ in 0..<repeats {
+                let start = ContinuousClock.now
+                try body()
+                seconds.append((ContinuousClock.now - start) / .seconds(1))
+            }
+        }
+        print("[\(seconds.map { String($0) }.joined(separator: ", "))]")
+    }
+}
+
+/// Candidates for one prompt: prefilled once, then all in one batch, top-k sampling, one cache.
+struct Generate: ParsableCommand {
+    @OptionGroup var settings: Settings
+    @Option var candidates = 50
+    @Option var prompt = 16
+    @Option var tokens = 32
+
+    func run() throws {
+        Runtime.threadCount = settings.threads
+        let model = try GPT2.load(ModelFolder(at: settings.url), dtype: settings.type)
+        let ids = Tensor.ids((0..<prompt).map { Int32(100 + 7 * $0) }, [1, prompt])
+        let generator = Generator(seed: 1)
+        try settings.time {
+            let cache = KeyValueCache(layerCount: model.configuration.layerCount, capacity: prompt + tokens)
+            var hidden = model.hidden(ids, cache: cache).narrowed(1, prompt - 1..<prompt)  // [1, 1, C]
+            if candidates > 1 {
+                cache.expand(batch: candidates)
+                hidden = hidden.expanded(candidates, 1, -1)
+            }
+            for _ in 0..<tokens {
+                let top = model.logits(hidden.selected(1, 0)).topK(50)  // [B, 50]
+                let drawn = top.values.softmax(-1).multinomial(generator: generator)  // [B, 1]
+                let next = top.indices.gathered(1, drawn)
+                hidden = model.hidden(next, cache: cache)  // [B, 1, C]
+            }
+        }
+    }
+}
+
+/// Picture embeddings of one batch.
+struct Embed: ParsableCommand {
+    @OptionGroup var settings: Settings
+    @Option var batch = 1
+
+    func run() throws {
+        Runtime.threadCount = settings.threads
+        let model = try ChineseCLIP.open(settings.url, dtype: settings.type, computeType: settings.type).model
+        let side = model.configuration.imageSize
+        let pixels = Tensor.randn([batch, 3, side, side], generator: Generator(seed: 1)).to(settings.type)
+        try settings.time { _ = model.encodeImages(pixels).array(of: Float.self) }
+    }
+}
