@@ -74,19 +74,21 @@ struct ImageryIndex {
         guard let best = scores.max() else { return [] }
         let weights = scores.map { exp(Double(scale * ($0 - best))) }
         let total = weights.reduce(0, +)
-        // Only what is near the top is let in for being different.
-        var pool = scores.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }.prefix(max(4 * count, 32))[...]
-        let worst = pool.last.map { scores[$0] } ?? best
+        // Only what is near the top is let in for being different; what follows waits until the top is used up.
+        let order = scores.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }
+        let step = max(4 * count, 32)
+        let worst = order.prefix(step).last.map { scores[$0] } ?? best
         let range = max(best - worst, 1e-6)
         var chosen: [Int] = []
-        while chosen.count < count, !pool.isEmpty {
-            let picked = pool.max { marginal($0, scores, worst, range, chosen) < marginal($1, scores, worst, range, chosen) }
-            guard let picked else { break }
-            chosen.append(picked)
-            pool.removeAll { other in
-                other == picked
-                    || !Set(bank.entries[other].word).isDisjoint(with: bank.entries[picked].word)
-                    || isFull(bank.entries[other].category, chosen)
+        for start in stride(from: 0, to: order.count, by: step) where chosen.count < count {
+            var pool = order[start..<min(start + step, order.count)].filter { fits($0, chosen) }
+            while chosen.count < count,
+                let picked = pool.max(by: {
+                    marginal($0, scores, worst, range, chosen) < marginal($1, scores, worst, range, chosen)
+                })
+            {
+                chosen.append(picked)
+                pool.removeAll { !fits($0, chosen) }
             }
         }
         return chosen.sorted { scores[$0] > scores[$1] }.map { index in
@@ -95,8 +97,12 @@ struct ImageryIndex {
         }
     }
 
-    private func isFull(_ category: String, _ chosen: [Int]) -> Bool {
-        !category.isEmpty && chosen.count(where: { bank.entries[$0].category == category }) >= 2
+    /// Whether an entry may stand beside those that are chosen.
+    private func fits(_ index: Int, _ chosen: [Int]) -> Bool {
+        let entry = bank.entries[index]
+        let sharesCharacter = chosen.contains { !Set(bank.entries[$0].word).isDisjoint(with: entry.word) }
+        let alike = chosen.count { bank.entries[$0].category == entry.category }
+        return !sharesCharacter && (entry.category.isEmpty || alike < 2)
     }
 
     private func marginal(_ index: Int, _ scores: [Float], _ worst: Float, _ range: Float, _ chosen: [Int]) -> Float {

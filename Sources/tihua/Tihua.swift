@@ -55,6 +55,6 @@ struct Tihua: AsyncParsableCommand {
     /// Writes one line to stderr.
     static func complain(_ message: String) {
         let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-        FileHandle.standardError.write(Data("tihua: \(line)\n".utf8))
+        FileHandle.standardError.write(Data("Error: \(line)\n".utf8))
     }
 }

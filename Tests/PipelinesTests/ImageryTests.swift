@@ -97,6 +97,14 @@ private final class TextFile {
         #expect(Set(words).isSuperset(of: ["明月", "远山", "流水"]))
     }
 
+    @Test func wordsOfACrowdedCategoryDoNotKeepOthersOut() {
+        let crowd = (0..<60).map { number in
+            (word: String(UnicodeScalar(UInt32(0x4E00 + number)).map(Character.init) ?? "一"), category: "人", degrees: Float(1))
+        }
+        let words = index(crowd + [("远山", "地", 80), ("流水", "水", 85)]).keywords(for: [1, 0, 0], count: 4, scale: 10)
+        #expect(words.map(\.category) == ["人", "人", "地", "水"])
+    }
+
     @Test func whatIsNearEveryPictureIsTakenOff() {
         // 水 is near this picture only because it is near all of them.
         let entries: [(String, String, Float)] = [("水", "b", 60), ("山", "a", -65)]
