@@ -78,10 +78,25 @@ public struct PoemRequest: Sendable {
         var random = SplitMix64(seed: seed)
         return (0..<candidates).map { index in
             let constraint = constraints[index % constraints.count]
-            let group = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
+            let asked = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
+            let group = asked ?? suggestedRhyme(constraint, &random)
             let prompt = PoemPrompt(
                 form: constraint.form, rhyme: group, keywords: subset(of: keywords.map(\.word), &random), theme: theme)
             return PoemPlan(prompt: prompt, constraint: constraint, seed: random.next())
+        }
+    }
+
+    /// A rhyme to aim at where none is asked for, larger groups more often: who knows the rhyme from the start leads up to it.
+    /// The constraint stays open, so that what is settled (an acrostic, a first line) may still decide otherwise.
+    private func suggestedRhyme(_ constraint: MetreConstraint, _ random: inout SplitMix64) -> RhymeGroup? {
+        guard constraint.book == constraint.form.defaultBook else { return nil }
+        let groups = constraint.book.groups.filter {
+            constraint.form.rhymeTones.contains($0.tone) && $0.members.count >= Self.smallestGroup
+        }
+        var target = random.uniform() * Double(groups.reduce(0) { $0 + $1.members.count })
+        return groups.first { group in
+            target -= Double(group.members.count)
+            return target < 0
         }
     }
 
