@@ -41,8 +41,9 @@ install: build ## Install under PREFIX (/usr/local): the tool, its libraries, we
 uninstall: ## Remove what `make install` put under PREFIX
 	@Scripts/install.sh --remove "$(abspath $(PREFIX))" "$(DESTDIR)"
 
-lint: setup ## Check the layout of the sources
+lint: setup ## Check the layout of the sources, and that no C function lets an exception out
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+	@Scripts/check_ctorch.sh
 
 format: setup ## Lay the sources out
 	swift format format --in-place --parallel --recursive $(SWIFT_SOURCES)

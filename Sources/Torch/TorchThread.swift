@@ -11,15 +11,14 @@ public final class TorchThread: SerialExecutor {
     /// Starts the thread.
     ///
     /// - Parameters:
-    ///   - name: what tools such as `top` show; 15 bytes at most
+    ///   - name: what Foundation's `Thread.current.name` says there
     ///   - intraOpThreads: threads that one libtorch operation may use; nil leaves libtorch's choice
     public init(name: String, intraOpThreads: Int? = nil) {
         let thread = Thread { [queue] in
-            // Foundation's own name does not reach the system here; the system takes 15 bytes.
-            pthread_setname_np(pthread_self(), String(decoding: name.utf8.prefix(15), as: UTF8.self))
             if let intraOpThreads { Runtime.threadCount = intraOpThreads }
             withoutGradients { queue.drain() }
         }
+        thread.name = name
         thread.stackSize = 16 << 20
         thread.start()
     }

@@ -26,7 +26,9 @@ import TorchNN
                 x, weight: constant([3], 1), bias: constant([3], 2), runningMean: .zeros([3], dtype: .float64),
                 runningVariance: .ones([3], dtype: .float64), train: true)
         },
-        "convolution": { x in Kernels.convolution(x, constant([5, 3, 3, 3], 3), constant([5], 4), stride: 2, padding: 1) },
+        "convolution": { x in
+            Kernels.convolution(x, constant([5, 3, 3, 3], 3), constant([5], 4), stride: 2, padding: 1)
+        },
         "bicubic": { x in Kernels.bicubic(x, height: 7, width: 3, alignCorners: false) },
         "attention": { x in Kernels.attention(x, x * 2, x.square(), causal: true) },
         "crossEntropy": { x in
@@ -71,7 +73,9 @@ import TorchNN
         let gradient = try #require(x.gradient).floats
         let direction = Tensor.randn([3, 5], generator: Generator(seed: 4))
         let slope = withoutGradients {
-            func value(_ t: Double) -> Double { Kernels.rmsNorm(x + direction * t, weight, epsilon: 1e-6).square().sum().item }
+            func value(_ t: Double) -> Double {
+                Kernels.rmsNorm(x + direction * t, weight, epsilon: 1e-6).square().sum().item
+            }
             return (value(1e-2) - value(-1e-2)) / 2e-2
         }
         let expected = zip(gradient, direction.floats).reduce(0.0) { $0 + Double($1.0) * Double($1.1) }

@@ -150,7 +150,10 @@ import TorchNN
     @Test(arguments: [DType.float32, .bfloat16]) func aRowThatMayAttendToNothingIsZeroInBothKernels(_ dtype: DType) {
         let generator = Generator(seed: 3)
         let inputs = (0..<3).map { _ in Tensor.randn([1, 2, 4, 8], generator: generator).to(dtype) }
-        let rows = [[true, true, false, false], [false, false, false, false], [true, true, true, true], [false, true, true, true]]
+        let rows = [
+            [true, true, false, false], [false, false, false, false], [true, true, true, true],
+            [false, true, true, true],
+        ]
         let mask = Tensor(rows.flatMap { $0 }, [1, 1, 4, 4])
         let plain = Kernels.attention(inputs[0], inputs[1], inputs[2], mask: mask)
         let flash = withoutGradients { Kernels.attention(inputs[0], inputs[1], inputs[2], mask: mask) }

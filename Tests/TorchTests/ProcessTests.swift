@@ -39,7 +39,9 @@ import TorchNN
         }
     }
 
-    @Test(.enabled(if: exitTestsWork, "needs processes of its own")) func theThreadCountHoldsForThisThreadAndLaterOnes() async {
+    @Test(.enabled(if: exitTestsWork, "needs processes of its own")) func theThreadCountHoldsForThisThreadAndLaterOnes()
+        async
+    {
         await #expect(processExitsWith: .success) {
             /// The count that a new thread sees.
             func onNewThread(_ body: @escaping @Sendable () -> Void = {}) -> Int {
@@ -137,6 +139,11 @@ import TorchNN
             let y = (weight * Double(x)).sum()
             return (pthread_self(), y.requiresGradient, Runtime.threadCount, y.item)
         }
+
+        /// The running thread under `/proc`, as `process/task/thread`.
+        func task() throws -> String {
+            try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/thread-self")
+        }
     }
 
     @Test func manyJobsRunOnOneThreadWithoutGradients() async {
@@ -153,25 +160,19 @@ import TorchNN
     }
 
     @Test func theThreadEndsWhenItsActorIsReleased() async throws {
-        let name = "tihua-\(UInt16.random(in: 0...UInt16.max))"
         weak var executor: TorchThread?
+        let task: String
         do {
-            let thread = TorchThread(name: name, intraOpThreads: 1)
+            let thread = TorchThread(name: "engine", intraOpThreads: 1)
             executor = thread
             let engine = Engine(thread)
-            _ = await engine.work(1)
-            #expect(threads(named: name) == 1)
+            task = try await engine.task()
+            #expect(FileManager.default.fileExists(atPath: "/proc/\(task)"))
         }
-        for _ in 0..<500 where executor != nil || threads(named: name) > 0 {
+        for _ in 0..<500 where executor != nil || FileManager.default.fileExists(atPath: "/proc/\(task)") {
             try await Task.sleep(for: .milliseconds(10))
         }
         #expect(executor == nil)
-        #expect(threads(named: name) == 0)
-    }
-
-    /// Threads of this process with a name, from procfs.
-    private func threads(named name: String) -> Int {
-        let tasks = (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/task")) ?? []
-        return tasks.count { (try? String(contentsOfFile: "/proc/self/task/\($0)/comm", encoding: .utf8)) == name + "\n" }
+        #expect(!FileManager.default.fileExists(atPath: "/proc/\(task)"))
     }
 }

@@ -168,7 +168,8 @@ import TorchNN
         let spread = ParameterStore(seed: 1).root.parameter("w", [100, 100], .normal(std: 0.02)).floats
         #expect(abs(spread.reduce(0) { $0 + Double($1 * $1) } / 10_000 - 0.0004) < 2e-5)
         let bounded = ParameterStore(seed: 1).root.parameter("w", [1000], .uniform(bound: 0.5)).floats
-        #expect(bounded.allSatisfy { abs($0) <= 0.5 } && bounded.contains { $0 > 0.4 } && bounded.contains { $0 < -0.4 })
+        #expect(
+            bounded.allSatisfy { abs($0) <= 0.5 } && bounded.contains { $0 > 0.4 } && bounded.contains { $0 < -0.4 })
     }
 
     @Test func loadingTakesEverything() throws {
@@ -195,19 +196,23 @@ import TorchNN
         #expect(load(Array(Self.names.dropFirst(2))) == .missing(["layer.0.weight", "layer.0.bias"]))
         #expect(load(Self.names + ["z", "head.weight"]) == .unexpected(["head.weight", "z"]))
         // A [1] would broadcast into a [3], a [3, 1] into a [3, 2].
-        #expect(load(Self.names, ["layer.0.weight": [3, 1]]) == .shape(name: "layer.0.weight", expected: [3, 2], found: [3, 1]))
+        #expect(
+            load(Self.names, ["layer.0.weight": [3, 1]])
+                == .shape(name: "layer.0.weight", expected: [3, 2], found: [3, 1]))
         #expect(store["layer.0.weight"]?.floats == before)
         #expect(load(Self.names, ["norm.bias": [1]]) == .shape(name: "norm.bias", expected: [3], found: [1]))
-        #expect(load(Self.names, ["norm.num_batches_tracked": [1]])
-            == .shape(name: "norm.num_batches_tracked", expected: [], found: [1]))
+        #expect(
+            load(Self.names, ["norm.num_batches_tracked": [1]])
+                == .shape(name: "norm.num_batches_tracked", expected: [], found: [1]))
         #expect(load(Self.names) == nil)
     }
 
     @Test func errorsListAtMostEightNamesOnOneLine() {
         let text = ParameterError.missing((0..<20).map { "w\($0)" }).description
         #expect(text == "the checkpoint lacks 20 parameters: w0, w1, w2, w3, w4, w5, w6, w7, ...")
-        #expect(ParameterError.shape(name: "w", expected: [2], found: [1]).description
-            == "parameter w: expected shape [2], found [1]")
+        #expect(
+            ParameterError.shape(name: "w", expected: [2], found: [1]).description
+                == "parameter w: expected shape [2], found [1]")
     }
 
     @Test(.enabled(if: exitTestsWork, "needs processes of its own")) func declaringANameTwiceTraps() async throws {
