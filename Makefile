@@ -7,7 +7,7 @@ ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT_SOURCES := Sources Tests
-DOCUMENTED := Prosody Tokenizers Pictures Torch TorchNN Models Generation Training Pipelines
+DOCUMENTED := Prosody Tokenizers Pictures WeightFiles Torch TorchNN Models Generation Training Pipelines
 
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
 export OMP_WAIT_POLICY ?= passive

@@ -223,9 +223,27 @@ def write_schedules():
     )
 
 
+def write_encoder():
+    """The layer that the article "Port a model from PyTorch" ports: its state dict, an input, the output."""
+    torch.manual_seed(7)
+    layer = torch.nn.TransformerEncoderLayer(
+        d_model=8, nhead=2, dim_feedforward=16, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    ).eval()
+    with torch.no_grad():
+        for parameter in layer.parameters():  # biases and norms start at 0 and 1, which would hide a mistake
+            parameter.add_(0.1 * randn(*parameter.shape))
+    x = randn(2, 5, 8)
+    keep = torch.tensor([[True] * 5, [True] * 3 + [False] * 2])
+    layer.train()  # without dropout the same numbers, but padding stays in the output
+    y = layer(x, src_key_padding_mask=~keep)
+    tensors = {name: value.detach().clone() for name, value in layer.state_dict().items()}
+    save_file(tensors | {"x": x, "keep": keep, "y": y.detach()}, FOLDER / "encoder.safetensors")
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     FOLDER.mkdir(parents=True, exist_ok=True)
     write_operations()
     write_optimizer()
     write_schedules()
+    write_encoder()
