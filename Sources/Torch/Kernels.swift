@@ -89,6 +89,7 @@ public enum Kernels {
     ///   - k: `[B, H, S, D]`
     ///   - v: `[B, H, S, D]`
     ///   - mask: bool (true = attend) or additive, broadcast to `[B, H, T, S]`; not together with `causal`
+    ///   - causal: whether each of the T queries sees only the first keys, up to its own place
     ///   - scale: of the scores, not 0; nil is 1/√D
     /// - Returns: `[B, H, T, D]`; 0 in rows where the mask forbids everything
     public static func attention(

@@ -67,7 +67,12 @@ extension Tensor {
 
     /// Memory that is owned elsewhere (a mapped file), not copied. `owner` lives as long as the storage does.
     ///
-    /// - Parameter strides: of every dimension, in elements; nil for row-major order.
+    /// - Parameters:
+    ///   - memory: the first element
+    ///   - shape: the size of each dimension
+    ///   - strides: of every dimension, in elements; nil for row-major order
+    ///   - dtype: what lies there
+    ///   - owner: what keeps the memory, released with the last tensor that shares it
     /// - Throws: `TorchError.operation` if libtorch refuses the shape.
     public static func borrowing(
         _ memory: UnsafeRawPointer, _ shape: [Int], strides: [Int]? = nil, dtype: DType, owner: AnyObject

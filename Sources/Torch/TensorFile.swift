@@ -81,6 +81,7 @@ public enum TensorFile {
     ///   - tensors: in any order; names are unique
     ///   - dtype: of the floating point tensors in the file; as they are if nil
     ///   - metadata: `format: pt` is what transformers asks for
+    ///   - url: the file
     /// - Throws: `WeightFileError` for a full disk, a missing permission or equal names.
     public static func write(
         _ tensors: [(name: String, tensor: Tensor)], dtype: DType? = nil, metadata: [String: String] = ["format": "pt"],
