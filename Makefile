@@ -7,7 +7,7 @@ ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT_SOURCES := Sources Tests
-DOCUMENTED := Prosody Tokenizers Pictures Torch TorchNN Models Generation Training Pipelines
+DOCUMENTED := Prosody Tokenizers Pictures WeightFiles Torch TorchNN Models Generation Training Pipelines
 
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
 export OMP_WAIT_POLICY ?= passive
@@ -41,8 +41,9 @@ install: build ## Install under PREFIX (/usr/local): the tool, its libraries, we
 uninstall: ## Remove what `make install` put under PREFIX
 	@Scripts/install.sh --remove "$(abspath $(PREFIX))" "$(DESTDIR)"
 
-lint: setup ## Check the layout of the sources
+lint: setup ## Check the layout of the sources, and that no C function lets an exception out
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+	@Scripts/check_ctorch.sh
 
 format: setup ## Lay the sources out
 	swift format format --in-place --parallel --recursive $(SWIFT_SOURCES)

@@ -108,7 +108,7 @@ let package = Package(
         tests("Pictures", ["Pictures", "CVips"]),
         tests("WeightFiles", ["WeightFiles"]),
         tests("Corpora", ["Corpora"]),
-        tests("Torch", ["TorchNN"]),
+        tests("Torch", ["TorchNN", "Torch", "WeightFiles"]),
         tests("Models", ["Models"]),
         tests("Generation", ["Generation", "TorchNN"]),
         tests("Training", ["Training", "WeightFiles"]),

@@ -5,6 +5,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
+#include <limits>
+
 using namespace ct;
 
 ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *out) noexcept {
@@ -86,7 +88,13 @@ ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, bo
         // The flash kernel's backward is slow on processors for short sequences: one small product after the other. The
         // plain form is two batched products, and twice as fast at 64 tokens (see Docs/EXPERIMENTS.md).
         if (q->value.is_cpu() && at::GradMode::is_enabled() && q->value.size(-2) * k->value.size(-2) <= 256 * 256) {
-            *out = wrap(std::get<0>(at::_scaled_dot_product_attention_math(q->value, k->value, v->value, optional(mask),
+            std::optional<at::Tensor> bias = optional(mask);
+            if (bias && bias->scalar_type() == at::kBool) {
+                // Only the public function knows bool masks; this one would add 1 where it should attend.
+                double forbidden = -std::numeric_limits<double>::infinity();
+                bias = at::zeros_like(*bias, q->value.options()).masked_fill_(at::logical_not(*bias), forbidden);
+            }
+            *out = wrap(std::get<0>(at::_scaled_dot_product_attention_math(q->value, k->value, v->value, bias,
                                                                            /*dropout=*/0.0, causal, {}, factor)));
             return;
         }

@@ -4,6 +4,8 @@
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
 
+#include <cmath>
+
 using namespace ct;
 
 #define CT_UNARY(name, expression)                              \
@@ -86,7 +88,12 @@ ct_status ct_masked_fill(ct_tensor a, ct_tensor mask, double value, ct_tensor *o
 }
 
 ct_status ct_add_(ct_tensor a, ct_tensor b, double alpha) noexcept {
-    return guard([&] { a->value.add_(b->value, alpha); });
+    return guard([&] {
+        // Integers refuse a factor that is floating point, even 1.
+        bool integral = at::isIntegralType(a->value.scalar_type(), /*includeBool=*/true);
+        TORCH_CHECK(!integral || alpha == std::trunc(alpha), "cannot add ", alpha, " times to integers");
+        a->value.add_(b->value, integral ? at::Scalar(static_cast<int64_t>(alpha)) : at::Scalar(alpha));
+    });
 }
 
 ct_status ct_mul_scalar_(ct_tensor a, double value) noexcept {

@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 
 #include <cstring>
+#include <memory>
 #include <mutex>
 
 static_assert(TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 11, "Tihua needs libtorch 2.11 or newer");
@@ -91,7 +92,8 @@ ct_status ct_from_data(const void *data, size_t bytes, const int64_t *shape, int
                        ct_tensor *out) noexcept {
     return guard([&] {
         at::Tensor tensor = at::empty(ints(shape, rank), options(dtype, -1));
-        TORCH_CHECK(tensor.nbytes() == bytes, "shape ", tensor.sizes(), " needs ", tensor.nbytes(), " bytes, given ", bytes);
+        TORCH_CHECK(tensor.nbytes() == bytes, "shape ", tensor.sizes(), " needs ", tensor.nbytes(), " bytes, given ",
+                    bytes);
         if (bytes > 0) std::memcpy(tensor.data_ptr(), data, bytes);
         *out = wrap(std::move(tensor));
     });
@@ -100,12 +102,18 @@ ct_status ct_from_data(const void *data, size_t bytes, const int64_t *shape, int
 ct_status ct_from_borrowed(const void *data, const int64_t *shape, const int64_t *strides, int32_t rank, int32_t dtype,
                            void (*release)(void *), void *context, ct_tensor *out) noexcept {
     return guard([&] {
-        auto deleter = [release, context](void *) { release(context); };
+        // Disarmed until the tensor stands: else an exception inside from_blob, which owns the deleter by then, would
+        // release the context here and the caller would release it again.
+        auto armed = std::make_shared<bool>(false);
+        auto deleter = [release, context, armed](void *) {
+            if (*armed) release(context);
+        };
         void *memory = const_cast<void *>(data);  // a mapped file: the caller never writes to it
         at::Tensor tensor = strides
             ? at::from_blob(memory, ints(shape, rank), ints(strides, rank), deleter, options(dtype, -1))
             : at::from_blob(memory, ints(shape, rank), deleter, options(dtype, -1));
         *out = wrap(std::move(tensor));
+        *armed = true;
     });
 }
 
@@ -165,7 +173,8 @@ ct_status ct_item(ct_tensor a, double *out) noexcept {
 ct_status ct_copy_out(ct_tensor a, int32_t dtype, void *out, size_t bytes) noexcept {
     return guard([&] {
         at::Tensor tensor = a->value.detach().to(at::kCPU, static_cast<at::ScalarType>(dtype)).contiguous();
-        TORCH_CHECK(tensor.nbytes() == bytes, "tensor ", tensor.sizes(), " has ", tensor.nbytes(), " bytes, room for ", bytes);
+        TORCH_CHECK(tensor.nbytes() == bytes, "tensor ", tensor.sizes(), " has ", tensor.nbytes(), " bytes, room for ",
+                    bytes);
         if (bytes > 0) std::memcpy(out, tensor.data_ptr(), bytes);
     });
 }

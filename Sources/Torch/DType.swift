@@ -23,6 +23,7 @@ public enum DType: Int32, Sendable, CaseIterable, CustomStringConvertible {
         }
     }
 
+    /// Whether gradients can flow through it.
     public var isFloatingPoint: Bool {
         switch self {
         case .float16, .float32, .float64, .bfloat16: true
@@ -30,6 +31,7 @@ public enum DType: Int32, Sendable, CaseIterable, CustomStringConvertible {
         }
     }
 
+    /// PyTorch's name, such as `float32`.
     public var description: String {
         switch self {
         case .uint8: "uint8"
@@ -48,17 +50,42 @@ public enum DType: Int32, Sendable, CaseIterable, CustomStringConvertible {
 
 /// A Swift type whose arrays have the memory layout of a tensor's elements.
 public protocol TensorElement: BitwiseCopyable, Sendable {
+    /// The element type of a tensor made from an array of these.
     static var dtype: DType { get }
 }
 
-extension UInt8: TensorElement { public static var dtype: DType { .uint8 } }
-extension Int8: TensorElement { public static var dtype: DType { .int8 } }
-extension Int16: TensorElement { public static var dtype: DType { .int16 } }
-extension Int32: TensorElement { public static var dtype: DType { .int32 } }
-extension Int64: TensorElement { public static var dtype: DType { .int64 } }
-extension Float: TensorElement { public static var dtype: DType { .float32 } }
-extension Double: TensorElement { public static var dtype: DType { .float64 } }
-extension Bool: TensorElement { public static var dtype: DType { .bool } }
+extension UInt8: TensorElement {
+    /// `uint8`
+    public static var dtype: DType { .uint8 }
+}
+extension Int8: TensorElement {
+    /// `int8`
+    public static var dtype: DType { .int8 }
+}
+extension Int16: TensorElement {
+    /// `int16`
+    public static var dtype: DType { .int16 }
+}
+extension Int32: TensorElement {
+    /// `int32`
+    public static var dtype: DType { .int32 }
+}
+extension Int64: TensorElement {
+    /// `int64`
+    public static var dtype: DType { .int64 }
+}
+extension Float: TensorElement {
+    /// `float32`
+    public static var dtype: DType { .float32 }
+}
+extension Double: TensorElement {
+    /// `float64`
+    public static var dtype: DType { .float64 }
+}
+extension Bool: TensorElement {
+    /// `bool`
+    public static var dtype: DType { .bool }
+}
 
 /// Where a tensor lives.
 public enum Device: Hashable, Sendable, CustomStringConvertible {
@@ -80,21 +107,21 @@ public enum Device: Hashable, Sendable, CustomStringConvertible {
     ///
     /// - Throws: `TorchError.noDevice` for any other name, and for a GPU that is not there.
     public init(named name: String) throws(TorchError) {
-        let count = Runtime.cudaDeviceCount
-        if name == "cpu" || (name == "auto" && count == 0) {
+        if name == "cpu" {  // asked first: looking for a GPU opens a library of gigabytes
             self = .cpu
         } else if name == "auto" {
-            self = .cuda(0)
+            self = Runtime.cudaDeviceCount == 0 ? .cpu : .cuda(0)
         } else {
             let parts = name.split(separator: ":", omittingEmptySubsequences: false)
             let index = parts.count == 1 ? 0 : Int(parts[1])
-            guard parts[0] == "cuda", parts.count <= 2, let index, (0..<count).contains(index) else {
+            guard parts[0] == "cuda", parts.count <= 2, let index, (0..<Runtime.cudaDeviceCount).contains(index) else {
                 throw .noDevice(name)
             }
             self = .cuda(index)
         }
     }
 
+    /// The name that `init(named:)` takes.
     public var description: String {
         switch self {
         case .cpu: "cpu"

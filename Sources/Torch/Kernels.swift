@@ -27,7 +27,9 @@ public enum Kernels {
     }
 
     /// x [B, C, ..]
-    public static func groupNorm(_ x: Tensor, groups: Int, _ weight: Tensor?, _ bias: Tensor?, epsilon: Double) -> Tensor {
+    public static func groupNorm(
+        _ x: Tensor, groups: Int, _ weight: Tensor?, _ bias: Tensor?, epsilon: Double
+    ) -> Tensor {
         .make { out in
             withOptional(weight) { weight in
                 withOptional(bias) { ct_group_norm(x.handle, Int64(groups), weight, $0, epsilon, out) }
@@ -58,10 +60,12 @@ public enum Kernels {
         }
     }
 
+    /// x [B, C, H, W] -> [B, C, H', W']; `stride` nil is `kernel`.
     public static func averagePool(_ x: Tensor, kernel: Int, stride: Int? = nil) -> Tensor {
         .make { ct_avg_pool2d(x.handle, Int64(kernel), Int64(stride ?? kernel), $0) }
     }
 
+    /// x [B, C, H, W] -> [B, C, H', W']; `stride` nil is `kernel`.
     public static func maxPool(_ x: Tensor, kernel: Int, stride: Int? = nil, padding: Int = 0) -> Tensor {
         .make { ct_max_pool2d(x.handle, Int64(kernel), Int64(stride ?? kernel), Int64(padding), $0) }
     }
@@ -85,7 +89,9 @@ public enum Kernels {
     ///   - k: `[B, H, S, D]`
     ///   - v: `[B, H, S, D]`
     ///   - mask: bool (true = attend) or additive, broadcast to `[B, H, T, S]`; not together with `causal`
-    ///   - scale: of the scores; nil is 1/√D
+    ///   - causal: whether each of the T queries sees only the first keys, up to its own place
+    ///   - scale: of the scores, not 0; nil is 1/√D
+    /// - Returns: `[B, H, T, D]`; 0 in rows where the mask forbids everything
     public static func attention(
         _ q: Tensor, _ k: Tensor, _ v: Tensor, mask: Tensor? = nil, causal: Bool = false, scale: Double? = nil
     ) -> Tensor {

@@ -21,7 +21,8 @@ public enum Runtime {
     /// Tensors alive in the process. For tests of leaks.
     public static var liveTensorCount: Int { Int(ct_live()) }
 
-    /// Threads of one operation. The setting belongs to the calling thread.
+    /// Threads of one operation, at least 1. Set, it holds for the calling thread and for threads whose first call into
+    /// libtorch comes later; threads that have already used libtorch keep theirs.
     public static var threadCount: Int {
         get {
             var count: Int32 = 1
@@ -52,6 +53,7 @@ public func withoutGradients<Result>(_ body: () throws -> Result) rethrows -> Re
 public final class Generator {
     fileprivate let handle: ct_generator
 
+    /// A stream that starts at `seed`, for tensors of `device`, which must exist.
     public init(seed: UInt64, device: Device = .cpu) {
         var out: ct_generator?
         must(ct_generator_new(device.index, seed, &out), "Generator")

@@ -18,7 +18,9 @@ public final class Tensor {
     deinit { ct_free(handle) }
 
     /// Wraps the result of a C function that cannot fail for a correct program.
-    static func make(_ function: StaticString = #function, _ body: (UnsafeMutablePointer<ct_tensor?>) -> ct_status) -> Tensor {
+    static func make(
+        _ function: StaticString = #function, _ body: (UnsafeMutablePointer<ct_tensor?>) -> ct_status
+    ) -> Tensor {
         var out: ct_tensor?
         must(body(&out), function)
         return Tensor(adopting: out!)
@@ -43,12 +45,12 @@ extension Tensor {
     /// - Precondition: `shape` has as many elements as `values`.
     public convenience init<Element: TensorElement>(_ values: [Element], _ shape: [Int]) {
         precondition(shape.reduce(1, *) == values.count, "shape \(shape) does not hold \(values.count) elements")
-        let made = Tensor.make("Tensor.init") { out in
-            values.withUnsafeBytes { bytes in
-                withShape(shape) { ct_from_data(bytes.baseAddress, bytes.count, $0, $1, Element.dtype.rawValue, out) }
-            }
+        var out: ct_tensor?
+        let status = values.withUnsafeBytes { bytes in
+            withShape(shape) { ct_from_data(bytes.baseAddress, bytes.count, $0, $1, Element.dtype.rawValue, &out) }
         }
-        self.init(sharing: made)
+        must(status, "Tensor.init")
+        self.init(adopting: out!)
     }
 
     /// A vector of `values`.
@@ -56,24 +58,28 @@ extension Tensor {
         self.init(values, [values.count])
     }
 
-    /// A second handle on the same tensor.
-    private convenience init(sharing other: Tensor) {
-        var out: ct_tensor?
-        must(ct_alias(other.handle, &out), #function)
-        self.init(adopting: out!)
-    }
-
     /// Int64 ids, the type that embeddings and losses ask for.
+    ///
+    /// - Precondition: `shape` has as many elements as `values`.
     public static func ids(_ values: [Int32], _ shape: [Int]) -> Tensor {
         Tensor(values.map(Int64.init), shape)
     }
 
     /// Memory that is owned elsewhere (a mapped file), not copied. `owner` lives as long as the storage does.
     ///
+    /// - Parameters:
+    ///   - memory: the first element
+    ///   - shape: the size of each dimension
+    ///   - strides: of every dimension, in elements; nil for row-major order
+    ///   - dtype: what lies there
+    ///   - owner: what keeps the memory, released with the last tensor that shares it
     /// - Throws: `TorchError.operation` if libtorch refuses the shape.
     public static func borrowing(
         _ memory: UnsafeRawPointer, _ shape: [Int], strides: [Int]? = nil, dtype: DType, owner: AnyObject
     ) throws(TorchError) -> Tensor {
+        guard strides == nil || strides?.count == shape.count else {
+            throw .operation("shape \(shape) needs one stride for each dimension, given \(strides ?? [])")
+        }
         var out: ct_tensor?
         let context = Unmanaged.passRetained(owner)
         let release: @convention(c) (UnsafeMutableRawPointer?) -> Void = { context in
@@ -83,27 +89,28 @@ extension Tensor {
         let status = withShape(shape) { sizes, rank in
             if let wideStrides {
                 wideStrides.withUnsafeBufferPointer {
-                    ct_from_borrowed(memory, sizes, $0.baseAddress, rank, dtype.rawValue, release, context.toOpaque(), &out)
+                    ct_from_borrowed(
+                        memory, sizes, $0.baseAddress, rank, dtype.rawValue, release, context.toOpaque(), &out)
                 }
             } else {
                 ct_from_borrowed(memory, sizes, nil, rank, dtype.rawValue, release, context.toOpaque(), &out)
             }
         }
-        guard status == 0, let out else {
-            context.release()
-            throw .operation(String(cString: ct_last_error()))
-        }
-        return Tensor(adopting: out)
+        if status != 0 { defer { context.release() }; try check(status) }
+        return Tensor(adopting: out!)
     }
 
+    /// Every element `value`.
     public static func full(_ shape: [Int], _ value: Double, dtype: DType = .float32, device: Device = .cpu) -> Tensor {
         make { out in withShape(shape) { ct_full($0, $1, value, dtype.rawValue, device.index, out) } }
     }
 
+    /// Every element 0.
     public static func zeros(_ shape: [Int], dtype: DType = .float32, device: Device = .cpu) -> Tensor {
         full(shape, 0, dtype: dtype, device: device)
     }
 
+    /// Every element 1.
     public static func ones(_ shape: [Int], dtype: DType = .float32, device: Device = .cpu) -> Tensor {
         full(shape, 1, dtype: dtype, device: device)
     }
@@ -144,12 +151,14 @@ extension Tensor {
 // MARK: - Access
 
 extension Tensor {
+    /// The number of dimensions.
     public var rank: Int {
         var rank: Int32 = 0
         must(ct_rank(handle, &rank), #function)
         return Int(rank)
     }
 
+    /// The size of each dimension; empty for a scalar.
     public var shape: [Int] {
         var sizes = [Int64](repeating: 0, count: rank)
         must(ct_shape(handle, &sizes), #function)
@@ -159,26 +168,30 @@ extension Tensor {
     /// The size of one dimension; negative ones count from the end.
     public func size(_ dimension: Int) -> Int {
         let shape = shape
-        return shape[dimension < 0 ? shape.count + dimension : dimension]
+        let index = dimension < 0 ? shape.count + dimension : dimension
+        precondition(shape.indices.contains(index), "shape \(shape) has no dimension \(dimension)")
+        return shape[index]
     }
 
     /// The number of elements.
     public var count: Int { shape.reduce(1, *) }
 
+    /// The element type.
     public var dtype: DType {
         var raw: Int32 = 0
         must(ct_dtype(handle, &raw), #function)
-        guard let dtype = DType(rawValue: raw) else { preconditionFailure("libtorch element type \(raw) is not in DType") }
+        guard let dtype = DType(rawValue: raw) else { fatalError("libtorch element type \(raw) is not in DType") }
         return dtype
     }
 
+    /// Where the elements live.
     public var device: Device {
         var index: ct_device = -1
         must(ct_device_of(handle, &index), #function)
         return Device(index: index)
     }
 
-    /// The value of a tensor with one element.
+    /// The value of a tensor with one element. Integers above 2⁵³ are rounded; `array` gives them exactly.
     public var item: Double {
         var value = 0.0
         must(ct_item(handle, &value), #function)
@@ -217,7 +230,9 @@ extension Tensor {
         return .make { ct_to(handle, dtype.rawValue, device.index, $0) }
     }
 
+    /// A copy with its own storage.
     public func clone() -> Tensor { .make { ct_clone(handle, $0) } }
+    /// The same elements in row-major order; itself where they are already.
     public func contiguous() -> Tensor { .make { ct_contiguous(handle, $0) } }
     /// `[B, C, H, W]` with the channels innermost in memory, which convolutions on processors prefer.
     public func channelsLast() -> Tensor { .make { ct_channels_last(handle, $0) } }
@@ -226,6 +241,7 @@ extension Tensor {
 // MARK: - Gradients
 
 extension Tensor {
+    /// Whether autograd records what is computed from this tensor. Only floating point leaves may change it.
     public var requiresGradient: Bool {
         get {
             var value = false
@@ -242,11 +258,12 @@ extension Tensor {
         return out.map(Tensor.init(adopting:))
     }
 
+    /// Forgets the gradient, so that `gradient` is nil.
     public func clearGradient() { must(ct_clear_grad(handle), #function) }
 
     /// Accumulates gradients in every leaf that led to this scalar.
     ///
-    /// - Throws: `TorchError.operation` if nothing in the graph requires gradients.
+    /// - Throws: `TorchError.operation` if nothing in the graph requires gradients, or if this is not a scalar.
     public func backward() throws(TorchError) { try check(ct_backward(handle)) }
 
     /// The same storage without history.
@@ -254,6 +271,7 @@ extension Tensor {
 }
 
 extension Tensor: CustomStringConvertible {
+    /// Type, shape and device, not the elements.
     public var description: String { "Tensor(\(dtype) \(shape) \(device))" }
 }
 

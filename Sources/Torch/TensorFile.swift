@@ -39,7 +39,8 @@ extension DType {
 }
 
 extension Tensor {
-    /// The elements of a mapped file, without a copy where the file aligns them. Read only: the mapping is private to no one.
+    /// The elements of a mapped file, without a copy where the file aligns them. For reading only: an operation in place
+    /// would fault or change the file's other readers.
     ///
     /// - Throws: `TorchError.operation` if libtorch refuses the shape.
     public static func borrowing(_ view: TensorView) throws(TorchError) -> Tensor {
@@ -62,7 +63,9 @@ private final class AlignedBytes {
 
     init(_ bytes: [UInt8]) {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: max(1, bytes.count), alignment: 64)
-        bytes.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: $0.count) }
+        bytes.withUnsafeBytes {
+            memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: $0.count)
+        }
         start = UnsafeRawPointer(memory)
     }
 
@@ -78,6 +81,7 @@ public enum TensorFile {
     ///   - tensors: in any order; names are unique
     ///   - dtype: of the floating point tensors in the file; as they are if nil
     ///   - metadata: `format: pt` is what transformers asks for
+    ///   - url: the file
     /// - Throws: `WeightFileError` for a full disk, a missing permission or equal names.
     public static func write(
         _ tensors: [(name: String, tensor: Tensor)], dtype: DType? = nil, metadata: [String: String] = ["format": "pt"],

@@ -9,10 +9,12 @@ public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {
     /// No such device on this machine.
     case noDevice(String)
 
+    /// What happened and what to do, in one line.
     public var description: String {
         switch self {
         case .operation(let message): message
-        case .unsupportedElementType(let name, let type): "tensor \(name) has element type \(type), which is not supported"
+        case .unsupportedElementType(let name, let type):
+            "tensor \(name) has element type \(type), which is not supported"
         case .noDevice(let name): "there is no device \(name) on this machine; use --device cpu"
         }
     }
@@ -27,7 +29,8 @@ func check(_ status: ct_status) throws(TorchError) {
 /// For operators, which do not throw: a wrong shape here is an error of the program, and says so.
 func must(_ status: ct_status, _ function: StaticString) {
     guard status != 0 else { return }
-    preconditionFailure("\(function): \(String(cString: ct_last_error()))")
+    // Not preconditionFailure, which says nothing in a release build.
+    fatalError("\(function): \(firstLine(of: String(cString: ct_last_error())))")
 }
 
 private func firstLine(of message: String) -> String {

@@ -8,7 +8,11 @@ import Foundation
 public final class TorchThread: SerialExecutor {
     private let queue = JobQueue()
 
-    /// - Parameter intraOpThreads: threads that one libtorch operation may use; nil leaves libtorch's choice.
+    /// Starts the thread.
+    ///
+    /// - Parameters:
+    ///   - name: what Foundation's `Thread.current.name` says there
+    ///   - intraOpThreads: threads that one libtorch operation may use; nil leaves libtorch's choice
     public init(name: String, intraOpThreads: Int? = nil) {
         let thread = Thread { [queue] in
             if let intraOpThreads { Runtime.threadCount = intraOpThreads }
@@ -21,18 +25,20 @@ public final class TorchThread: SerialExecutor {
 
     deinit { queue.finish() }
 
+    /// Runs `job` after those before it.
     public func enqueue(_ job: consuming ExecutorJob) {
-        queue.append(UnownedJob(job), on: asUnownedSerialExecutor())
+        queue.append(UnownedJob(job), on: self)
     }
 }
 
 /// The jobs of one thread. The thread holds the queue, not the executor, so that releasing the executor can end it.
 private final class JobQueue: @unchecked Sendable {  // everything mutable is guarded by `condition`
     private let condition = NSCondition()
-    private var jobs: [(job: UnownedJob, executor: UnownedSerialExecutor)] = []
+    // The executor is kept as long as its jobs: the last of them may release the actor that held it.
+    private var jobs: [(job: UnownedJob, executor: TorchThread)] = []
     private var finished = false
 
-    func append(_ job: UnownedJob, on executor: UnownedSerialExecutor) {
+    func append(_ job: UnownedJob, on executor: TorchThread) {
         condition.withLock {
             jobs.append((job, executor))
             condition.signal()
@@ -48,10 +54,10 @@ private final class JobQueue: @unchecked Sendable {  // everything mutable is gu
 
     /// Runs jobs until `finish`.
     func drain() {
-        while let next = next() { next.job.runSynchronously(on: next.executor) }
+        while let next = next() { next.job.runSynchronously(on: next.executor.asUnownedSerialExecutor()) }
     }
 
-    private func next() -> (job: UnownedJob, executor: UnownedSerialExecutor)? {
+    private func next() -> (job: UnownedJob, executor: TorchThread)? {
         condition.withLock {
             while jobs.isEmpty, !finished { condition.wait() }
             return jobs.isEmpty ? nil : jobs.removeFirst()

@@ -5,9 +5,12 @@ public import Torch
 
 /// y = x Wᵀ + b, PyTorch's `nn.Linear`.
 public struct Linear {
-    public let weight: Tensor  // [out, in]
-    public let bias: Tensor?  // [out]
+    /// The weight, `[out, in]`.
+    public let weight: Tensor
+    /// The bias, `[out]`, or none.
+    public let bias: Tensor?
 
+    /// Declares `weight` and, unless `bias` is false, `bias` at `path`.
     public init(
         _ input: Int, _ output: Int, bias: Bool = true, initialization: Initialization = .normal(std: 0.02),
         at path: ParameterPath
@@ -16,6 +19,7 @@ public struct Linear {
         self.bias = bias ? path.parameter("bias", [output], .zeros) : nil
     }
 
+    /// x `[.., in]` -> `[.., out]`
     public func callAsFunction(_ x: Tensor) -> Tensor {
         let dtype = x.dtype
         return Kernels.linear(x, weight.to(dtype), bias?.to(dtype))
@@ -24,14 +28,20 @@ public struct Linear {
 
 /// GPT2's `Conv1D`: a linear layer whose weight is stored `[in, out]`.
 public struct Conv1D {
-    public let weight: Tensor  // [in, out]
-    public let bias: Tensor  // [out]
+    /// The weight, `[in, out]`.
+    public let weight: Tensor
+    /// The bias, `[out]`.
+    public let bias: Tensor
 
-    public init(_ input: Int, _ output: Int, initialization: Initialization = .normal(std: 0.02), at path: ParameterPath) {
+    /// Declares `weight` and `bias` at `path`.
+    public init(
+        _ input: Int, _ output: Int, initialization: Initialization = .normal(std: 0.02), at path: ParameterPath
+    ) {
         weight = path.parameter("weight", [input, output], initialization)
         bias = path.parameter("bias", [output], .zeros)
     }
 
+    /// x `[.., in]` -> `[.., out]`
     public func callAsFunction(_ x: Tensor) -> Tensor {
         let dtype = x.dtype
         return Kernels.linear(x, weight.to(dtype).transposed(0, 1), bias.to(dtype))
@@ -40,8 +50,10 @@ public struct Conv1D {
 
 /// PyTorch's `nn.Embedding`.
 public struct Embedding {
-    public let weight: Tensor  // [V, C]
+    /// The weight, `[V, C]`.
+    public let weight: Tensor
 
+    /// Declares `weight` at `path`, without weight decay.
     public init(
         _ count: Int, _ width: Int, initialization: Initialization = .normal(std: 0.02), at path: ParameterPath
     ) {
@@ -54,16 +66,21 @@ public struct Embedding {
 
 /// PyTorch's `nn.LayerNorm` over the last dimension.
 public struct LayerNorm {
-    public let weight: Tensor  // [C]
-    public let bias: Tensor  // [C]
+    /// The weight, `[C]`.
+    public let weight: Tensor
+    /// The bias, `[C]`.
+    public let bias: Tensor
+    /// What is added to the variance.
     public let epsilon: Double
 
+    /// Declares `weight` (ones) and `bias` (zeros) at `path`.
     public init(_ width: Int, epsilon: Double = 1e-5, at path: ParameterPath) {
         weight = path.parameter("weight", [width], .ones)
         bias = path.parameter("bias", [width], .zeros)
         self.epsilon = epsilon
     }
 
+    /// x `[.., C]`, the shape stays.
     public func callAsFunction(_ x: Tensor) -> Tensor {
         let dtype = x.dtype
         return Kernels.layerNorm(x, weight.to(dtype), bias.to(dtype), epsilon: epsilon)
@@ -72,14 +89,18 @@ public struct LayerNorm {
 
 /// T5's layer norm: no mean, no bias (Zhang and Sennrich 2019).
 public struct RMSNorm {
-    public let weight: Tensor  // [C]
+    /// The weight, `[C]`.
+    public let weight: Tensor
+    /// What is added to the variance.
     public let epsilon: Double
 
+    /// Declares `weight` (ones) at `path`.
     public init(_ width: Int, epsilon: Double = 1e-6, at path: ParameterPath) {
         weight = path.parameter("weight", [width], .ones)
         self.epsilon = epsilon
     }
 
+    /// x `[.., C]`, the shape stays.
     public func callAsFunction(_ x: Tensor) -> Tensor {
         Kernels.rmsNorm(x, weight.to(x.dtype), epsilon: epsilon)
     }
@@ -87,11 +108,16 @@ public struct RMSNorm {
 
 /// PyTorch's `nn.GroupNorm`.
 public struct GroupNorm {
-    public let weight: Tensor  // [C]
-    public let bias: Tensor  // [C]
+    /// The weight, `[C]`.
+    public let weight: Tensor
+    /// The bias, `[C]`.
+    public let bias: Tensor
+    /// How many groups the channels fall into.
     public let groups: Int
+    /// What is added to the variance.
     public let epsilon: Double
 
+    /// Declares `weight` (ones) and `bias` (zeros) at `path`.
     public init(groups: Int, _ channels: Int, epsilon: Double = 1e-5, at path: ParameterPath) {
         weight = path.parameter("weight", [channels], .ones)
         bias = path.parameter("bias", [channels], .zeros)
@@ -107,10 +133,15 @@ public struct GroupNorm {
 
 /// PyTorch's `nn.Conv2d`, square kernels.
 public struct Convolution {
-    public let weight: Tensor  // [O, I / groups, K, K]
-    public let bias: Tensor?  // [O]
+    /// The weight, `[O, I / groups, K, K]`.
+    public let weight: Tensor
+    /// The bias, `[O]`, or none.
+    public let bias: Tensor?
+    /// Pixels from one output to the next, in both directions.
     public let stride: Int
+    /// Zeroes on each side.
     public let padding: Int
+    /// How many groups the channels fall into.
     public let groups: Int
 
     /// Initialised as He et al. 2015 for ReLU, over the fan-out.
@@ -135,12 +166,18 @@ public struct Convolution {
 
 /// PyTorch's `nn.BatchNorm2d`. Statistics stay in float32.
 public struct BatchNorm {
-    public let weight: Tensor  // [C]
-    public let bias: Tensor  // [C]
-    public let runningMean: Tensor  // [C]
-    public let runningVariance: Tensor  // [C]
-    public let batchesTracked: Tensor  // []
+    /// The weight, `[C]`.
+    public let weight: Tensor
+    /// The bias, `[C]`.
+    public let bias: Tensor
+    /// The mean over batches, PyTorch's `running_mean`, `[C]`.
+    public let runningMean: Tensor
+    /// The variance over batches, PyTorch's `running_var`, `[C]`.
+    public let runningVariance: Tensor
+    /// How many batches the statistics have seen, PyTorch's `num_batches_tracked`, int64 `[]`.
+    public let batchesTracked: Tensor
 
+    /// Declares `weight` (`initialScale`), `bias` (zeros) and the three buffers of the statistics at `path`.
     public init(_ channels: Int, initialScale: Double = 1, at path: ParameterPath) {
         weight = path.parameter("weight", [channels], .constant(initialScale))
         bias = path.parameter("bias", [channels], .zeros)
@@ -149,9 +186,10 @@ public struct BatchNorm {
         batchesTracked = path.buffer("num_batches_tracked", [], .zeros, dtype: .int64)
     }
 
-    /// x [B, C, H, W]
+    /// x [B, C, H, W], the shape stays. In training the batch's own statistics count, and the running ones follow them.
     public func callAsFunction(_ x: Tensor, train: Bool) -> Tensor {
-        Kernels.batchNorm(
+        if train { batchesTracked.add_(.ones([], dtype: .int64, device: batchesTracked.device)) }
+        return Kernels.batchNorm(
             x, weight: weight.to(.float32), bias: bias.to(.float32), runningMean: runningMean,
             runningVariance: runningVariance, train: train)
     }
@@ -159,14 +197,18 @@ public struct BatchNorm {
 
 /// Dropout with its own stream of random numbers, or nothing at inference.
 public struct Dropout {
+    /// Of an element to be zeroed, in [0, 1).
     public let probability: Double
+    /// The stream of random numbers, on the device of the input.
     public let generator: Generator
 
+    /// `probability` 0 changes nothing.
     public init(_ probability: Double, generator: Generator) {
         self.probability = probability
         self.generator = generator
     }
 
+    /// A copy with zeroes, the rest scaled by 1 / (1 - probability); call it in training only.
     public func callAsFunction(_ x: Tensor) -> Tensor {
         probability == 0 ? x : Kernels.dropout(x, probability: probability, generator: generator)
     }

@@ -4,12 +4,18 @@ public import Torch
 
 /// AdamW (Loshchilov and Hutter 2019) over the parameters of a store, with decay on the `decayed` group only.
 public final class AdamW {
+    /// The constants of the method.
     public struct Configuration: Sendable, Codable, Equatable {
+        /// Decay of the mean gradient.
         public var beta1 = 0.9
+        /// Decay of the mean squared gradient.
         public var beta2 = 0.95
+        /// What is added to the root of the latter.
         public var epsilon = 1e-8
+        /// Shrinks the decayed group by `learningRate * weightDecay` a step.
         public var weightDecay = 0.1
 
+        /// The defaults are those of small language models (Brown et al. 2020).
         public init(beta1: Double = 0.9, beta2: Double = 0.95, epsilon: Double = 1e-8, weightDecay: Double = 0.1) {
             self.beta1 = beta1
             self.beta2 = beta2
@@ -20,13 +26,19 @@ public final class AdamW {
 
     /// The moments of one parameter, by which a checkpoint continues.
     public struct Moments {
+        /// The parameter's name in the store.
         public let name: String
+        /// The mean gradient, of the parameter's shape.
         public let first: Tensor
+        /// The mean squared gradient, of the parameter's shape.
         public let second: Tensor
     }
 
+    /// The constants that the optimiser was made with.
     public let configuration: Configuration
+    /// Steps taken.
     public private(set) var step = 0
+    /// The moments of every trained parameter; the tensors are the optimiser's own.
     public var moments: [Moments] { slots.map { Moments(name: $0.entry.name, first: $0.first, second: $0.second) } }
 
     private struct Slot {
@@ -37,7 +49,9 @@ public final class AdamW {
     private let slots: [Slot]
 
     /// Makes the parameters leaves of autograd. `frozen` names are left alone.
-    public init(_ store: ParameterStore, _ configuration: Configuration = .init(), frozen: (String) -> Bool = { _ in false }) {
+    public init(
+        _ store: ParameterStore, _ configuration: Configuration = .init(), frozen: (String) -> Bool = { _ in false }
+    ) {
         self.configuration = configuration
         slots = store.parameters.filter { !frozen($0.name) }.map { entry in
             entry.tensor.requiresGradient = true
@@ -48,7 +62,10 @@ public final class AdamW {
         }
     }
 
-    /// Scales the gradients so that their total norm is at most `maximum`; the norm before.
+    /// Scales the gradients so that their total norm is at most `maximum`, as `clip_grad_norm_` does; a norm that is not
+    /// finite changes nothing.
+    ///
+    /// - Returns: the norm before.
     @discardableResult
     public func clipGradients(maximum: Double) -> Double {
         let gradients = slots.compactMap(\.entry.tensor.gradient)
@@ -85,16 +102,23 @@ public final class AdamW {
         clearGradients()
     }
 
+    /// Forgets the gradients.
     public func clearGradients() {
         for slot in slots { slot.entry.tensor.clearGradient() }
     }
 
     /// Continues a run: the step that was reached and each parameter's moments, copied in.
-    public func restore(step: Int, _ moments: (String) throws -> (first: Tensor, second: Tensor)) rethrows {
+    ///
+    /// - Throws: `ParameterError.shape` for moments of another shape than their parameter; and what `moments` throws.
+    public func restore(step: Int, _ moments: (String) throws -> (first: Tensor, second: Tensor)) throws {
         for slot in slots {
             let stored = try moments(slot.entry.name)
-            slot.first.copy_(stored.first)
-            slot.second.copy_(stored.second)
+            for (moment, source) in [(slot.first, stored.first), (slot.second, stored.second)] {
+                guard moment.shape == source.shape else {
+                    throw ParameterError.shape(name: slot.entry.name, expected: moment.shape, found: source.shape)
+                }
+                moment.copy_(source)
+            }
         }
         self.step = step
     }
@@ -131,12 +155,16 @@ public enum Schedule: Sendable, Codable, Equatable {
     }
 }
 
-/// An exponential moving average of the trained parameters and a copy of the buffers, which is what is evaluated and kept.
+/// An exponential moving average of the trained parameters, which is what is evaluated and kept. Buffers are not averaged:
+/// with `withAverages` the model runs on its own.
 public final class ExponentialMovingAverage {
+    /// The weight of the past in each update, once early steps are over.
     public let decay: Double
+    /// The averages by the parameters' names.
     public private(set) var shadows: [String: Tensor] = [:]
     private let store: ParameterStore
 
+    /// Starts from the parameters as they are.
     public init(_ store: ParameterStore, decay: Double) {
         self.decay = decay
         self.store = store
@@ -145,7 +173,8 @@ public final class ExponentialMovingAverage {
         }
     }
 
-    /// After each optimiser step. Early steps average less, so that the random start is forgotten.
+    /// After each optimiser step: shadow = decay shadow + (1 - decay) parameter. Early steps average less, at most
+    /// (1 + step) / (10 + step), so that the random start is forgotten.
     public func update(step: Int) {
         let decay = min(self.decay, Double(1 + step) / Double(10 + step))
         withoutGradients {

@@ -2,9 +2,13 @@ public import Torch
 
 /// How a parameter starts.
 public enum Initialization: Sendable {
+    /// 0 everywhere.
     case zeros
+    /// 1 everywhere.
     case ones
+    /// One value everywhere.
     case constant(Double)
+    /// Normal with mean 0.
     case normal(std: Double)
     /// Uniform in [-bound, bound].
     case uniform(bound: Double)
@@ -12,6 +16,7 @@ public enum Initialization: Sendable {
 
 /// What a parameter is to the optimiser.
 public enum ParameterGroup: Sendable, Hashable {
+    /// Matrices.
     case decayed
     /// Biases, norms, embeddings of positions, scales: no weight decay.
     case undecayed
@@ -19,11 +24,16 @@ public enum ParameterGroup: Sendable, Hashable {
 
 /// Something is wrong with a checkpoint's names or shapes.
 public enum ParameterError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Parameters of the model that the checkpoint does not have.
     case missing([String])
+    /// Names of the checkpoint that the model does not have.
     case unexpected([String])
+    /// Both have the name, with different shapes.
     case shape(name: String, expected: [Int], found: [Int])
+    /// The checkpoint has the name, but not its elements.
     case unreadable(name: String, reason: String)
 
+    /// What does not fit, in one line; of many names the first eight.
     public var description: String {
         switch self {
         case .missing(let names): "the checkpoint lacks \(names.count) parameters: \(ParameterError.sample(names))"
@@ -44,22 +54,30 @@ public enum ParameterError: Error, Equatable, Sendable, CustomStringConvertible 
 /// Layers ask a path for their tensors, with PyTorch's names and layout; the store is the model's state dict and the
 /// optimiser's list in one.
 public final class ParameterStore {
+    /// One tensor of the model.
     public struct Entry {
+        /// The name in checkpoints, such as `encoder.layer.0.attention.query.weight`.
         public let name: String
+        /// The tensor itself, shared with the layer that declared it.
         public let tensor: Tensor
+        /// Whether weight decay applies.
         public let group: ParameterGroup
         /// Saved and loaded, not trained.
         public let isBuffer: Bool
     }
 
+    /// Where the tensors live.
     public let device: Device
     /// The element type of the floating point parameters.
     public let dtype: DType
+    /// Parameters and buffers, in order.
     public private(set) var entries: [Entry] = []
 
     private var names: Set<String> = []
     private let generator: Generator?
 
+    /// An empty store.
+    ///
     /// - Parameter seed: for a model to train; nil leaves the memory uninitialised, for one that is loaded at once.
     public init(seed: UInt64?, dtype: DType = .float32, device: Device = .cpu) {
         self.dtype = dtype
@@ -67,6 +85,7 @@ public final class ParameterStore {
         generator = seed.map { Generator(seed: $0) }
     }
 
+    /// Where names start.
     public var root: ParameterPath { ParameterPath(store: self, name: "") }
 
     /// Trained parameters, in order.
@@ -75,6 +94,7 @@ public final class ParameterStore {
     /// The number of trained numbers.
     public var parameterCount: Int { parameters.reduce(0) { $0 + $1.tensor.count } }
 
+    /// The tensor of this name, nil if none is declared.
     public subscript(name: String) -> Tensor? { entries.first { $0.name == name }?.tensor }
 
     /// Makes every parameter a leaf of autograd.
@@ -86,7 +106,7 @@ public final class ParameterStore {
         _ name: String, _ shape: [Int], _ initialization: Initialization, group: ParameterGroup, isBuffer: Bool,
         dtype: DType
     ) -> Tensor {
-        precondition(names.insert(name).inserted, "parameter \(name) is declared twice")
+        guard names.insert(name).inserted else { fatalError("parameter \(name) is declared twice") }
         let tensor: Tensor
         if let generator {
             switch initialization {
@@ -132,15 +152,20 @@ public final class ParameterStore {
 /// A place in the tree of names, such as `encoder.layer.0.attention`.
 public struct ParameterPath {
     fileprivate let store: ParameterStore
+    /// The whole name up to here, empty at the root.
     public let name: String
 
+    /// The place `component` under `path`.
     public static func / (path: ParameterPath, component: String) -> ParameterPath {
         ParameterPath(store: path.store, name: path.name.isEmpty ? component : "\(path.name).\(component)")
     }
 
+    /// The place of layer `index` under `path`.
     public static func / (path: ParameterPath, index: Int) -> ParameterPath { path / String(index) }
 
     /// Declares a trained tensor. Vectors and scalars are not decayed unless asked.
+    ///
+    /// - Precondition: nothing of this name is declared yet.
     public func parameter(
         _ component: String, _ shape: [Int], _ initialization: Initialization, group: ParameterGroup? = nil
     ) -> Tensor {
@@ -150,6 +175,8 @@ public struct ParameterPath {
     }
 
     /// Declares a tensor that is saved but not trained, such as running statistics.
+    ///
+    /// - Precondition: nothing of this name is declared yet.
     public func buffer(
         _ component: String, _ shape: [Int], _ initialization: Initialization, dtype: DType = .float32
     ) -> Tensor {

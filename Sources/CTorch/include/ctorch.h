@@ -3,8 +3,9 @@
 /// Conventions, for every function:
 /// - returns 0, or 1 after an error whose text `ct_last_error()` holds until the next call on the same thread;
 /// - results come through the last pointer; a new `ct_tensor` belongs to the caller, who frees it with `ct_free`;
-/// - arguments are borrowed, may not be NULL unless marked `nullable`;
-/// - `dims`/`shape` are arrays of `rank` (or `count`) 64-bit integers; negative dimensions count from the end.
+/// - arguments are borrowed, and may not be NULL unless marked CT_NULLABLE, which the compiler checks;
+/// - `dims`/`shape` are arrays of `rank` (or `count`) 64-bit integers, lists of tensors arrays of `count` handles, NULL
+///   only where that is 0; negative dimensions count from the end.
 #pragma once
 
 #include <stdbool.h>
@@ -16,6 +17,15 @@ extern "C" {
 #define CT_NOEXCEPT noexcept
 #else
 #define CT_NOEXCEPT
+#endif
+
+#ifdef __clang__
+#define CT_NULLABLE _Nullable
+#pragma clang diagnostic push
+#pragma clang diagnostic ignored "-Wnullability-completeness"  // behind an out-pointer all is optional
+#pragma clang assume_nonnull begin
+#else
+#define CT_NULLABLE
 #endif
 
 typedef struct ct_tensor_s *ct_tensor;
@@ -44,8 +54,8 @@ const char *ct_last_error(void) CT_NOEXCEPT;
 int64_t ct_live(void) CT_NOEXCEPT;
 const char *ct_version(void) CT_NOEXCEPT;
 /// The instruction set that libtorch's kernels use: "AVX512", "AVX2", "DEFAULT" ...
-ct_status ct_cpu_capability(const char **out) CT_NOEXCEPT;
-/// Opens libtorch_cuda if it lies beside libtorch; the number of usable CUDA devices, 0 without error where there is none.
+ct_status ct_cpu_capability(const char *CT_NULLABLE *out) CT_NOEXCEPT;
+/// Opens libtorch_cuda if it lies beside libtorch; the number of usable CUDA devices, 0 without error where none is.
 ct_status ct_cuda_device_count(int32_t *out) CT_NOEXCEPT;
 ct_status ct_set_num_threads(int32_t count) CT_NOEXCEPT;
 ct_status ct_get_num_threads(int32_t *out) CT_NOEXCEPT;
@@ -54,29 +64,30 @@ ct_status ct_synchronize(ct_device device) CT_NOEXCEPT;
 
 // Generators ------------------------------------------------------------------------------------------------------
 ct_status ct_generator_new(ct_device device, uint64_t seed, ct_generator *out) CT_NOEXCEPT;
-void ct_generator_free(ct_generator generator) CT_NOEXCEPT;
+void ct_generator_free(ct_generator CT_NULLABLE generator) CT_NOEXCEPT;
 /// The whole state as a uint8 tensor on the CPU.
 ct_status ct_generator_state(ct_generator generator, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_generator_set_state(ct_generator generator, ct_tensor state) CT_NOEXCEPT;
 
 // Creation and access ---------------------------------------------------------------------------------------------
-/// Copies `bytes` of contiguous memory.
-ct_status ct_from_data(const void *data, size_t bytes, const int64_t *shape, int32_t rank, int32_t dtype,
-                       ct_tensor *out) CT_NOEXCEPT;
-/// Borrows memory (strides in elements, nullable = contiguous) until libtorch drops it; then calls `release(context)`.
-ct_status ct_from_borrowed(const void *data, const int64_t *shape, const int64_t *strides, int32_t rank,
-                           int32_t dtype, void (*release)(void *), void *context,
+/// Copies `bytes` of contiguous memory; NULL only for an empty tensor.
+ct_status ct_from_data(const void *CT_NULLABLE data, size_t bytes, const int64_t *CT_NULLABLE shape, int32_t rank,
+                       int32_t dtype, ct_tensor *out) CT_NOEXCEPT;
+/// Borrows memory (strides in elements, NULL = contiguous) until libtorch drops it; then calls `release(context)`.
+/// After an error it is not called: the caller still owns the context.
+ct_status ct_from_borrowed(const void *data, const int64_t *CT_NULLABLE shape, const int64_t *CT_NULLABLE strides,
+                           int32_t rank, int32_t dtype, void (*release)(void *CT_NULLABLE), void *context,
                            ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_full(const int64_t *shape, int32_t rank, double value, int32_t dtype, ct_device device,
+ct_status ct_full(const int64_t *CT_NULLABLE shape, int32_t rank, double value, int32_t dtype, ct_device device,
                   ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_empty(const int64_t *shape, int32_t rank, int32_t dtype, ct_device device,
+ct_status ct_empty(const int64_t *CT_NULLABLE shape, int32_t rank, int32_t dtype, ct_device device,
                    ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_arange(int64_t start, int64_t end, int32_t dtype, ct_device device, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_randn(const int64_t *shape, int32_t rank, ct_generator generator, int32_t dtype, ct_device device,
-                   ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_rand(const int64_t *shape, int32_t rank, ct_generator generator, int32_t dtype, ct_device device,
-                  ct_tensor *out) CT_NOEXCEPT;
-void ct_free(ct_tensor tensor) CT_NOEXCEPT;
+ct_status ct_randn(const int64_t *CT_NULLABLE shape, int32_t rank, ct_generator generator, int32_t dtype,
+                   ct_device device, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_rand(const int64_t *CT_NULLABLE shape, int32_t rank, ct_generator generator, int32_t dtype,
+                  ct_device device, ct_tensor *out) CT_NOEXCEPT;
+void ct_free(ct_tensor CT_NULLABLE tensor) CT_NOEXCEPT;
 /// A second handle on the same tensor.
 ct_status ct_alias(ct_tensor a, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_rank(ct_tensor a, int32_t *out) CT_NOEXCEPT;
@@ -84,10 +95,10 @@ ct_status ct_shape(ct_tensor a, int64_t *out) CT_NOEXCEPT;
 ct_status ct_dtype(ct_tensor a, int32_t *out) CT_NOEXCEPT;
 ct_status ct_device_of(ct_tensor a, ct_device *out) CT_NOEXCEPT;
 ct_status ct_item(ct_tensor a, double *out) CT_NOEXCEPT;
-/// Copies the elements, contiguous and converted to `dtype`, into `out`, which holds `bytes`.
-ct_status ct_copy_out(ct_tensor a, int32_t dtype, void *out, size_t bytes) CT_NOEXCEPT;
-/// The address of a contiguous CPU tensor's elements; an error for any other tensor.
-ct_status ct_data_pointer(ct_tensor a, void **out) CT_NOEXCEPT;
+/// Copies the elements, contiguous and converted to `dtype`, into `out`, which holds `bytes`; NULL only for none.
+ct_status ct_copy_out(ct_tensor a, int32_t dtype, void *CT_NULLABLE out, size_t bytes) CT_NOEXCEPT;
+/// The address of a contiguous CPU tensor's elements (NULL for an empty one); an error for any other tensor.
+ct_status ct_data_pointer(ct_tensor a, void *CT_NULLABLE *out) CT_NOEXCEPT;
 ct_status ct_to(ct_tensor a, int32_t dtype, ct_device device, ct_tensor *out) CT_NOEXCEPT;
 
 // Autograd --------------------------------------------------------------------------------------------------------
@@ -138,10 +149,10 @@ ct_status ct_clamp_(ct_tensor a, double low, double high) CT_NOEXCEPT;
 
 // Reduction -------------------------------------------------------------------------------------------------------
 /// `count` 0 reduces over everything.
-ct_status ct_sum(ct_tensor a, const int64_t *dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_mean(ct_tensor a, const int64_t *dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_amax(ct_tensor a, const int64_t *dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_norm(ct_tensor a, const int64_t *dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_sum(ct_tensor a, const int64_t *CT_NULLABLE dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_mean(ct_tensor a, const int64_t *CT_NULLABLE dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_amax(ct_tensor a, const int64_t *CT_NULLABLE dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_norm(ct_tensor a, const int64_t *CT_NULLABLE dims, int32_t count, bool keep, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_argmax(ct_tensor a, int64_t dim, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_softmax(ct_tensor a, int64_t dim, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_log_softmax(ct_tensor a, int64_t dim, ct_tensor *out) CT_NOEXCEPT;
@@ -155,18 +166,18 @@ ct_status ct_multinomial(ct_tensor probabilities, int64_t count, bool replacemen
                          ct_tensor *out) CT_NOEXCEPT;
 
 // Shape and indexing ----------------------------------------------------------------------------------------------
-ct_status ct_reshape(ct_tensor a, const int64_t *shape, int32_t rank, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_expand(ct_tensor a, const int64_t *shape, int32_t rank, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_permute(ct_tensor a, const int64_t *dims, int32_t count, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_flip(ct_tensor a, const int64_t *dims, int32_t count, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_reshape(ct_tensor a, const int64_t *CT_NULLABLE shape, int32_t rank, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_expand(ct_tensor a, const int64_t *CT_NULLABLE shape, int32_t rank, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_permute(ct_tensor a, const int64_t *CT_NULLABLE dims, int32_t count, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_flip(ct_tensor a, const int64_t *CT_NULLABLE dims, int32_t count, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_transpose(ct_tensor a, int64_t first, int64_t second, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_unsqueeze(ct_tensor a, int64_t dim, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_squeeze(ct_tensor a, int64_t dim, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_narrow(ct_tensor a, int64_t dim, int64_t start, int64_t length, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_select(ct_tensor a, int64_t dim, int64_t index, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_cat(const ct_tensor *tensors, int32_t count, int64_t dim,
+ct_status ct_cat(const ct_tensor *CT_NULLABLE tensors, int32_t count, int64_t dim,
                  ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_stack(const ct_tensor *tensors, int32_t count, int64_t dim,
+ct_status ct_stack(const ct_tensor *CT_NULLABLE tensors, int32_t count, int64_t dim,
                    ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_index_select(ct_tensor a, int64_t dim, ct_tensor index, ct_tensor *out) CT_NOEXCEPT;
 /// Elements where a bool mask is true, or rows at int64 indices, of the first dimensions: a[index].
@@ -178,18 +189,18 @@ ct_status ct_triu(ct_tensor a, int64_t diagonal, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_repeat_interleave(ct_tensor a, int64_t repeats, int64_t dim, ct_tensor *out) CT_NOEXCEPT;
 
 // Layers ----------------------------------------------------------------------------------------------------------
-ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor CT_NULLABLE bias, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_embedding(ct_tensor weight, ct_tensor ids, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_layer_norm(ct_tensor x, ct_tensor weight, ct_tensor bias, double epsilon,
+ct_status ct_layer_norm(ct_tensor x, ct_tensor CT_NULLABLE weight, ct_tensor CT_NULLABLE bias, double epsilon,
                         ct_tensor *out) CT_NOEXCEPT;
 /// Over the last dimension, computed in float32 as T5 does.
 ct_status ct_rms_norm(ct_tensor x, ct_tensor weight, double epsilon, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_group_norm(ct_tensor x, int64_t groups, ct_tensor weight, ct_tensor bias,
+ct_status ct_group_norm(ct_tensor x, int64_t groups, ct_tensor CT_NULLABLE weight, ct_tensor CT_NULLABLE bias,
                         double epsilon, ct_tensor *out) CT_NOEXCEPT;
 /// In training the running statistics are updated in place.
 ct_status ct_batch_norm(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor running_mean, ct_tensor running_var,
                         bool training, double momentum, double epsilon, ct_tensor *out) CT_NOEXCEPT;
-ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor bias, int64_t stride, int64_t padding,
+ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor CT_NULLABLE bias, int64_t stride, int64_t padding,
                     int64_t groups, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_avg_pool2d(ct_tensor x, int64_t kernel, int64_t stride, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_max_pool2d(ct_tensor x, int64_t kernel, int64_t stride, int64_t padding,
@@ -198,8 +209,8 @@ ct_status ct_max_pool2d(ct_tensor x, int64_t kernel, int64_t stride, int64_t pad
 ct_status ct_interpolate_bicubic(ct_tensor x, int64_t height, int64_t width, bool align_corners, bool antialias,
                                  ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_dropout(ct_tensor x, double probability, ct_generator generator, ct_tensor *out) CT_NOEXCEPT;
-/// q [B, H, T, D], k and v [B, H, S, D]; mask (nullable) bool (true = attend) or additive. scale 0 means D^-1/2.
-ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, bool causal, double scale,
+/// q [B, H, T, D], k and v [B, H, S, D]; mask bool (true = attend) or additive. scale 0 means D^-1/2.
+ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor CT_NULLABLE mask, bool causal, double scale,
                        ct_tensor *out) CT_NOEXCEPT;
 /// logits [N, V] (float32), targets int64 [N]; mean over the targets that are not `ignore_index`.
 ct_status ct_cross_entropy(ct_tensor logits, ct_tensor targets, int64_t ignore_index, double label_smoothing,
@@ -207,14 +218,18 @@ ct_status ct_cross_entropy(ct_tensor logits, ct_tensor targets, int64_t ignore_i
 
 // Optimisation ----------------------------------------------------------------------------------------------------
 /// One AdamW step (decoupled decay) over `count` parameters that all have gradients; `step` counts from 1.
-ct_status ct_adamw_(const ct_tensor *parameters,
-                    const ct_tensor *gradients,
-                    const ct_tensor *first_moments,
-                    const ct_tensor *second_moments, int32_t count, double step, double lr,
+ct_status ct_adamw_(const ct_tensor *CT_NULLABLE parameters,
+                    const ct_tensor *CT_NULLABLE gradients,
+                    const ct_tensor *CT_NULLABLE first_moments,
+                    const ct_tensor *CT_NULLABLE second_moments, int32_t count, double step, double lr,
                     double beta1, double beta2, double weight_decay, double epsilon) CT_NOEXCEPT;
 /// Euclidean norm over all tensors together.
-ct_status ct_total_norm(const ct_tensor *tensors, int32_t count, double *out) CT_NOEXCEPT;
+ct_status ct_total_norm(const ct_tensor *CT_NULLABLE tensors, int32_t count, double *out) CT_NOEXCEPT;
 
+#ifdef __clang__
+#pragma clang assume_nonnull end
+#pragma clang diagnostic pop
+#endif
 #ifdef __cplusplus
 }
 #endif

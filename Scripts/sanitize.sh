@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Runs the tests of the binding and of the readers of files under AddressSanitizer and LeakSanitizer (make sanitize).
+# Other options go to `swift test`, e.g. Scripts/sanitize.sh -j 2.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+suites='TorchTests|WeightFilesTests|EventFileTests|PicturesTests'
+
+leaks=$(mktemp)
+trap 'rm -f "$leaks"' EXIT
+# Only what belongs to others and stays until the process ends; nothing of this package is listed.
+cat > "$leaks" <<'END'
+# GObject registers its types once and keeps them.
+leak:libgobject-2.0.so
+leak:libglib-2.0.so
+# Fontconfig and Pango keep the configuration and the font maps that a thread has used.
+leak:libfontconfig.so
+leak:libpango
+# librsvg, a loader of libvips, keeps tables of its Rust runtime.
+leak:librsvg
+END
+
+# One OpenMP thread: teams of threads are what libgomp, which is not instrumented, would be blamed for.
+export OMP_NUM_THREADS=1
+export ASAN_OPTIONS="detect_leaks=1:strict_string_checks=1:check_initialization_order=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+export LSAN_OPTIONS="suppressions=$leaks:print_suppressions=0"
+# Exit tests start the program again and trap on purpose.
+export TIHUA_NO_EXIT_TESTS=1
+
+swift build --build-tests --sanitize=address --scratch-path .build-asan "$@"
+swift test --skip-build --disable-xctest --sanitize=address --scratch-path .build-asan --filter "$suites" "$@"
