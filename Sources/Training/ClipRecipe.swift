@@ -1,4 +1,5 @@
 public import Foundation
+import Generation
 public import Models
 import Pictures
 public import Tokenizers
@@ -46,27 +47,63 @@ public struct ClipOptions: Codable, Sendable, Equatable {
 
     public init(from decoder: any Decoder) throws {
         self.init()
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        func read<Value: Decodable>(_ key: CodingKeys, _ value: inout Value) throws {
-            value = try values.decodeIfPresent(Value.self, forKey: key) ?? value
-        }
-        try read(.imageSize, &imageSize)
-        try read(.tower, &tower)
-        try read(.stages, &stages)
-        try read(.width, &width)
-        try read(.hiddenSize, &hiddenSize)
-        try read(.layerCount, &layerCount)
-        try read(.patchSize, &patchSize)
-        try read(.textHiddenSize, &textHiddenSize)
-        try read(.textLayerCount, &textLayerCount)
-        try read(.projectionSize, &projectionSize)
-        try read(.batchPictures, &batchPictures)
-        try read(.batchPairs, &batchPairs)
-        try read(.teacherWeight, &teacherWeight)
-        try read(.pairWeight, &pairWeight)
-        try read(.textLength, &textLength)
-        try read(.holdOut, &holdOut)
+        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
+        try values.read(.imageSize, &imageSize)
+        try values.read(.tower, &tower)
+        try values.read(.stages, &stages)
+        try values.read(.width, &width)
+        try values.read(.hiddenSize, &hiddenSize)
+        try values.read(.layerCount, &layerCount)
+        try values.read(.patchSize, &patchSize)
+        try values.read(.textHiddenSize, &textHiddenSize)
+        try values.read(.textLayerCount, &textLayerCount)
+        try values.read(.projectionSize, &projectionSize)
+        try values.read(.batchPictures, &batchPictures)
+        try values.read(.batchPairs, &batchPairs)
+        try values.read(.teacherWeight, &teacherWeight)
+        try values.read(.pairWeight, &pairWeight)
+        try values.read(.textLength, &textLength)
+        try values.read(.holdOut, &holdOut)
     }
+
+    /// Checks the ranges.
+    ///
+    /// - Throws: `TrainingError.option` naming the first value that makes no sense.
+    public func validate() throws(TrainingError) {
+        try check([
+            ("imageSize", imageSize, 32...1024), ("width", width, 2...1024), ("hiddenSize", hiddenSize, 1...1 << 14),
+            ("layerCount", layerCount, 1...256), ("patchSize", patchSize, 1...imageSize),
+            ("textHiddenSize", textHiddenSize, 1...1 << 14), ("textLayerCount", textLayerCount, 1...256),
+            ("projectionSize", projectionSize, 1...1 << 14), ("batchPictures", batchPictures, 2...1 << 20),
+            ("batchPairs", batchPairs, 0...1 << 20), ("textLength", textLength, 3...Self.textPositions),
+            ("holdOut", holdOut, 0...Int.max),
+        ])
+        guard textHiddenSize < 64 || textHiddenSize % 64 == 0 else {
+            throw .option("textHiddenSize", "\(textHiddenSize)", "a multiple of 64, the width of a head")
+        }
+        switch tower {
+        case .resnet:
+            guard stages.count == 4, stages.allSatisfy((1...256).contains) else {
+                throw .option("stages", "\(stages)", "four numbers of 1 to 256")
+            }
+            guard width % 2 == 0 else { throw .option("width", "\(width)", "even") }
+            guard imageSize % 32 == 0 else { throw .option("imageSize", "\(imageSize)", "a multiple of 32") }
+        case .vit:
+            guard imageSize % patchSize == 0 else {
+                throw .option("patchSize", "\(patchSize)", "a divisor of imageSize, \(imageSize)")
+            }
+            guard hiddenSize < 64 || hiddenSize % 64 == 0 else {
+                throw .option("hiddenSize", "\(hiddenSize)", "a multiple of 64, the width of a head")
+            }
+        }
+        for (name, value) in [("teacherWeight", teacherWeight), ("pairWeight", pairWeight)]
+        where !(value >= 0 && value.isFinite) {
+            throw .option(name, "\(value)", "at least 0")
+        }
+    }
+
+    /// Positions of a new text tower.
+    private static let textPositions = 64
 
     /// The configuration of a new model.
     func configuration(vocabularySize: Int) -> ChineseCLIPConfiguration {
@@ -76,7 +113,7 @@ public struct ClipOptions: Codable, Sendable, Equatable {
         text.layerCount = textLayerCount
         text.headCount = max(1, textHiddenSize / 64)
         text.intermediateSize = 4 * textHiddenSize
-        text.positionCount = 64
+        text.positionCount = Self.textPositions
         let vision: ChineseCLIPConfiguration.Vision
         switch tower {
         case .resnet:
@@ -115,6 +152,7 @@ public final class ClipTask: TrainingTask {
     public let store: ParameterStore
     public let unit = "pictures"
     public let generators: [(name: String, generator: Generator)] = []
+    public let identity: String
 
     private let model: ChineseCLIP
     private let classifier: Linear?
@@ -127,12 +165,11 @@ public final class ClipTask: TrainingTask {
     private let options: ClipOptions
     private let seed: UInt64
     private let device: Device
-    private let training: [Place]
-    private let validation: [Place]
-    private let operationsPerPicture: Double
+    let training: [Place]
+    let validation: [Place]
     private var order: (epoch: Int, places: [Place])?
 
-    private struct Place {
+    struct Place: Hashable {
         let set: Int
         let item: Int
     }
@@ -144,11 +181,13 @@ public final class ClipTask: TrainingTask {
     ///   - sets: what is trained on, less what is held out of labelled sets
     ///   - validationSets: what is only measured on
     ///   - vocabulary: the lines of `vocab.txt`
-    /// - Throws: `TokenizerError` if the vocabulary lacks a special token.
+    /// - Throws: `TrainingError` for options or pictures that cannot be trained on, `TokenizerError` if the vocabulary lacks a
+    ///   special token.
     public init(
         sets: [PictureSet], validationSets: [PictureSet], pairs: [TextPair], vocabulary: [String], options: ClipOptions,
         training run: TrainingOptions, device: Device = .cpu
     ) throws {
+        try options.validate()
         self.sets = sets + validationSets
         self.validationSets = validationSets
         self.pairs = pairs
@@ -162,7 +201,8 @@ public final class ClipTask: TrainingTask {
         model = ChineseCLIP(
             configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
         let hasTeacher = options.teacherWeight > 0 && sets.contains { $0.teacher != nil }
-        classifier = hasTeacher
+        classifier =
+            hasTeacher
             ? Linear(options.projectionSize, Self.teacherClasses, at: store.root / "classifier") : nil
         var training: [Place] = []
         var validation: [Place] = []
@@ -171,15 +211,33 @@ public final class ClipTask: TrainingTask {
                 // Only labelled pictures are held out here: captioned sets come with their own validation set.
                 let isLabelled = picture.group != picture.key
                 let held = isLabelled && options.holdOut > 0 && stableHash(picture.key) % UInt64(options.holdOut) == 0
-                if held { validation.append(Place(set: index, item: item)) } else { training.append(Place(set: index, item: item)) }
+                if held {
+                    validation.append(Place(set: index, item: item))
+                } else {
+                    training.append(Place(set: index, item: item))
+                }
             }
         }
         for (index, set) in validationSets.enumerated() {
             validation += set.items.indices.map { Place(set: sets.count + index, item: $0) }
         }
+        guard training.count >= 2 else {
+            throw TrainingError.data(
+                path: "the shards", reason: "\(training.count) pictures to train on, at least 2 are needed")
+        }
+        if let set = (sets + validationSets).first(where: { $0.side < options.imageSize }) {
+            throw TrainingError.option(
+                "imageSize", "\(options.imageSize)", "at most \(set.side), the side of the decoded pictures")
+        }
         self.training = training
         self.validation = validation
-        operationsPerPicture = 0
+        var data = stableHash(vocabulary.joined(separator: "\n"))
+        for place in training {
+            let item = self.sets[place.set].items[place.item]
+            data = stableHash(item.key + item.captions.joined(separator: " "), from: data)
+        }
+        for pair in pairs { data = stableHash(pair.first + " " + pair.second, from: data) }
+        identity = "clip \(describe(options)) data \(String(data, radix: 16))"
     }
 
     /// Pictures that are trained on and held out.
@@ -192,7 +250,8 @@ public final class ClipTask: TrainingTask {
         var random = SplitMix64(seed, UInt64(epoch), UInt64(batch))
         let pixels = pixels(places, augmenting: &random)
         let captions = places.map { sets[$0.set].items[$0.item].captions.randomElement(using: &random) ?? "" }
-        let chosen = options.batchPairs > 0 && !pairs.isEmpty
+        let chosen =
+            options.batchPairs > 0 && !pairs.isEmpty
             ? (0..<options.batchPairs).map { _ in pairs[Int.random(in: pairs.indices, using: &random)] } : []
 
         let images = model.encodeImages(pixels, train: true)  // [B, E]
@@ -207,14 +266,20 @@ public final class ClipTask: TrainingTask {
             let count = places.count
             let firsts = texts.narrowed(0, count..<count + chosen.count).normalized()
             let seconds = texts.narrowed(0, count + chosen.count..<count + 2 * chosen.count).normalized()
-            loss = loss + contrast(firsts, seconds, scale, positives: positives(chosen.map(\.second), chosen.map(\.first)))
+            loss =
+                loss + contrast(firsts, seconds, scale, positives: positives(chosen.map(\.second), chosen.map(\.first)))
                 * options.pairWeight
         }
         if let classifier, let soft = softLabels(places) {
             let scores = classifier(images).logSoftmax(-1)  // [B, 1001]
             loss = loss - (soft * scores).sum() * (options.teacherWeight / Double(places.count))
         }
-        return BatchLoss(loss: loss, units: places.count, operations: 0)
+        // A backward pass is two forward passes.
+        let forward =
+            configuration.multiplicationsPerPicture * Double(places.count)
+            + configuration.multiplications(perTextOf: min(unique.map(\.count).max() ?? 0, options.textLength - 2))
+            * Double(unique.count)
+        return BatchLoss(loss: loss, units: places.count, operations: 3 * 2 * forward)
     }
 
     public func didStep() {
@@ -238,7 +303,8 @@ public final class ClipTask: TrainingTask {
             sum += contrast(images, texts, model.logitScale.exp(), positives: positives(groups, captions)).item
             batches += 1
         }
-        let loss = ("loss", sum / Double(max(1, batches)))
+        guard batches > 0 else { return [] }
+        let loss = ("loss", sum / Double(batches))
         guard let recall = recall() else { return [(name: loss.0, value: loss.1)] }
         // The scale of the cosines goes on growing while the order still improves, so the order decides what is best.
         let missed = ("missed_at_10", 1 - recall.reduce(0) { $0 + $1.1 } / Double(recall.count))
@@ -246,11 +312,10 @@ public final class ClipTask: TrainingTask {
     }
 
     public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        try Data((vocabulary.joined(separator: "\n") + "\n").utf8)
-            .write(to: folder.appending(path: "vocab.txt"), options: .atomic)
-        try Data(Self.preprocessor(size: options.imageSize).utf8)
-            .write(to: folder.appending(path: "preprocessor_config.json"), options: .atomic)
+        try writeVocabulary(vocabulary, to: folder)
+        try AtomicFile.write(to: folder.appending(path: "preprocessor_config.json")) {
+            try $0.write(Array(Self.preprocessor(size: options.imageSize).utf8))
+        }
         // The classifier belongs to the training, not to the model.
         let kept = ParameterStore(seed: 0, device: device)
         _ = ChineseCLIP(configuration, at: kept.root)
@@ -279,7 +344,7 @@ public final class ClipTask: TrainingTask {
 
     // MARK: - Batches
 
-    private func places(of epoch: Int) -> [Place] {
+    func places(of epoch: Int) -> [Place] {
         if let order, order.epoch == epoch { return order.places }
         var random = SplitMix64(seed, UInt64(epoch), 0xC11F)
         let places = training.shuffled(using: &random)
@@ -288,7 +353,7 @@ public final class ClipTask: TrainingTask {
     }
 
     /// float32 `[B, 3, S, S]`: a random cut and half of them mirrored, with a little change of light.
-    private func pixels(_ places: [Place], augmenting random: inout SplitMix64) -> Tensor {
+    func pixels(_ places: [Place], augmenting random: inout SplitMix64) -> Tensor {
         let size = options.imageSize
         var values = [Float](repeating: 0, count: places.count * 3 * size * size)
         for (index, place) in places.enumerated() {
@@ -346,7 +411,7 @@ public final class ClipTask: TrainingTask {
     }
 
     /// The distinct texts, and for each text the row (int64) of its copy.
-    private func deduplicated(_ texts: [String]) -> ([String], Tensor) {
+    func deduplicated(_ texts: [String]) -> ([String], Tensor) {
         var indices: [String: Int32] = [:]
         var unique: [String] = []
         let rows = texts.map { text -> Int32 in
@@ -370,7 +435,7 @@ public final class ClipTask: TrainingTask {
     }
 
     /// The share of each column in each row's answer, `[B, B]`: every row with the same group or the same text.
-    private func positives(_ groups: [String], _ texts: [String]) -> Tensor {
+    func positives(_ groups: [String], _ texts: [String]) -> Tensor {
         let count = groups.count
         var shares = [Float](repeating: 0, count: count * count)
         for row in 0..<count {
@@ -385,15 +450,16 @@ public final class ClipTask: TrainingTask {
     }
 
     /// The symmetric cross entropy of cosines against shares (Khosla et al. 2020 for several right answers; CLIP for one).
-    private func contrast(_ a: Tensor, _ b: Tensor, _ scale: Tensor, positives: Tensor) -> Tensor {
+    func contrast(_ a: Tensor, _ b: Tensor, _ scale: Tensor, positives: Tensor) -> Tensor {
         let logits = a.matmul(b.transposed(0, 1)) * scale  // [B, B]
         let rows = (positives * logits.logSoftmax(1)).sum(1).mean()
-        let columns = (positives * logits.logSoftmax(0)).sum(0).mean()
+        // Each column's own shares: the relation is symmetric, but not each answer of a row has as many answers itself.
+        let columns = (positives.transposed(0, 1) * logits.logSoftmax(0)).sum(0).mean()
         return -(rows + columns) * 0.5
     }
 
     /// The teacher's probabilities `[B, 1001]`, rows without a teacher all zero; nil if no row has one.
-    private func softLabels(_ places: [Place]) -> Tensor? {
+    func softLabels(_ places: [Place]) -> Tensor? {
         var values = [Float](repeating: 0, count: places.count * Self.teacherClasses)
         var any = false
         for (index, place) in places.enumerated() {
@@ -427,7 +493,8 @@ public final class ClipTask: TrainingTask {
         let places = validation.filter { $0.set >= sets.count - validationSets.count }
         guard places.count > 10 else { return nil }
         let images = Tensor.concatenated(
-            stride(from: 0, to: places.count, by: 128).map { embed(Array(places[$0..<min($0 + 128, places.count)])) }, 0)
+            stride(from: 0, to: places.count, by: 128).map { embed(Array(places[$0..<min($0 + 128, places.count)])) }, 0
+        )
         var texts: [String] = []
         var owners: [Int] = []
         for (index, place) in places.enumerated() {
@@ -450,6 +517,51 @@ public final class ClipTask: TrainingTask {
             ("image_to_text_r10", Double(found) / Double(places.count)),
             ("text_to_image_r10", Double(hits) / Double(owners.count)),
         ]
+    }
+}
+
+extension ChineseCLIPConfiguration {
+    /// Multiplications of one picture through its tower: those of its matrix products and convolutions.
+    var multiplicationsPerPicture: Double {
+        switch vision {
+        case .transformer(let vision):
+            let (width, patch) = (Double(vision.hiddenSize), Double(vision.patchSize))
+            let patches = Double(vision.gridSize * vision.gridSize)
+            let block = Self.block(tokens: patches + 1, width: width, inner: Double(vision.intermediateSize))
+            return patches * 3 * patch * patch * width + Double(vision.layerCount) * block + width
+                * Double(projectionSize)
+        case .resNet(let vision):
+            let width = Double(vision.width)
+            var pixels = Double(vision.imageSize * vision.imageSize) / 4
+            // The stem at half the side, then a pool.
+            var sum = pixels * 9 * (3 * width / 2 + width * width / 4 + width * width / 2)
+            pixels /= 4
+            var channels = width
+            for (stage, count) in vision.layers.enumerated() {
+                let planes = width * Double(1 << stage)
+                for index in 0..<count {
+                    let after = index == 0 && stage > 0 ? pixels / 4 : pixels
+                    sum += pixels * (channels * planes + 9 * planes * planes) + after * 4 * planes * planes
+                    if index == 0 { sum += after * channels * 4 * planes }
+                    (channels, pixels) = (4 * planes, after)
+                }
+            }
+            // The attention pool: keys and values of every place, one query.
+            return sum + 2 * (pixels + 1) * channels * channels + channels * (channels + Double(projectionSize))
+        }
+    }
+
+    /// Multiplications of one text of so many characters through its tower.
+    func multiplications(perTextOf length: Int) -> Double {
+        let width = Double(text.hiddenSize)
+        // [CLS] and [SEP] besides.
+        let block = Self.block(tokens: Double(length + 2), width: width, inner: Double(text.intermediateSize))
+        return Double(text.layerCount) * block + width * Double(projectionSize)
+    }
+
+    /// A transformer block: four projections, scores and mixing, two layers of the feed-forward part.
+    private static func block(tokens: Double, width: Double, inner: Double) -> Double {
+        tokens * (4 * width * width + 2 * width * inner + 2 * tokens * width)
     }
 }
 

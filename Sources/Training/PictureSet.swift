@@ -58,10 +58,13 @@ public struct PictureSet: Sendable {
             report("decoding \(shard.entries.count) pictures of \(name)")
             try FileManager.default.createDirectory(at: cache, withIntermediateDirectories: true)
             let bad = try Self.decode(shard, side: side, to: file)
-            if !bad.isEmpty { report("\(bad.count) pictures of \(name) cannot be read: \(bad.prefix(5).joined(separator: ", "))") }
+            if !bad.isEmpty {
+                report("\(bad.count) pictures of \(name) cannot be read: \(bad.prefix(5).joined(separator: ", "))")
+            }
         }
         let stored = try SafetensorsFile(contentsOf: file)
-        guard let pixels = stored["pixels"], pixels.shape == [shard.entries.count, 3, side, side], let good = stored["good"],
+        guard let pixels = stored["pixels"], pixels.shape == [shard.entries.count, 3, side, side],
+            let good = stored["good"],
             good.shape == [shard.entries.count]
         else {
             throw TrainingError.data(path: file.path, reason: "not the cache of \(name); delete it and start again")
@@ -70,7 +73,9 @@ public struct PictureSet: Sendable {
 
         var texts: [String: [String]] = [:]
         for url in source.captions {
-            for (image, captions) in try CaptionFile(contentsOf: url).textsByImage { texts[image, default: []] += captions }
+            for (image, captions) in try CaptionFile(contentsOf: url).textsByImage {
+                texts[image, default: []] += captions
+            }
         }
         let labels = try source.labels.map(Self.labels)
         var items: [Item] = []
@@ -98,7 +103,10 @@ public struct PictureSet: Sendable {
                 classes.shape == probabilities.shape, classes.shape.count == 2
             else {
                 throw TrainingError.data(
-                    path: url.path, reason: "needs class int16 [N, K] and prob_u8 uint8 [N, K] for the \(shard.entries.count) pictures of \(name)")
+                    path: url.path,
+                    reason:
+                        "needs class int16 [N, K] and prob_u8 uint8 [N, K] for the \(shard.entries.count) pictures of \(name)"
+                )
             }
             teacher = (classes, probabilities)
         } else {
@@ -112,10 +120,11 @@ public struct PictureSet: Sendable {
 
     private static func labels(_ url: URL) throws -> [String: [String]] {
         var labels: [String: [String]] = [:]
-        for (index, line) in try String(contentsOf: url, encoding: .utf8).split(separator: "\n").enumerated() {
+        for (index, line) in try readText(url).split(separator: "\n").enumerated() {
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
             guard fields.count == 2, !fields[1].isEmpty else {
-                throw TrainingError.data(path: url.path, reason: "line \(index + 1) is not a label, a tab and a caption")
+                throw TrainingError.data(
+                    path: url.path, reason: "line \(index + 1) is not a label, a tab and a caption")
             }
             labels[String(fields[0]), default: []].append(String(fields[1]))
         }

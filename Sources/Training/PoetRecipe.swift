@@ -5,6 +5,7 @@ import Models
 public import Prosody
 public import Torch
 public import TorchNN
+import WeightFiles
 
 // How a poet is trained: poems as prompts and lines (see `PoemPrompt`), every condition dropped at random, so that each subset
 // of conditions works in use.
@@ -32,21 +33,51 @@ public struct PoetOptions: Codable, Sendable, Equatable {
 
     public init(from decoder: any Decoder) throws {
         self.init()
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        func read<Value: Decodable>(_ key: CodingKeys, _ value: inout Value) throws {
-            value = try values.decodeIfPresent(Value.self, forKey: key) ?? value
+        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
+        try values.read(.hiddenSize, &hiddenSize)
+        try values.read(.layerCount, &layerCount)
+        try values.read(.headCount, &headCount)
+        try values.read(.positionCount, &positionCount)
+        try values.read(.batchTokens, &batchTokens)
+        try values.read(.dropout, &dropout)
+        try values.read(.keywordChance, &keywordChance)
+        try values.read(.rhymeChance, &rhymeChance)
+        try values.read(.themeChance, &themeChance)
+        try values.read(.minimumCharacterCount, &minimumCharacterCount)
+        try values.read(.holdOut, &holdOut)
+    }
+
+    /// Checks the ranges.
+    ///
+    /// - Throws: `TrainingError.option` naming the first value that makes no sense.
+    public func validate() throws(TrainingError) {
+        try check([
+            ("hiddenSize", hiddenSize, 1...1 << 16), ("layerCount", layerCount, 1...1024),
+            ("headCount", headCount, 1...1024),
+            ("positionCount", positionCount, 8...1 << 20), ("batchTokens", batchTokens, 1...1 << 30),
+            ("minimumCharacterCount", minimumCharacterCount, 0...Int.max), ("holdOut", holdOut, 0...Int.max),
+        ])
+        guard hiddenSize % headCount == 0 else {
+            throw .option("headCount", "\(headCount)", "a divisor of hiddenSize, \(hiddenSize)")
         }
-        try read(.hiddenSize, &hiddenSize)
-        try read(.layerCount, &layerCount)
-        try read(.headCount, &headCount)
-        try read(.positionCount, &positionCount)
-        try read(.batchTokens, &batchTokens)
-        try read(.dropout, &dropout)
-        try read(.keywordChance, &keywordChance)
-        try read(.rhymeChance, &rhymeChance)
-        try read(.themeChance, &themeChance)
-        try read(.minimumCharacterCount, &minimumCharacterCount)
-        try read(.holdOut, &holdOut)
+        guard (0..<1).contains(dropout) else { throw .option("dropout", "\(dropout)", "0 to below 1") }
+        for (name, value) in [
+            ("keywordChance", keywordChance), ("rhymeChance", rhymeChance), ("themeChance", themeChance),
+        ]
+        where !(0...1).contains(value) {
+            throw .option(name, "\(value)", "0 to 1")
+        }
+    }
+}
+
+/// Checks whole numbers against their ranges.
+///
+/// - Throws: `TrainingError.option` naming the first that is outside.
+func check(_ values: [(name: String, value: Int, range: ClosedRange<Int>)]) throws(TrainingError) {
+    for (name, value, range) in values where !range.contains(value) {
+        let wanted =
+            range.upperBound == .max ? "at least \(range.lowerBound)" : "\(range.lowerBound) to \(range.upperBound)"
+        throw .option(name, "\(value)", wanted)
     }
 }
 
@@ -63,6 +94,9 @@ public struct PoemExample: Sendable {
 }
 
 /// The poems of a corpus as examples, split by poem into training and held-out ones.
+///
+/// A poem that stands twice is on one side. Poems that begin with the same line as a held-out one, or share a line of five or
+/// more characters with it (variants, quotations), are left out of the training ones.
 public struct PoemDataset: Sendable {
     public let vocabulary: PoetVocabulary
     public let training: [PoemExample]
@@ -91,11 +125,17 @@ public struct PoemDataset: Sendable {
             }
         }
         var counts: [Character: Int] = [:]
-        for (poem, _) in kept { for line in poem.lines { for character in line { counts[character, default: 0] += 1 } } }
-        for texts in themes.values { for text in texts { for character in text { counts[character, default: 0] += 1 } } }
-        let vocabulary = given ?? PoetVocabulary(
-            characters: counts.filter { $0.value >= options.minimumCharacterCount && Self.isHan($0.key) }
-                .sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { $0.key })
+        for (poem, _) in kept {
+            for line in poem.lines { for character in line { counts[character, default: 0] += 1 } }
+        }
+        for texts in themes.values {
+            for text in texts { for character in text { counts[character, default: 0] += 1 } }
+        }
+        let vocabulary =
+            given
+            ?? PoetVocabulary(
+                characters: counts.filter { $0.value >= options.minimumCharacterCount && Self.isHan($0.key) }
+                    .sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { $0.key })
         let extractor = KeywordExtractor(words: words, poems: kept.map(\.poem.lines))
         var training: [PoemExample] = []
         var validation: [PoemExample] = []
@@ -121,10 +161,37 @@ public struct PoemDataset: Sendable {
                 training.append(example)
             }
         }
+        let heldOpenings = Set(validation.compactMap(\.lines.first))
+        let heldLines = Set(validation.flatMap(\.lines).filter { $0.count >= 5 })
+        let all = training.count
+        training.removeAll { example in
+            example.lines.first.map(heldOpenings.contains) == true || example.lines.contains(where: heldLines.contains)
+        }
+        if training.count < all { dropped["too like a held-out poem"] = all - training.count }
         self.vocabulary = vocabulary
         self.training = training
         self.validation = validation
         self.dropped = dropped
+    }
+
+    /// Checks that there is something to train on.
+    ///
+    /// - Throws: `TrainingError.data` that says why poems were left out.
+    func requireTraining() throws(TrainingError) {
+        guard training.isEmpty else { return }
+        let reasons =
+            dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(validation.count) held out"]
+        throw .data(path: "the corpus", reason: "no poems are left to train on (\(reasons.joined(separator: ", ")))")
+    }
+
+    /// A number that differs where the training poems or what their prompts say differ.
+    var fingerprint: String {
+        var state = stableHash(vocabulary.tokens.joined(separator: "\n"))
+        for example in training {
+            state = stableHash(example.lines.joined(), from: state)
+            state = stableHash(example.keywords.joined(separator: " ") + (example.theme ?? ""), from: state)
+        }
+        return String(state, radix: 16)
     }
 
     /// The form of a poem by its label and the lengths of its lines; nil where `Prosody` has no such form.
@@ -158,14 +225,61 @@ public struct PoemDataset: Sendable {
 }
 
 /// FNV-1a over UTF-8, the same on every machine.
-func stableHash(_ text: String) -> UInt64 {
-    text.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+func stableHash(_ text: String, from state: UInt64 = 0xcbf2_9ce4_8422_2325) -> UInt64 {
+    text.utf8.reduce(state) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
+}
+
+/// The chance of each condition to stand in a prompt.
+struct PromptChances {
+    var keyword: Double
+    var rhyme: Double
+    var theme: Double
+
+    static let all = PromptChances(keyword: 1, rhyme: 1, theme: 0)
+    static let none = PromptChances(keyword: 0, rhyme: 0, theme: 0)
+
+    init(keyword: Double, rhyme: Double, theme: Double) {
+        (self.keyword, self.rhyme, self.theme) = (keyword, rhyme, theme)
+    }
+
+    init(_ options: PoetOptions) {
+        self.init(keyword: options.keywordChance, rhyme: options.rhymeChance, theme: options.themeChance)
+    }
+
+    /// What is asked for, to get this poem as the answer.
+    func prompt(for example: PoemExample, using random: inout SplitMix64) -> PoemPrompt {
+        var prompt = PoemPrompt(form: example.form)
+        if Double.random(in: 0..<1, using: &random) < rhyme { prompt.rhyme = example.rhyme }
+        if Double.random(in: 0..<1, using: &random) < keyword, !example.keywords.isEmpty {
+            // One to four of the best, in any order: a picture's words come in no order either.
+            let count = Int.random(in: 1...min(4, example.keywords.count), using: &random)
+            prompt.keywords = Array(example.keywords.shuffled(using: &random).prefix(count))
+        }
+        if Double.random(in: 0..<1, using: &random) < theme { prompt.theme = example.theme }
+        return prompt
+    }
+}
+
+/// Options as text, the same for equal options.
+func describe(_ options: some Encodable) -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    return (try? encoder.encode(options)).map { String(decoding: $0, as: UTF8.self) } ?? ""
+}
+
+/// Writes `vocab.txt`, one token a line, into the folder of a model.
+func writeVocabulary(_ tokens: [String], to folder: URL) throws {
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    try AtomicFile.write(to: folder.appending(path: "vocab.txt")) {
+        try $0.write(Array((tokens.joined(separator: "\n") + "\n").utf8))
+    }
 }
 
 /// The task of training a GPT2 poet.
 public final class PoetTask: TrainingTask {
     public let store: ParameterStore
     public let unit = "tokens"
+    public let identity: String
     public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
 
     private let model: GPT2
@@ -181,21 +295,27 @@ public final class PoetTask: TrainingTask {
 
     /// - Parameters:
     ///   - folder: a poet to go on from; nil starts a new one.
-    /// - Throws: `ModelError`, `WeightFileError` for the folder.
+    /// - Throws: `TrainingError` for options or a corpus that cannot be trained on; `ModelError`, `WeightFileError` for the
+    ///   folder.
     public init(
         dataset: PoemDataset, options: PoetOptions, training: TrainingOptions, device: Device = .cpu,
         continuing folder: ModelFolder? = nil
     ) throws {
+        try options.validate()
+        try dataset.requireTraining()
         self.dataset = dataset
         self.options = options
         self.device = device
+        identity = "poet \(describe(options)) data \(dataset.fingerprint)"
         seed = training.seed
         store = ParameterStore(seed: training.seed, device: device)
         if let folder {
             configuration = try folder.configuration(as: GPT2Configuration.self)
+            try folder.check(vocabulary: dataset.vocabulary.count, rows: configuration.vocabularySize)
         } else {
             var fresh = GPT2Configuration(
-                vocabularySize: dataset.vocabulary.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
+                vocabularySize: dataset.vocabulary.count, hiddenSize: options.hiddenSize,
+                layerCount: options.layerCount,
                 headCount: options.headCount, positionCount: options.positionCount)
             fresh.bosTokenID = Int(dataset.vocabulary.start)
             fresh.eosTokenID = Int(dataset.vocabulary.end)
@@ -226,7 +346,8 @@ public final class PoetTask: TrainingTask {
 
     /// `loss`: nats per character of held-out poems with all conditions; `loss_plain`: with the form alone.
     public func validate() throws -> [(name: String, value: Double)] {
-        func mean(_ chances: Chances) -> Double {
+        guard !dataset.validation.isEmpty else { return [] }
+        func mean(_ chances: PromptChances) -> Double {
             var sum = 0.0
             var count = 0
             for start in stride(from: 0, to: dataset.validation.count, by: 64) {
@@ -244,9 +365,7 @@ public final class PoetTask: TrainingTask {
     }
 
     public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        try Data((dataset.vocabulary.tokens.joined(separator: "\n") + "\n").utf8)
-            .write(to: folder.appending(path: "vocab.txt"), options: .atomic)
+        try writeVocabulary(dataset.vocabulary.tokens, to: folder)
         try withoutActuallyEscaping(tensor) { tensor in
             try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) { entry in
                 tensor(entry.name) ?? entry.tensor
@@ -267,7 +386,9 @@ public final class PoetTask: TrainingTask {
         var start = byLength.startIndex
         while start < byLength.endIndex {
             let length = dataset.training[byLength[start]].form.characterCount
-            let end = byLength[start...].firstIndex { dataset.training[$0].form.characterCount != length } ?? byLength.endIndex
+            let end =
+                byLength[start...].firstIndex { dataset.training[$0].form.characterCount != length }
+                ?? byLength.endIndex
             order += byLength[start..<end].shuffled(using: &random)
             start = end
         }
@@ -289,15 +410,6 @@ public final class PoetTask: TrainingTask {
         return batches
     }
 
-    private struct Chances {
-        var keyword: Double
-        var rhyme: Double
-        var theme: Double
-
-        static let all = Chances(keyword: 1, rhyme: 1, theme: 0)
-        static let none = Chances(keyword: 0, rhyme: 0, theme: 0)
-    }
-
     private struct Encoded {
         var ids: [Int32]
         /// Ids of the prompt, which is read but not learned.
@@ -305,20 +417,11 @@ public final class PoetTask: TrainingTask {
     }
 
     private func encode(_ example: PoemExample, _ random: inout SplitMix64) -> Encoded {
-        encode(
-            example, Chances(keyword: options.keywordChance, rhyme: options.rhymeChance, theme: options.themeChance),
-            &random)
+        encode(example, PromptChances(options), &random)
     }
 
-    private func encode(_ example: PoemExample, _ chances: Chances, _ random: inout SplitMix64) -> Encoded {
-        var prompt = PoemPrompt(form: example.form)
-        if Double.random(in: 0..<1, using: &random) < chances.rhyme { prompt.rhyme = example.rhyme }
-        if Double.random(in: 0..<1, using: &random) < chances.keyword, !example.keywords.isEmpty {
-            // One to four of the best, in any order: a picture's words come in no order either.
-            let count = Int.random(in: 1...min(4, example.keywords.count), using: &random)
-            prompt.keywords = Array(example.keywords.shuffled(using: &random).prefix(count))
-        }
-        if Double.random(in: 0..<1, using: &random) < chances.theme { prompt.theme = example.theme }
+    private func encode(_ example: PoemExample, _ chances: PromptChances, _ random: inout SplitMix64) -> Encoded {
+        let prompt = chances.prompt(for: example, using: &random)
         // Every form of the dataset has a token: the vocabulary was made with all of them.
         let start = (try? dataset.vocabulary.encode(prompt)) ?? []
         let lines = dataset.vocabulary.encode(lines: example.lines)

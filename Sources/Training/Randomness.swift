@@ -1,18 +1,13 @@
-/// Steele, Lea and Flood's SplitMix64: a small stream of random numbers that is the same on every machine.
-public struct SplitMix64: RandomNumberGenerator, Sendable {
-    private var state: UInt64
+public import Generation
 
-    public init(seed: UInt64) { state = seed }
-
+extension SplitMix64 {
     /// A stream of its own for each combination of numbers, so that a batch does not depend on the ones before it.
     public init(_ numbers: UInt64...) {
-        self.init(seed: 0)
-        for number in numbers { state = Self.mix(state &+ 0x9E37_79B9_7F4A_7C15) ^ Self.mix(number &+ 0xD1B5_4A32_D192_ED03) }
-    }
-
-    public mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        return Self.mix(state)
+        var state: UInt64 = 0
+        for number in numbers {
+            state = Self.mix(state &+ 0x9E37_79B9_7F4A_7C15) ^ Self.mix(number &+ 0xD1B5_4A32_D192_ED03)
+        }
+        self.init(seed: state)
     }
 
     private static func mix(_ value: UInt64) -> UInt64 {

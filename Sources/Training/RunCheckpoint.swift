@@ -31,20 +31,23 @@ struct RunCheckpoint {
     /// - Throws: `WeightFileError` for a full disk or a missing permission; the last checkpoint is untouched then.
     func write(
         _ progress: RunProgress, store: ParameterStore, optimizer: AdamW, average: ExponentialMovingAverage?,
-        generators: [(name: String, generator: Generator)], options: TrainingOptions
+        generators: [(name: String, generator: Generator)], options: TrainingOptions, identity: String
     ) throws {
         var tensors: [(name: String, tensor: Tensor)] = store.entries.map { ("model/\($0.name)", $0.tensor) }
         for moment in optimizer.moments {
             tensors.append(("first/\(moment.name)", moment.first))
             tensors.append(("second/\(moment.name)", moment.second))
         }
-        for (name, shadow) in average?.shadows ?? [:] { tensors.append(("average/\(name)", shadow)) }
+        for (name, shadow) in (average?.shadows ?? [:]).sorted(by: { $0.key < $1.key }) {
+            tensors.append(("average/\(name)", shadow))
+        }
         for (name, generator) in generators { tensors.append(("generator/\(name)", generator.state)) }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         let metadata = [
             "progress": String(decoding: try encoder.encode(progress), as: UTF8.self),
             "options": String(decoding: try encoder.encode(options), as: UTF8.self),
+            "identity": identity,
         ]
         try TensorFile.write(tensors, metadata: metadata, to: url)
     }
@@ -54,7 +57,7 @@ struct RunCheckpoint {
     /// - Throws: `TrainingError.foreignCheckpoint` if the file is not of this run's model and options, `WeightFileError`.
     func restore(
         store: ParameterStore, optimizer: AdamW, average: ExponentialMovingAverage?,
-        generators: [(name: String, generator: Generator)], options: TrainingOptions
+        generators: [(name: String, generator: Generator)], options: TrainingOptions, identity: String
     ) throws -> RunProgress {
         func foreign(_ reason: String) -> TrainingError { .foreignCheckpoint(path: url.path, reason: reason) }
         let file = try SafetensorsFile(contentsOf: url)
@@ -72,6 +75,10 @@ struct RunCheckpoint {
         comparable.logEvery = options.logEvery
         comparable.patience = options.patience
         guard comparable == options else { throw foreign("it was made with other options (see run.json)") }
+        // Older checkpoints do not say.
+        if let other = file.metadata["identity"], other != identity {
+            throw foreign("it is of another recipe or other data: \(other), not \(identity)")
+        }
 
         func tensor(_ name: String, like expected: Tensor? = nil) throws -> Tensor {
             guard let view = file[name] else { throw foreign("it lacks \(name)") }
@@ -84,7 +91,10 @@ struct RunCheckpoint {
             for entry in store.entries { entry.tensor.copy_(try tensor("model/\(entry.name)", like: entry.tensor)) }
             let moments = Dictionary(uniqueKeysWithValues: optimizer.moments.map { ($0.name, $0) })
             try optimizer.restore(step: progress.step) { name in
-                (try tensor("first/\(name)", like: moments[name]?.first), try tensor("second/\(name)", like: moments[name]?.second))
+                (
+                    try tensor("first/\(name)", like: moments[name]?.first),
+                    try tensor("second/\(name)", like: moments[name]?.second)
+                )
             }
             for (name, shadow) in average?.shadows ?? [:] { shadow.copy_(try tensor("average/\(name)", like: shadow)) }
             for (name, generator) in generators { try generator.restore(try tensor("generator/\(name)").clone()) }

@@ -1,4 +1,5 @@
 public import Foundation
+import Synchronization
 public import Torch
 public import TorchNN
 import WeightFiles
@@ -8,6 +9,9 @@ import WeightFiles
 /// Batches depend on the seed, the epoch and their index alone, so that a run that continues sees what it would have seen.
 public protocol TrainingTask: AnyObject {
     var store: ParameterStore { get }
+    /// The recipe, its own options and its data in a few words: where two runs with equal `TrainingOptions` have equal
+    /// identities, they are the same run. A checkpoint of another identity is not continued.
+    var identity: String { get }
     /// Streams of random numbers that a checkpoint must keep, such as the one for dropout.
     var generators: [(name: String, generator: Generator)] { get }
     /// What a unit of the speed is: `tokens`, `pictures`.
@@ -16,7 +20,8 @@ public protocol TrainingTask: AnyObject {
     func batchCount(epoch: Int) -> Int
     /// The loss of one batch, a scalar that is still on the graph.
     func loss(epoch: Int, batch: Int) throws -> BatchLoss
-    /// Measures on held-out data; gradients are off. The first is what `best` is chosen by, lower is better.
+    /// Measures on held-out data; gradients are off. The first is what `best` is chosen by, lower is better. Empty where
+    /// nothing is held out: `best` is the last model then.
     func validate() throws -> [(name: String, value: Double)]
     /// Writes the model as a folder that the rest of the package loads. `tensor` gives what to save for a parameter.
     func save(to folder: URL, tensor: (String) -> Tensor?) throws
@@ -39,20 +44,20 @@ public struct BatchLoss {
     }
 }
 
+/// How a run came to its end.
+public enum TrainingOutcome: Equatable, Sendable {
+    case finished
+    /// No better validation for `patience` validations.
+    case stoppedEarly
+    /// The person asked for it; the checkpoint is written.
+    case interrupted
+}
+
 /// The loop: batches, gradients, steps, validation, checkpoints, logs.
 ///
 /// A run lives in one folder: `run.json` (its options), `log.txt`, TensorBoard events, `checkpoint.safetensors` (to continue)
 /// and `best/` (the model with the lowest validation). Every file appears whole or not at all.
 public final class Trainer<Task: TrainingTask> {
-    /// How a run came to its end.
-    public enum Outcome: Equatable, Sendable {
-        case finished
-        /// No better validation for `patience` validations.
-        case stoppedEarly
-        /// The person asked for it; the checkpoint is written.
-        case interrupted
-    }
-
     private let task: Task
     private let options: TrainingOptions
     private let folder: URL
@@ -80,10 +85,16 @@ public final class Trainer<Task: TrainingTask> {
         average = options.averageDecay > 0 ? ExponentialMovingAverage(task.store, decay: options.averageDecay) : nil
         let checkpoint = RunCheckpoint(folder: folder)
         if checkpoint.exists, !resume { throw TrainingError.folderInUse(folder.path) }
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        do {
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        } catch {
+            throw TrainingError.data(path: folder.path, reason: "the folder of the run cannot be made there")
+        }
         if checkpoint.exists {
             progress = try checkpoint.restore(
-                store: task.store, optimizer: optimizer, average: average, generators: task.generators, options: options)
+                store: task.store, optimizer: optimizer, average: average, generators: task.generators,
+                options: options,
+                identity: task.identity)
         } else {
             try Self.write(options, to: folder)
         }
@@ -96,7 +107,7 @@ public final class Trainer<Task: TrainingTask> {
     /// - Parameter interrupted: asked after every step.
     /// - Throws: `TrainingError.diverged`, or an error of the task or of the disk. The last checkpoint stays.
     @discardableResult
-    public func run(interrupted: () -> Bool = { false }) throws -> Outcome {
+    public func run(interrupted: () -> Bool = { false }) throws -> TrainingOutcome {
         let peak = MatrixSpeed.measure(options.precision)
         let parameters = task.store.parameterCount
         log.line(
@@ -119,8 +130,14 @@ public final class Trainer<Task: TrainingTask> {
                 }
             }
             let loss = lossSum / Double(options.accumulation)
-            guard loss.isFinite else { throw TrainingError.diverged(step: progress.step, loss: loss) }
+            guard loss.isFinite else {
+                throw TrainingError.diverged(step: progress.step, quantity: "loss", value: loss)
+            }
             let norm = optimizer.clipGradients(maximum: options.gradientClip > 0 ? options.gradientClip : .infinity)
+            // A step along such a gradient would spoil every parameter.
+            guard norm.isFinite else {
+                throw TrainingError.diverged(step: progress.step, quantity: "gradient norm", value: norm)
+            }
             try optimizer.step(learningRate: rate)
             task.didStep()
             average?.update(step: progress.step)
@@ -157,16 +174,24 @@ public final class Trainer<Task: TrainingTask> {
         let metrics = try withAverages { try withoutGradients { try task.validate() } }
         for metric in metrics { try log.scalar("validation/\(metric.name)", metric.value, step: progress.step) }
         let text = metrics.map { "\($0.name) \(format($0.value))" }.joined(separator: "  ")
-        guard let first = metrics.first else { return }
+        guard let first = metrics.first else {
+            try saveBest()
+            log.line("step \(progress.step)  nothing is held out; best/ is the model of this step")
+            return
+        }
         let better = first.value < (progress.best ?? .infinity)
         if better {
             progress.best = first.value
             progress.staleValidations = 0
-            try task.save(to: folder.appending(path: "best")) { [average] in average?.shadows[$0] }
+            try saveBest()
         } else {
             progress.staleValidations += 1
         }
         log.line("step \(progress.step)  validation  \(text)\(better ? "  (best)" : "")")
+    }
+
+    private func saveBest() throws {
+        try task.save(to: folder.appending(path: "best")) { [average] in average?.shadows[$0] }
     }
 
     private func withAverages<Result>(_ body: () throws -> Result) rethrows -> Result {
@@ -177,7 +202,7 @@ public final class Trainer<Task: TrainingTask> {
     private func saveCheckpoint() throws {
         try RunCheckpoint(folder: folder).write(
             progress, store: task.store, optimizer: optimizer, average: average, generators: task.generators,
-            options: options)
+            options: options, identity: task.identity)
         try log.flush()
     }
 
@@ -201,7 +226,8 @@ public final class Trainer<Task: TrainingTask> {
     private static func write(_ options: TrainingOptions, to folder: URL) throws {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-        try encoder.encode(options).write(to: folder.appending(path: "run.json"), options: .atomic)
+        let json = try encoder.encode(options)
+        try AtomicFile.write(to: folder.appending(path: "run.json")) { try $0.write(Array(json)) }
     }
 }
 
@@ -224,13 +250,28 @@ func format(_ value: Double) -> String {
 func duration(_ seconds: Double) -> String {
     guard seconds.isFinite else { return "?" }
     let minutes = Int(seconds / 60)
-    return minutes >= 60 ? "\(minutes / 60) h \(minutes % 60) min" : minutes > 0 ? "\(minutes) min" : "\(Int(seconds)) s"
+    return minutes >= 60
+        ? "\(minutes / 60) h \(minutes % 60) min" : minutes > 0 ? "\(minutes) min" : "\(Int(seconds)) s"
 }
 
 /// The speed of this machine's matrix product, against which a run's own speed is reported.
 enum MatrixSpeed {
-    /// Multiplications and additions per second, about a third of a second's measurement.
+    private struct Setting: Hashable {
+        let precision: TrainingOptions.Precision
+        let threads: Int
+    }
+    private static let measured = Mutex<[Setting: Double]>([:])
+
+    /// Multiplications and additions per second, about a third of a second's measurement, once a process.
     static func measure(_ precision: TrainingOptions.Precision) -> Double {
+        let setting = Setting(precision: precision, threads: Runtime.threadCount)
+        if let known = measured.withLock({ $0[setting] }) { return known }
+        let speed = run(precision)
+        measured.withLock { $0[setting] = speed }
+        return speed
+    }
+
+    private static func run(_ precision: TrainingOptions.Precision) -> Double {
         withoutGradients {
             let generator = Generator(seed: 0)
             let dtype: DType = precision == .bfloat16 ? .bfloat16 : .float32

@@ -4,7 +4,7 @@ public import TorchNN
 public struct TrainingOptions: Codable, Sendable, Equatable {
     /// Optimiser steps in all.
     public var steps = 1000
-    /// Batches whose gradients are summed for one step.
+    /// Batches of one step. Each counts the same, however many tokens it has: batches are cut to about equal sizes.
     public var accumulation = 1
     /// The highest learning rate.
     public var learningRate = 1e-3
@@ -44,25 +44,22 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
 
     public init(from decoder: any Decoder) throws {
         self.init()
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        func read<Value: Decodable>(_ key: CodingKeys, _ value: inout Value) throws {
-            value = try values.decodeIfPresent(Value.self, forKey: key) ?? value
-        }
-        try read(.steps, &steps)
-        try read(.accumulation, &accumulation)
-        try read(.learningRate, &learningRate)
-        try read(.warmup, &warmup)
-        try read(.schedule, &schedule)
-        try read(.weightDecay, &weightDecay)
-        try read(.beta2, &beta2)
-        try read(.gradientClip, &gradientClip)
-        try read(.averageDecay, &averageDecay)
-        try read(.validateEvery, &validateEvery)
-        try read(.checkpointEvery, &checkpointEvery)
-        try read(.logEvery, &logEvery)
-        try read(.patience, &patience)
-        try read(.seed, &seed)
-        try read(.precision, &precision)
+        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
+        try values.read(.steps, &steps)
+        try values.read(.accumulation, &accumulation)
+        try values.read(.learningRate, &learningRate)
+        try values.read(.warmup, &warmup)
+        try values.read(.schedule, &schedule)
+        try values.read(.weightDecay, &weightDecay)
+        try values.read(.beta2, &beta2)
+        try values.read(.gradientClip, &gradientClip)
+        try values.read(.averageDecay, &averageDecay)
+        try values.read(.validateEvery, &validateEvery)
+        try values.read(.checkpointEvery, &checkpointEvery)
+        try values.read(.logEvery, &logEvery)
+        try values.read(.patience, &patience)
+        try values.read(.seed, &seed)
+        try values.read(.precision, &precision)
     }
 
     /// Checks the ranges.
@@ -75,9 +72,13 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
         ]
         for (name, value) in positive where value < 1 { throw .option(name, "\(value)", "at least 1") }
         guard warmup >= 0 else { throw .option("warmup", "\(warmup)", "at least 0") }
-        guard learningRate > 0, learningRate.isFinite else { throw .option("learningRate", "\(learningRate)", "above 0") }
+        guard learningRate > 0, learningRate.isFinite else {
+            throw .option("learningRate", "\(learningRate)", "above 0")
+        }
         guard (0..<1).contains(averageDecay) else { throw .option("averageDecay", "\(averageDecay)", "0 to below 1") }
         guard (0..<1).contains(beta2) else { throw .option("beta2", "\(beta2)", "0 to below 1") }
+        guard patience >= 0 else { throw .option("patience", "\(patience)", "at least 0") }
+        guard gradientClip >= 0 else { throw .option("gradientClip", "\(gradientClip)", "at least 0") }
         guard weightDecay >= 0 else { throw .option("weightDecay", "\(weightDecay)", "at least 0") }
     }
 
@@ -93,7 +94,8 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
 /// Why a run cannot start or go on.
 public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
     case option(_ name: String, _ value: String, _ expected: String)
-    case diverged(step: Int, loss: Double)
+    /// `quantity` is `loss`, or `gradient norm` where the loss is still finite.
+    case diverged(step: Int, quantity: String, value: Double)
     case folderInUse(String)
     case foreignCheckpoint(path: String, reason: String)
     case data(path: String, reason: String)
@@ -101,8 +103,8 @@ public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
     public var description: String {
         switch self {
         case .option(let name, let value, let expected): "\(name) is \(value), but must be \(expected)"
-        case .diverged(let step, let loss):
-            "the loss became \(loss) at step \(step); lower the learning rate and resume from the last checkpoint"
+        case .diverged(let step, let quantity, let value):
+            "the \(quantity) became \(value) at step \(step); lower the learning rate and resume from the last checkpoint"
         case .folderInUse(let path):
             "\(path) already holds a run; continue it with --resume, or name another folder"
         case .foreignCheckpoint(let path, let reason): "\(path) cannot be continued: \(reason)"

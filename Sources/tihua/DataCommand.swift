@@ -6,7 +6,34 @@ import Training
 /// `tihua data`: turns public data sets into what the recipes read.
 struct DataCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "data", abstract: "Prepare data sets for training.", subcommands: [Poems.self, Lines.self])
+        commandName: "data", abstract: "Prepare data sets for training.",
+        subcommands: [Poems.self, Lines.self, ProsodyTables.self])
+
+    /// `tihua data prosody`: tables of tones and rhymes to the source file of `Prosody`.
+    struct ProsodyTables: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "prosody", abstract: "Make the tables of tones, rhymes and tunes from the published ones.",
+            discussion: """
+                INPUT is a folder with Pingshui_Rhyme.json, Cilin_Rhyme.json, Xinyun_Rhyme.json, rhymebooks.json and
+                ci-meters.json.
+
+                  tihua data prosody ../shared/data/text/prosody --out Sources/Prosody/Tables.swift
+                """)
+
+        @Argument(help: "The folder of the tables.", completion: .directory)
+        var input: String
+
+        @Option(name: .long, help: "The Swift file to write.", completion: .file(extensions: ["swift"]))
+        var out: String
+
+        @Flag(name: .long, help: "Say nothing but errors.")
+        var quiet = false
+
+        func run() async throws {
+            let report = try ProsodyImporter.run(input: URL(filePath: input), output: URL(filePath: out))
+            if !quiet { FileHandle.standardError.write(Data("\(report)\n".utf8)) }
+        }
+    }
 
     /// `tihua data poems`: the upstream chinese-poetry files to one clean corpus.
     struct Poems: AsyncParsableCommand {

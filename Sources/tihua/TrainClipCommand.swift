@@ -38,7 +38,10 @@ struct TrainClipCommand: AsyncParsableCommand {
     @OptionGroup var run: RunArguments
 
     func run() async throws {
-        let (training, options) = try run.options("clip", ClipOptions())
+        let file = try run.recipe()
+        let training = try run.options(file)
+        let options = try file.section("clip", or: ClipOptions())
+        try options.validate()
         let device = try Device(named: run.device)
         if let threads = run.threads { Runtime.threadCount = threads }
         let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
@@ -53,18 +56,17 @@ struct TrainClipCommand: AsyncParsableCommand {
         for file in pairs {
             textPairs += try MatchingItem.read(URL(filePath: file)).map { TextPair($0.translation, $0.line) }
         }
-        let extra = try texts.map { try String(contentsOf: URL(filePath: $0), encoding: .utf8) }
+        let extra = try texts.map { try readText(URL(filePath: $0)) }
         let vocabulary = ClipVocabulary.tokens(
             captions: sets.flatMap { $0.items.flatMap(\.captions) } + textPairs.flatMap { [$0.first, $0.second] },
             always: extra)
         let task = try ClipTask(
             sets: sets, validationSets: held, pairs: textPairs, vocabulary: vocabulary, options: options,
             training: training, device: device)
-        report("\(task.counts.training) pictures to train on, \(task.counts.validation) held out, \(vocabulary.count) tokens")
-        let trainer = try Trainer(
-            task, options: training, folder: URL(filePath: run.out), resume: run.resume, quiet: run.quiet)
-        let interruption = Interruption()
-        if try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted { throw ExitCode(130) }
+        report(
+            "\(task.counts.training) pictures to train on, \(task.counts.validation) held out, \(vocabulary.count) tokens"
+        )
+        try run.train(task, training)
     }
 
     private static func source(_ specification: String) throws -> PictureSet.Source {
@@ -73,7 +75,9 @@ struct TrainClipCommand: AsyncParsableCommand {
         var source = PictureSet.Source(shard: URL(filePath: first))
         for part in parts.dropFirst() {
             let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
-            guard pair.count == 2 else { throw ValidationError("\(part): expected captions=FILE, labels=FILE or teacher=FILE") }
+            guard pair.count == 2 else {
+                throw ValidationError("\(part): expected captions=FILE, labels=FILE or teacher=FILE")
+            }
             switch pair[0] {
             case "captions": source.captions.append(URL(filePath: pair[1]))
             case "labels": source.labels = URL(filePath: pair[1])

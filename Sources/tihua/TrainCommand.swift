@@ -10,12 +10,14 @@ import Training
 /// `tihua train`: the recipes.
 struct TrainCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "train", abstract: "Train the models of a pack from data.", subcommands: [TrainPoetCommand.self, TrainClipCommand.self])
+        commandName: "train", abstract: "Train the models of a pack from data.",
+        subcommands: [TrainPoetCommand.self, TrainClipCommand.self])
 }
 
 /// What every training shares.
 struct RunArguments: ParsableArguments {
-    @Option(name: .long, help: "A JSON file with the options; flags win over it.", completion: .file(extensions: ["json"]))
+    @Option(
+        name: .long, help: "A JSON file with the options; flags win over it.", completion: .file(extensions: ["json"]))
     var config: String?
 
     @Option(name: .long, help: "The folder of the run: log, checkpoint, best model.", completion: .directory)
@@ -42,62 +44,36 @@ struct RunArguments: ParsableArguments {
     @Flag(name: .long, help: "Log to the folder only.")
     var quiet = false
 
-    /// The options of the file, with the flags over them.
-    func options<Own: Decodable>(_ key: String, _ none: Own) throws -> (TrainingOptions, Own) {
-        var training = TrainingOptions()
-        var own = none
-        if let config {
-            let data = try Data(contentsOf: URL(filePath: config))
-            do {
-                let sections = try JSONDecoder().decode(Sections<Own>.self, from: data)
-                training = sections.training ?? training
-                own = sections.own(key) ?? own
-            } catch {
-                throw TrainingError.data(path: config, reason: "not the options of a run: \(Self.reason(error))")
-            }
+    func validate() throws {
+        if let steps, steps < 1 { throw ValidationError("--steps \(steps) is not at least 1") }
+        if let learningRate, !(learningRate > 0 && learningRate.isFinite) {
+            throw ValidationError("--learning-rate \(learningRate) is not above 0")
         }
+        if let threads, !(1...1024).contains(threads) {
+            throw ValidationError("--threads \(threads) is not in 1...1024")
+        }
+    }
+
+    /// The file of options, empty where none is named.
+    func recipe() throws -> RecipeFile {
+        try config.map { try RecipeFile(contentsOf: URL(filePath: $0)) } ?? RecipeFile()
+    }
+
+    /// The options of the file, with the flags over them.
+    func options(_ recipe: RecipeFile) throws -> TrainingOptions {
+        var training = try recipe.section("training", or: TrainingOptions())
         training.steps = steps ?? training.steps
         training.learningRate = learningRate ?? training.learningRate
         training.seed = seed ?? training.seed
         try training.validate()
-        return (training, own)
+        return training
     }
 
-    private static func reason(_ error: any Error) -> String {
-        guard let error = error as? DecodingError else { return error.localizedDescription }
-        switch error {
-        case .typeMismatch(_, let context), .valueNotFound(_, let context), .keyNotFound(_, let context),
-            .dataCorrupted(let context):
-            return (context.codingPath.map(\.stringValue) + [context.debugDescription]).joined(separator: ": ")
-        @unknown default: return "it cannot be read"
-        }
-    }
-
-    /// `{"training": {..}, "poet": {..}}`
-    private struct Sections<Own: Decodable>: Decodable {
-        let training: TrainingOptions?
-        let others: [String: Own]
-
-        init(from decoder: any Decoder) throws {
-            let values = try decoder.container(keyedBy: Key.self)
-            training = try values.decodeIfPresent(TrainingOptions.self, forKey: Key("training"))
-            var others: [String: Own] = [:]
-            for key in values.allKeys where key.stringValue != "training" {
-                others[key.stringValue] = try values.decode(Own.self, forKey: key)
-            }
-            self.others = others
-        }
-
-        func own(_ key: String) -> Own? { others[key] }
-    }
-
-    private struct Key: CodingKey {
-        let stringValue: String
-        var intValue: Int? { nil }
-
-        init(_ name: String) { stringValue = name }
-        init?(stringValue: String) { self.init(stringValue) }
-        init?(intValue: Int) { nil }
+    /// Trains until the end or Ctrl-C, which leaves a checkpoint and exits with 130.
+    func train(_ task: some TrainingTask, _ training: TrainingOptions) throws {
+        let trainer = try Trainer(task, options: training, folder: URL(filePath: out), resume: resume, quiet: quiet)
+        let interruption = Interruption()
+        if try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted { throw ExitCode(130) }
     }
 }
 
@@ -115,6 +91,11 @@ struct TrainPoetCommand: AsyncParsableCommand {
                   --config Recipes/poet-mini.json --out runs/poet --resume
 
             The best model by validation is in runs/poet/best; tensorboard --logdir runs shows the curves.
+
+            Recipes: gpt2 and t5 take Tihua's prompts (form, rhyme, keywords, theme); image2poem-gpt2 and image2poem-t5 are the
+            objectives of Image2Poem, on quatrains. The file of options has the parts training, poet, image2poem and t5.
+
+              tihua train poet --recipe image2poem-t5 --corpus ccpc_train.json --config Recipes/image2poem-t5.json --out runs/t5
             """)
 
     @Option(name: .long, help: "Poems: JSON lines of tihua data poems, CCPC, or plain text.", completion: .file())
@@ -123,16 +104,35 @@ struct TrainPoetCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Files whose first column lists words that may be keywords.", completion: .file())
     var words: [String] = []
 
-    @Option(name: .long, help: "CCPM JSON lines: modern sentences with the classical lines they mean.", completion: .file())
+    @Option(
+        name: .long, help: "CCPM JSON lines: modern sentences with the classical lines they mean.", completion: .file())
     var glosses: [String] = []
 
-    @Option(name: .long, help: "A poet to go on from.", completion: .directory)
+    @Option(name: .long, help: "A GPT2 poet of Tihua to go on from.", completion: .directory)
     var from: String?
+
+    enum Recipe: String, ExpressibleByArgument, CaseIterable {
+        case gpt2
+        case t5
+        case image2poemGPT2 = "image2poem-gpt2"
+        case image2poemT5 = "image2poem-t5"
+    }
+
+    @Option(name: .long, help: "What is trained and how.")
+    var recipe = Recipe.gpt2
 
     @OptionGroup var run: RunArguments
 
+    func validate() throws {
+        if from != nil, recipe != .gpt2 { throw ValidationError("--from goes with --recipe gpt2 only") }
+    }
+
     func run() async throws {
-        let (training, options) = try run.options("poet", PoetOptions())
+        let file = try run.recipe()
+        let training = try run.options(file)
+        let options = try file.section("poet", or: PoetOptions())
+        let objective = try file.section("image2poem", or: Image2PoemOptions())
+        let shape = try file.section("t5", or: T5Options())
         let device = try Device(named: run.device)
         if let threads = run.threads { Runtime.threadCount = threads }
         let poems = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
@@ -146,24 +146,45 @@ struct TrainPoetCommand: AsyncParsableCommand {
         }
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
         let vocabulary = try from.map {
-            try PoetVocabulary(contentsOf: URL(filePath: $0).appending(path: "vocab.txt"))
+            try PoetVocabulary(
+                tokens: readText(URL(filePath: $0).appending(path: "vocab.txt")).split(separator: "\n").map(String.init)
+            )
         }
         let dataset = PoemDataset(poems: poems, words: known, themes: themes, vocabulary: vocabulary, options: options)
         if !run.quiet {
-            let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+            let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(
+                separator: ", ")
             print(
                 "\(dataset.training.count) poems to train on, \(dataset.validation.count) held out, "
                     + "\(dataset.vocabulary.count) tokens; left out: \(dropped)", to: &standardError)
         }
-        let task = try PoetTask(dataset: dataset, options: options, training: training, device: device, continuing: folder)
-        let trainer = try Trainer(
-            task, options: training, folder: URL(filePath: run.out), resume: run.resume, quiet: run.quiet)
-        let interruption = Interruption()
-        if try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted { throw ExitCode(130) }
+        switch recipe {
+        case .gpt2:
+            try run.train(
+                PoetTask(dataset: dataset, options: options, training: training, device: device, continuing: folder),
+                training)
+        case .t5:
+            try run.train(
+                T5PoetTask(
+                    dataset: dataset, options: options, shape: shape, format: .tihua, training: training, device: device
+                ),
+                training)
+        case .image2poemGPT2:
+            try run.train(
+                Image2PoemTask(
+                    dataset: dataset, options: options, objective: objective, training: training, device: device),
+                training)
+        case .image2poemT5:
+            try run.train(
+                T5PoetTask(
+                    dataset: dataset, options: options, shape: shape, format: .image2poem(objective),
+                    training: training,
+                    device: device), training)
+        }
     }
 
     private static func firstColumn(of path: String) throws -> [String] {
-        try String(contentsOf: URL(filePath: path), encoding: .utf8).split(separator: "\n")
+        try readText(URL(filePath: path)).split(whereSeparator: \.isNewline)
             .compactMap { $0.split(separator: "\t").first.map(String.init) }
     }
 }

@@ -1,0 +1,304 @@
+public import Foundation
+import Generation
+import Models
+public import Torch
+public import TorchNN
+
+// Image2Poem's own objective for GPT2 (github.com/weiji-Feng/Image2Poem at 0b34182: data_process/dataset.py,
+// pretrain/trainer.py), on quatrains:
+//
+//     [CLS]关键词：k1k2k3k4[EOS]line1|line2|line3|line4[SEP]
+//
+// Each character of both parts is replaced by [MASK] with a chance, drawn anew each epoch; the model predicts the text without
+// masks. A second loss, the "key loss", looks at the masked characters of keywords in the poem and at every `|`.
+
+/// What Image2Poem's objective adds to `PoetOptions`. Read from the part `image2poem` of the same JSON file.
+public struct Image2PoemOptions: Codable, Sendable, Equatable {
+    /// The chance that a character is read as `[MASK]`.
+    public var maskChance = 0.15
+    /// The weight of the key loss; the rest is the language model's.
+    public var keywordWeight = 0.1
+    /// As the published code computes it: padding is learned too, and the key loss asks position t for token t, which the
+    /// language model is asked for at t - 1. T5 also attends to padding. Off, padding does not count and both losses ask
+    /// position t for token t + 1.
+    public var asPublished = false
+
+    public init() {}
+
+    public init(from decoder: any Decoder) throws {
+        self.init()
+        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
+        try values.read(.maskChance, &maskChance)
+        try values.read(.keywordWeight, &keywordWeight)
+        try values.read(.asPublished, &asPublished)
+    }
+
+    /// Checks the ranges.
+    ///
+    /// - Throws: `TrainingError.option` naming the first value that makes no sense.
+    public func validate() throws(TrainingError) {
+        for (name, value) in [("maskChance", maskChance), ("keywordWeight", keywordWeight)]
+        where !(0...1).contains(value) {
+            throw .option(name, "\(value)", "0 to 1")
+        }
+    }
+}
+
+/// Image2Poem's vocabulary (data_process/vocab.py): six special tokens, then every character of the texts.
+public struct Image2PoemVocabulary: Sendable, Equatable {
+    /// `vocab.txt`, one token a line; the id is the line number from 0. Python's `BertTokenizer` reads it with
+    /// `eos_token="[EOS]"`.
+    public let tokens: [String]
+    let padding: Int32 = 0
+    let unknown: Int32 = 1
+    let separator: Int32 = 2
+    let start: Int32 = 3
+    let mask: Int32 = 4
+    let end: Int32 = 5
+    private let ids: [Character: Int32]
+
+    /// Characters of the examples and of the format itself, most frequent first, equal ones by code point.
+    public init(_ examples: [PoemExample]) {
+        var counts: [Character: Int] = [:]
+        for example in examples {
+            for character in Image2PoemText.keywords(example) + Image2PoemText.poem(example) {
+                counts[character, default: 0] += 1
+            }
+        }
+        let characters = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
+        tokens = ["[PAD]", "[UNK]", "[SEP]", "[CLS]", "[MASK]", "[EOS]"] + characters.map(String.init)
+        ids = Dictionary(zip(characters, Int32(6)...), uniquingKeysWith: { first, _ in first })
+    }
+
+    func encode(_ text: String) -> [Int32] { text.map { ids[$0] ?? unknown } }
+}
+
+/// The texts of a poem in Image2Poem's format. The boundaries between keywords vanish, as its tokenizer drops spaces.
+enum Image2PoemText {
+    static func keywords(_ example: PoemExample) -> String { "关键词：" + example.keywords.prefix(4).joined() }
+    static func poem(_ example: PoemExample) -> String { example.lines.joined(separator: "|") }
+
+    /// The quatrains among the examples, the only form that Image2Poem knows.
+    static func quatrains(_ examples: [PoemExample]) -> [PoemExample] { examples.filter { $0.lines.count == 4 } }
+}
+
+/// Examples in a random order of their own for each epoch, cut into batches; the last one may be smaller.
+struct ShuffledBatches {
+    let count: Int
+    let size: Int
+    let seed: UInt64
+    private var order: (epoch: Int, indices: [Int])?
+
+    init(count: Int, size: Int, seed: UInt64) {
+        self.count = count
+        self.size = max(1, size)
+        self.seed = seed
+    }
+
+    var batchCount: Int { (count + size - 1) / size }
+
+    mutating func indices(epoch: Int, batch: Int) -> ArraySlice<Int> {
+        if order?.epoch != epoch {
+            var random = SplitMix64(seed, UInt64(epoch), 0x5F1E)
+            order = (epoch, (0..<count).shuffled(using: &random))
+        }
+        return order?.indices.dropFirst(batch * size).prefix(size) ?? []
+    }
+}
+
+/// The task of training a GPT2 with Image2Poem's objective: 0.9 × language model + 0.1 × key loss.
+///
+/// Two things of the reference are left out: it adds the embeddings of tokens 0 and 1 as segments in training, but not in use;
+/// and it drops the last incomplete batch.
+public final class Image2PoemTask: TrainingTask {
+    public let store: ParameterStore
+    public let unit = "tokens"
+    public let identity: String
+    public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
+
+    let vocabulary: Image2PoemVocabulary
+    private let model: GPT2
+    private let configuration: GPT2Configuration
+    private let training: [PoemExample]
+    private let validation: [PoemExample]
+    private let options: PoetOptions
+    private let objective: Image2PoemOptions
+    private let seed: UInt64
+    private let device: Device
+    private let dropoutGenerator: Generator
+    private var batches: ShuffledBatches
+
+    /// - Parameters:
+    ///   - dataset: its quatrains are trained on; keywords are those of the corpus where it gives some
+    ///   - options: sizes, `batchTokens` and `dropout` of it count here; prompts always hold up to four keywords
+    /// - Throws: `TrainingError` for options or a corpus that cannot be trained on.
+    public init(
+        dataset: PoemDataset, options: PoetOptions, objective: Image2PoemOptions, training run: TrainingOptions,
+        device: Device = .cpu
+    ) throws {
+        try options.validate()
+        try objective.validate()
+        training = Image2PoemText.quatrains(dataset.training)
+        validation = Image2PoemText.quatrains(dataset.validation)
+        guard !training.isEmpty else {
+            throw TrainingError.data(
+                path: "the corpus", reason: "it has no quatrains with a metre, which Image2Poem trains on")
+        }
+        vocabulary = Image2PoemVocabulary(training + validation)
+        self.options = options
+        self.objective = objective
+        self.device = device
+        identity = "image2poem-gpt2 \(describe(options)) \(describe(objective)) data \(dataset.fingerprint)"
+        seed = run.seed
+        store = ParameterStore(seed: run.seed, device: device)
+        var configuration = GPT2Configuration(
+            vocabularySize: vocabulary.tokens.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
+            headCount: options.headCount, positionCount: options.positionCount)
+        configuration.bosTokenID = Int(vocabulary.start)
+        configuration.eosTokenID = Int(vocabulary.separator)
+        self.configuration = configuration
+        model = GPT2(configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
+        // Special tokens besides the two texts.
+        let lengths = (training + validation).map {
+            Image2PoemText.keywords($0).count + Image2PoemText.poem($0).count + 3
+        }
+        let longest = lengths.max() ?? 0
+        guard longest <= options.positionCount else {
+            throw TrainingError.option(
+                "positionCount", "\(options.positionCount)", "at least \(longest), the longest text")
+        }
+        batches = ShuffledBatches(count: training.count, size: options.batchTokens / longest, seed: run.seed)
+    }
+
+    public func batchCount(epoch: Int) -> Int { batches.batchCount }
+
+    public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
+        let rows = batches.indices(epoch: epoch, batch: batch).map { index in
+            var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
+            return encode(training[index], masking: objective.maskChance, &random)
+        }
+        let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
+        let (loss, learned, padded) = objectiveLoss(rows, dropout: dropout)
+        let head = Double(configuration.vocabularySize * configuration.hiddenSize)
+        let body = Double(store.parameterCount) - head
+        return BatchLoss(
+            loss: loss, units: learned, operations: 6 * (body * Double(padded) + head * Double(learned)))
+    }
+
+    /// `loss`: nats per token of held-out poems, given the keywords and without masks; `objective`: the loss of training.
+    public func validate() throws -> [(name: String, value: Double)] {
+        guard !validation.isEmpty else { return [] }
+        var (sum, tokens, objective, count) = (0.0, 0, 0.0, 0)
+        for start in stride(from: 0, to: validation.count, by: 64) {
+            let indices = start..<min(start + 64, validation.count)
+            let rows = indices.map { index in
+                var random = SplitMix64(7, UInt64(index))
+                return encode(validation[index], masking: self.objective.maskChance, &random)
+            }
+            objective += objectiveLoss(rows, dropout: nil).loss.item * Double(rows.count)
+            count += rows.count
+            let plain = rows.map { Row(inputs: $0.targets, targets: $0.targets, labels: $0.labels, poem: $0.poem) }
+            let (hidden, width) = hidden(plain, dropout: nil)
+            let places = places(plain, width) { row, target in target >= row.poem ? row.targets[target] : nil }
+            sum += crossEntropy(hidden, places).item * Double(places.count)
+            tokens += places.count
+        }
+        return [("loss", sum / Double(tokens)), ("objective", objective / Double(count))]
+    }
+
+    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
+        try writeVocabulary(vocabulary.tokens, to: folder)
+        try withoutActuallyEscaping(tensor) { tensor in
+            try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) { entry in
+                tensor(entry.name) ?? entry.tensor
+            }
+        }
+    }
+
+    public func didStep() {}
+
+    // MARK: - Batches
+
+    /// One text: what is read, what is to be predicted, and the labels of the key loss (0 where there is none).
+    struct Row: Equatable {
+        var inputs: [Int32]
+        var targets: [Int32]
+        var labels: [Int32]
+        /// Where the poem begins.
+        var poem: Int
+    }
+
+    func encode(_ example: PoemExample, masking chance: Double, _ random: inout SplitMix64) -> Row {
+        var row = Row(inputs: [vocabulary.start], targets: [vocabulary.start], labels: [0], poem: 0)
+        func append(_ text: String, watching watched: Set<Character>) {
+            for (character, id) in zip(text, vocabulary.encode(text)) {
+                let isMasked = Double.random(in: 0..<1, using: &random) < chance
+                row.inputs.append(isMasked ? vocabulary.mask : id)
+                row.targets.append(id)
+                row.labels.append(character == "|" || isMasked && watched.contains(character) ? id : 0)
+            }
+        }
+        func append(_ id: Int32) {
+            row.inputs.append(id)
+            row.targets.append(id)
+            row.labels.append(0)
+        }
+        let keywords = Image2PoemText.keywords(example)
+        append(keywords, watching: [])
+        append(vocabulary.end)
+        row.poem = row.targets.count
+        append(Image2PoemText.poem(example), watching: Set(keywords))
+        append(vocabulary.separator)
+        return row
+    }
+
+    private func objectiveLoss(_ rows: [Row], dropout: Dropout?) -> (loss: Tensor, learned: Int, padded: Int) {
+        let (hidden, width) = hidden(rows, dropout: dropout)
+        let language = places(rows, width) { row, target in
+            target < row.targets.count ? row.targets[target] : objective.asPublished ? vocabulary.padding : nil
+        }
+        // One place to the left as published: the place is asked for its own token.
+        let key = places(rows, width, shift: objective.asPublished ? 0 : 1) { row, target in
+            target < row.labels.count && row.labels[target] != 0 ? row.labels[target] : nil
+        }
+        var loss = crossEntropy(hidden, language) * (1 - objective.keywordWeight)
+        if key.count > 0, objective.keywordWeight > 0 {
+            loss = loss + crossEntropy(hidden, key) * objective.keywordWeight
+        }
+        return (loss, language.count, rows.count * width)
+    }
+
+    /// The hidden states of the padded rows `[B T, C]`, and T.
+    private func hidden(_ rows: [Row], dropout: Dropout?) -> (Tensor, Int) {
+        let width = rows.map(\.inputs.count).max() ?? 0
+        let inputs = rows.flatMap { $0.inputs + Array(repeating: vocabulary.padding, count: width - $0.inputs.count) }
+        let ids = Tensor.ids(inputs, [rows.count, width]).to(nil, device)
+        return (model.hidden(ids, dropout: dropout).reshaped(rows.count * width, -1), width)
+    }
+
+    /// Places in `[B T]` and what they are asked for.
+    private struct Places {
+        var indices: [Int32] = []
+        var targets: [Int32] = []
+        var count: Int { indices.count }
+    }
+
+    /// The places whose target `shift` to the right `wanted` gives.
+    private func places(_ rows: [Row], _ width: Int, shift: Int = 1, wanted: (Row, Int) -> Int32?) -> Places {
+        var places = Places()
+        for (index, row) in rows.enumerated() {
+            for target in shift..<width {
+                guard let id = wanted(row, target) else { continue }
+                places.indices.append(Int32(index * width + target - shift))
+                places.targets.append(id)
+            }
+        }
+        return places
+    }
+
+    private func crossEntropy(_ hidden: Tensor, _ places: Places) -> Tensor {
+        let chosen = hidden.gatheringSlices(0, at: Tensor.ids(places.indices, [places.count]).to(nil, device))  // [N, C]
+        return Kernels.crossEntropy(model.logits(chosen), Tensor.ids(places.targets, [places.count]).to(nil, device))
+    }
+}

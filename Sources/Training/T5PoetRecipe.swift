@@ -1,0 +1,268 @@
+public import Foundation
+import Generation
+import Models
+import Prosody
+public import Torch
+public import TorchNN
+
+// An encoder-decoder that writes a poem line by line (Image2Poem, data_process/dataset.py, `T5DataLoader`): each poem gives as
+// many pairs as it has lines. The encoder reads what is asked for and the lines before, the decoder writes the next line.
+//
+//     Image2Poem  [CLS]关键词：k1k2k3k4[EOS][EOS][SEP]               ->  [CLS]line1[EOS][SEP]
+//                 [CLS]关键词：k1k2k3k4[EOS]line1[EOS]line2[EOS][SEP] ->  [CLS]line3[EOS][SEP]
+//     Tihua       [CLS][七绝][韵:七阳]k1[KW]k2[SEP]                   ->  line1[EOS]
+//                 [CLS][七绝][韵:七阳]k1[KW]k2[SEP]line1[LINE]        ->  line2[EOS]
+
+/// The shape of a T5 beyond `PoetOptions`. Read from the part `t5` of the same JSON file.
+public struct T5Options: Codable, Sendable, Equatable {
+    /// The width inside the feed-forward blocks (`d_ff`).
+    public var innerSize = 1024
+    /// The width of a head (`d_kv`); heads times this need not be the hidden size.
+    public var headSize = 64
+    /// Version 1.1: gated GELU and a head of its own.
+    public var isGated = false
+
+    public init() {}
+
+    public init(from decoder: any Decoder) throws {
+        self.init()
+        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
+        try values.read(.innerSize, &innerSize)
+        try values.read(.headSize, &headSize)
+        try values.read(.isGated, &isGated)
+    }
+
+    /// Checks the ranges.
+    ///
+    /// - Throws: `TrainingError.option` naming the first value that makes no sense.
+    public func validate() throws(TrainingError) {
+        try check([("innerSize", innerSize, 1...1 << 18), ("headSize", headSize, 1...1 << 12)])
+    }
+}
+
+/// The task of training a T5 poet, in Tihua's format or in Image2Poem's.
+public final class T5PoetTask: TrainingTask {
+    /// What the encoder reads and the decoder writes.
+    public enum Format: Sendable, Equatable {
+        /// `PoemPrompt`, conditions dropped at random as for the GPT2 poet; every form.
+        case tihua
+        /// Keywords without boundaries; quatrains. Of the options only `asPublished` counts: padding is then attended and
+        /// learned, as the reference forgets its masks.
+        case image2poem(Image2PoemOptions)
+    }
+
+    public let store: ParameterStore
+    public let unit = "tokens"
+    public let identity: String
+    public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
+
+    private let model: T5
+    private let configuration: T5Configuration
+    private let writer: PairWriter
+    private let training: [PoemExample]
+    private let validation: [PoemExample]
+    /// The poem and the line of each training pair.
+    private let pairs: [(poem: Int, line: Int)]
+    private let options: PoetOptions
+    private let learnsPadding: Bool
+    private let seed: UInt64
+    private let device: Device
+    private let dropoutGenerator: Generator
+    private let sizes: (encoder: Double, decoder: Double, head: Double)
+    private var batches: ShuffledBatches
+
+    /// - Parameters:
+    ///   - options: its sizes, `batchTokens` (of both sides), `dropout` and chances count here
+    /// - Throws: `TrainingError` for options or a corpus that cannot be trained on.
+    public init(
+        dataset: PoemDataset, options: PoetOptions, shape: T5Options, format: Format, training run: TrainingOptions,
+        device: Device = .cpu
+    ) throws {
+        try options.validate()
+        try shape.validate()
+        try dataset.requireTraining()
+        switch format {
+        case .tihua:
+            (training, validation) = (dataset.training, dataset.validation)
+            writer = .tihua(dataset.vocabulary)
+            learnsPadding = false
+            identity = "t5 \(describe(options)) \(describe(shape)) data \(dataset.fingerprint)"
+        case .image2poem(let objective):
+            training = Image2PoemText.quatrains(dataset.training)
+            validation = Image2PoemText.quatrains(dataset.validation)
+            guard !training.isEmpty else {
+                throw TrainingError.data(
+                    path: "the corpus", reason: "it has no quatrains with a metre, which Image2Poem trains on")
+            }
+            writer = .image2poem(Image2PoemVocabulary(training + validation))
+            learnsPadding = objective.asPublished
+            identity =
+                "image2poem-t5 \(describe(options)) \(describe(shape)) \(describe(objective)) data \(dataset.fingerprint)"
+        }
+        self.options = options
+        self.device = device
+        seed = run.seed
+        store = ParameterStore(seed: run.seed, device: device)
+        var configuration = T5Configuration(
+            vocabularySize: writer.tokens.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
+            headCount: options.headCount, headSize: shape.headSize, innerSize: shape.innerSize, gated: shape.isGated)
+        configuration.padTokenID = Int(writer.padding)
+        configuration.startTokenID = Int(writer.start)
+        configuration.eosTokenID = Int(writer.end)
+        self.configuration = configuration
+        model = T5(configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
+        let size = { [store] (prefix: String) in
+            store.parameters.filter { $0.name.hasPrefix(prefix) }.reduce(0) { $0 + Double($1.tensor.count) }
+        }
+        sizes = (size("encoder."), size("decoder."), Double(configuration.vocabularySize * configuration.hiddenSize))
+        pairs = Self.pairs(training)
+        // Prompts vary around 16 tokens.
+        let longest = training.map {
+            $0.form.characterCount + $0.form.lineCount + ($0.lines.map(\.count).max() ?? 0) + 20
+        }
+        batches = ShuffledBatches(count: pairs.count, size: options.batchTokens / (longest.max() ?? 1), seed: run.seed)
+    }
+
+    private static func pairs(_ examples: [PoemExample]) -> [(poem: Int, line: Int)] {
+        examples.indices.flatMap { poem in examples[poem].lines.indices.map { (poem, $0) } }
+    }
+
+    public func batchCount(epoch: Int) -> Int { batches.batchCount }
+
+    public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
+        let chances = PromptChances(options)
+        let pairs = batches.indices(epoch: epoch, batch: batch).map { index in
+            let (poem, line) = self.pairs[index]
+            var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
+            return writer.pair(training[poem], line: line, chances, &random)
+        }
+        let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
+        let result = loss(of: pairs, dropout: dropout, learningPadding: learnsPadding)
+        return BatchLoss(
+            loss: result.loss, units: result.learned,
+            operations: 6
+                * (sizes.encoder * Double(result.read) + sizes.decoder * Double(result.written)
+                    + sizes.head * Double(result.learned)))
+    }
+
+    /// `loss`: nats per token of held-out lines, given all conditions and the true lines before.
+    public func validate() throws -> [(name: String, value: Double)] {
+        let held = Self.pairs(validation)
+        guard !held.isEmpty else { return [] }
+        var (sum, count) = (0.0, 0)
+        for start in stride(from: 0, to: held.count, by: 128) {
+            let pairs = (start..<min(start + 128, held.count)).map { index in
+                var random = SplitMix64(7, UInt64(index))
+                return writer.pair(validation[held[index].poem], line: held[index].line, .all, &random)
+            }
+            let (loss, learned, _, _) = loss(of: pairs, dropout: nil, learningPadding: false)
+            sum += loss.item * Double(learned)
+            count += learned
+        }
+        return [("loss", sum / Double(count))]
+    }
+
+    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
+        try writeVocabulary(writer.tokens, to: folder)
+        try withoutActuallyEscaping(tensor) { tensor in
+            try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) { entry in
+                tensor(entry.name) ?? entry.tensor
+            }
+        }
+    }
+
+    public func didStep() {}
+
+    /// Mean loss over the tokens of the lines, their number, and the padded sizes of both sides.
+    private func loss(
+        of pairs: [LinePair], dropout: Dropout?, learningPadding: Bool
+    ) -> (loss: Tensor, learned: Int, read: Int, written: Int) {
+        func padded(_ rows: [[Int32]]) -> (ids: Tensor, width: Int) {
+            let width = rows.map(\.count).max() ?? 0
+            let values = rows.flatMap { $0 + Array(repeating: writer.padding, count: width - $0.count) }
+            return (Tensor.ids(values, [rows.count, width]).to(nil, device), width)
+        }
+        let (inputs, read) = padded(pairs.map(\.input))  // [B, S]
+        let mask = learnsPadding ? nil : inputs.differs(from: Double(writer.padding))
+        // The decoder reads its own line one place later, behind the start token.
+        let (shifted, written) = padded(pairs.map { [writer.start] + $0.output.dropLast() })  // [B, T]
+        var places: [Int32] = []
+        var targets: [Int32] = []
+        for (row, pair) in pairs.enumerated() {
+            for column in 0..<(learningPadding ? written : pair.output.count) {
+                places.append(Int32(row * written + column))
+                targets.append(column < pair.output.count ? pair.output[column] : writer.padding)
+            }
+        }
+        let memory = model.encode(inputs, mask: mask, dropout: dropout)
+        let hidden = model.decode(shifted, memory: memory, memoryMask: mask, dropout: dropout)  // [B, T, C]
+        let learned = hidden.reshaped(pairs.count * written, -1)
+            .gatheringSlices(0, at: Tensor.ids(places, [places.count]).to(nil, device))  // [N, C]
+        let loss = Kernels.crossEntropy(model.logits(learned), Tensor.ids(targets, [targets.count]).to(nil, device))
+        return (loss, targets.count, pairs.count * read, pairs.count * written)
+    }
+}
+
+/// What the encoder reads and the line that the decoder writes.
+struct LinePair: Equatable {
+    var input: [Int32]
+    var output: [Int32]
+}
+
+/// Writes the pairs of a poem in one of the two formats, which `PoetFormat` asks in.
+enum PairWriter {
+    case tihua(PoetVocabulary)
+    case image2poem(Image2PoemVocabulary)
+
+    var tokens: [String] {
+        switch self {
+        case .tihua(let vocabulary): vocabulary.tokens
+        case .image2poem(let vocabulary): vocabulary.tokens
+        }
+    }
+
+    var padding: Int32 {
+        switch self {
+        case .tihua(let vocabulary): vocabulary.padding
+        case .image2poem(let vocabulary): vocabulary.padding
+        }
+    }
+
+    /// What the decoder is given first.
+    var start: Int32 {
+        switch self {
+        case .tihua(let vocabulary): vocabulary.start
+        case .image2poem(let vocabulary): vocabulary.start
+        }
+    }
+
+    /// What ends the decoder's output.
+    var end: Int32 {
+        switch self {
+        case .tihua(let vocabulary): vocabulary.end
+        case .image2poem(let vocabulary): vocabulary.separator
+        }
+    }
+
+    func pair(_ example: PoemExample, line: Int, _ chances: PromptChances, _ random: inout SplitMix64) -> LinePair {
+        let before = example.lines[..<line]
+        switch self {
+        case .tihua(let vocabulary):
+            // Every form of the dataset has a token: the vocabulary was made with all of them.
+            let prompt = (try? vocabulary.encode(chances.prompt(for: example, using: &random))) ?? []
+            return LinePair(
+                input: prompt + before.flatMap { vocabulary.encode($0) + [vocabulary.lineBoundary] },
+                output: vocabulary.encode(example.lines[line]) + [vocabulary.end])
+        case .image2poem(let vocabulary):
+            let keywords = [vocabulary.start] + vocabulary.encode(Image2PoemText.keywords(example)) + [vocabulary.end]
+            // Before the first line the reference has two [EOS].
+            let lines = before.isEmpty ? [vocabulary.end] : before.flatMap { vocabulary.encode($0) + [vocabulary.end] }
+            return LinePair(
+                input: keywords + lines + [vocabulary.separator],
+                output: [vocabulary.start] + vocabulary.encode(example.lines[line]) + [
+                    vocabulary.end, vocabulary.separator,
+                ])
+        }
+    }
+}

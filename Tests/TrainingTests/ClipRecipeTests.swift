@@ -1,0 +1,130 @@
+import Foundation
+import Generation
+import Models
+import Testing
+import Torch
+
+@testable import Training
+
+@Suite struct ClipRecipeTests {
+    private func task(in scratch: Scratch, _ change: (inout ClipOptions) -> Void = { _ in }) throws -> ClipTask {
+        Runtime.threadCount = 1
+        return try toyClipTask(in: scratch, toyRun(), change)
+    }
+
+    /// Rows 0 and 1 are of one group, rows 0 and 2 have one text: row 0 has three right answers, the others two.
+    @Test func theLossIsTheCrossEntropyAgainstAllRightAnswers() throws {
+        let task = try task(in: Scratch())
+        let shares = task.positives(["x", "x", "y"], ["t", "u", "t"])
+        let third: Float = 1.0 / 3
+        let expected: [Float] = [third, third, third, 0.5, 0.5, 0, 0.5, 0, 0.5]
+        #expect(shares.floats == expected)
+
+        let a: [[Double]] = [[1, 0], [0.6, 0.8], [0, 1]]
+        let b: [[Double]] = [[0.8, 0.6], [0, 1], [-0.6, 0.8]]
+        let right = [[true, true, true], [true, true, false], [true, false, true]]
+        let scale = 5.0
+        let scores = a.map { row in b.map { scale * (row[0] * $0[0] + row[1] * $0[1]) } }
+        func direction(_ score: (Int, Int) -> Double) -> Double {
+            (0..<3).reduce(0) { sum, row in
+                let total = (0..<3).reduce(0) { $0 + exp(score(row, $1)) }
+                let answers = (0..<3).filter { right[row][$0] }
+                return sum - answers.reduce(0) { $0 + log(exp(score(row, $1)) / total) } / Double(answers.count) / 3
+            }
+        }
+        let wanted = 0.5 * (direction { scores[$0][$1] } + direction { scores[$1][$0] })
+        let loss = task.contrast(
+            Tensor(a.flatMap { $0 }, [3, 2]).to(.float32), Tensor(b.flatMap { $0 }, [3, 2]).to(.float32),
+            Tensor([Float(scale)], []), positives: shares)
+        #expect(abs(loss.item - wanted) < 1e-5, "\(loss.item) \(wanted)")
+    }
+
+    @Test func equalTextsAreEncodedOnce() throws {
+        let task = try task(in: Scratch())
+        let (unique, rows) = task.deduplicated(["山", "水", "山", "云", "水"])
+        #expect(unique == ["山", "水", "云"] && rows.array(of: Int64.self) == [0, 1, 0, 2, 1])
+    }
+
+    @Test func rowsWithoutATeacherHaveNoSoftLabels() throws {
+        let task = try task(in: Scratch())
+        let (taught, untaught) = (ClipTask.Place(set: 0, item: 0), ClipTask.Place(set: 1, item: 0))
+        let labels = try #require(task.softLabels([untaught, taught]))
+        let values = labels.floats
+        #expect(values[..<1001].allSatisfy { $0 == 0 })
+        #expect(values[1001 + 7] == 0.5 && values[1001 + 1000] == 0.5 && abs(values.reduce(0, +) - 1) < 1e-6)
+        #expect(task.softLabels([untaught, untaught]) == nil)
+    }
+
+    @Test func heldOutPicturesAndValidationSetsAreNeverTrainedOn() throws {
+        let task = try task(in: Scratch()) { $0.holdOut = 2 }
+        let held = Set(task.validation)
+        #expect(task.training.allSatisfy { !held.contains($0) && $0.set == 0 })
+        #expect(task.validation.filter { $0.set == 1 }.count == 8)
+        #expect(task.counts.training + task.validation.filter { $0.set == 0 }.count == 8)
+        for epoch in 0..<20 {
+            let drawn = task.places(of: epoch)
+            #expect(Set(drawn) == Set(task.training) && drawn.count == task.training.count)
+        }
+    }
+
+    /// The toy pictures grow brighter to the right and down: a cut that left its picture would break the order.
+    @Test func augmentationStaysInsideThePicture() throws {
+        let task = try task(in: Scratch())
+        let size = 32
+        var mirrored = 0
+        for seed in 0..<12 {
+            var random = SplitMix64(seed: UInt64(seed))
+            let values = task.pixels(task.training, augmenting: &random).contiguous().floats
+            for picture in task.training.indices {
+                for channel in 0..<3 {
+                    let start = (picture * 3 + channel) * size * size
+                    let isMirrored = values[start] > values[start + size - 1]
+                    mirrored += isMirrored ? 1 : 0
+                    var isOrdered = true
+                    for y in 0..<size - 1 {
+                        for x in 0..<size - 1 {
+                            let place = start + y * size + x
+                            let right = (values[place + 1] - values[place]) * (isMirrored ? -1 : 1)
+                            let down = values[place + size] - values[place]
+                            if right < -1e-5 || down < -1e-5 { isOrdered = false }
+                        }
+                    }
+                    #expect(isOrdered, "picture \(picture), channel \(channel), seed \(seed)")
+                }
+            }
+        }
+        let pictures = 12 * task.training.count * 3
+        #expect(mirrored > pictures / 4 && mirrored < 3 * pictures / 4)
+    }
+
+    /// As profilers count the towers of CLIP (open_clip, docs/model_profile.csv, halved). There the attention pool of RN50
+    /// projects all 50 queries; here it projects the one that is used.
+    @Test func theOperationsAreThoseOfTheTowers() throws {
+        var vision = VisionTransformerConfiguration()
+        vision.patchSize = 16
+        let base = ChineseCLIPConfiguration(
+            text: BERTConfiguration(), vision: .transformer(vision), projectionSize: 512)
+        #expect(abs(base.multiplicationsPerPicture / 17.58e9 - 1) < 0.02, "\(base.multiplicationsPerPicture)")
+        let residual = ChineseCLIPConfiguration(
+            text: BERTConfiguration(), vision: .resNet(CLIPResNetConfiguration()), projectionSize: 1024)
+        let profiled = 6.11e9 - 49 * 2048 * (2048 + 1024)
+        #expect(abs(residual.multiplicationsPerPicture / profiled - 1) < 0.01, "\(residual.multiplicationsPerPicture)")
+        // Twelve layers of 12 C² for each token, and the attention between them.
+        let text = base.multiplications(perTextOf: 50)
+        #expect(text > 52 * 12 * 12 * 768 * 768 && text < 1.02 * 52 * 12 * 12 * 768 * 768)
+        let task = try task(in: Scratch())
+        #expect(try task.loss(epoch: 0, batch: 0).operations > 0)
+    }
+
+    @Test func tooFewPicturesAreOneLine() throws {
+        let scratch = try Scratch()
+        let pictures = try ToyPictures(in: scratch)
+        let error = #expect(throws: TrainingError.self) {
+            try ClipTask(
+                sets: [], validationSets: [pictures.captioned], pairs: [],
+                vocabulary: ClipVocabulary.tokens(captions: ["山"], always: []), options: toyClipOptions(),
+                training: toyRun())
+        }
+        #expect(error?.description.contains("0 pictures to train on") == true)
+    }
+}
