@@ -9,6 +9,7 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
     /// The result could not be written.
     case unwritable(file: String, reason: String)
 
+    /// One line: what happened, where, what to do.
     public var description: String {
         switch self {
         case .unreadable(let file, let reason):
@@ -47,6 +48,7 @@ public enum ProsodyImporter {
         /// Ci tunes written.
         public var tunes = 0
 
+        /// The counts as a text for people.
         public var description: String {
             let books = ["平水韵", "词林正韵", "中华新韵"].map {
                 "\($0): \(groups[$0] ?? 0) groups, \(characters[$0] ?? 0) characters"

@@ -11,6 +11,7 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
     /// The model gives scores that are no numbers.
     case brokenModel
 
+    /// One line: what happened, what to do.
     public var description: String {
         switch self {
         case .sampling(let setting, let value, let range): "\(setting) is \(value); give \(range)"

@@ -40,7 +40,8 @@ private final class EncoderDecoderSession: VerseSession {
         memoryMask =
             isShared
             ? nil
-            : Tensor(read.flatMap { row in (0..<longest).map { $0 < row.count } }, [read.count, longest]).to(.bool, device)
+            : Tensor(read.flatMap { row in (0..<longest).map { $0 < row.count } }, [read.count, longest]).to(
+                .bool, device)
         let encoded = model.encode(Tensor.ids(padded, [read.count, longest]).to(.int64, device), mask: memoryMask)
         memory = isShared ? encoded.expanded(inputs.count, -1, -1) : encoded
         self.verse = verse

@@ -8,13 +8,16 @@ public import Prosody
 /// Every part between `[CLS]` and `[SEP]` but the form may be missing. Keywords keep their boundaries: `[KW]` stands between
 /// them. The rhyme token names a group of the form's own book (平水韵 for shi, 词林正韵 for ci).
 public struct PoemPrompt: Sendable, Equatable {
+    /// The form of the poem.
     public var form: Form
     /// The group of the level rhymes, or of the only rhymes; nil leaves it to the poet.
     public var rhyme: RhymeGroup?
+    /// Words that the poem shall hold or hint at.
     public var keywords: [String]
     /// A sentence in modern or classical Chinese.
     public var theme: String?
 
+    /// A prompt of these parts.
     public init(form: Form, rhyme: RhymeGroup? = nil, keywords: [String] = [], theme: String? = nil) {
         self.form = form
         self.rhyme = rhyme
@@ -28,6 +31,7 @@ public enum PoetVocabularyError: Error, Equatable, Sendable, CustomStringConvert
     case missingToken(String)
     case unknownForm(String)
 
+    /// One line: what happened, what to do.
     public var description: String {
         switch self {
         case .missingToken(let token):
@@ -41,13 +45,21 @@ public enum PoetVocabularyError: Error, Equatable, Sendable, CustomStringConvert
 public struct PoetVocabulary: Sendable {
     /// `vocab.txt`, one token a line; the id is the line number from 0.
     public let tokens: [String]
+    /// `[PAD]`, which fills up short rows.
     public let padding: Int32
+    /// `[UNK]`, for characters that have no token; never written.
     public let unknown: Int32
+    /// `[CLS]`, which begins a prompt.
     public let start: Int32
+    /// `[SEP]`, between prompt and poem.
     public let separator: Int32
+    /// `[EOS]`, which ends a poem.
     public let end: Int32
+    /// `[KW]`, between two keywords.
     public let keywordBoundary: Int32
+    /// `[TOPIC]`, before the theme.
     public let topic: Int32
+    /// `[LINE]`, between two lines.
     public let lineBoundary: Int32
 
     private let ids: [String: Int32]
@@ -106,11 +118,13 @@ public struct PoetVocabulary: Sendable {
     /// The token of a rhyme group, such as `[韵:七阳]`.
     public static func token(of group: RhymeGroup) -> String { "[韵:\(group.name)]" }
 
+    /// The number of tokens.
     public var count: Int { tokens.count }
 
     /// The id of a character, nil where the poet does not know it.
     public func id(of character: Character) -> Int32? { characterIDs[character] }
 
+    /// The id of a token, nil where there is none.
     public func id(of token: String) -> Int32? { ids[token] }
 
     /// The character of an id, nil for special tokens.

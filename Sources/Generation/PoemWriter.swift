@@ -4,11 +4,14 @@ public import Torch
 
 /// One poem that is to be written.
 public struct PoemPlan: Sendable {
+    /// What the model is told.
     public var prompt: PoemPrompt
+    /// What the poem obeys, of the prompt's form.
     public var constraint: MetreConstraint
     /// Equal plans with equal seeds become equal poems, whatever they are written together with.
     public var seed: UInt64
 
+    /// A plan of these parts.
     public init(prompt: PoemPrompt, constraint: MetreConstraint, seed: UInt64) {
         self.prompt = prompt
         self.constraint = constraint
@@ -20,6 +23,7 @@ public struct PoemPlan: Sendable {
 public struct WrittenPoem: Sendable, Equatable {
     /// The index of its plan.
     public let plan: Int
+    /// The lines, without punctuation.
     public let lines: [String]
     /// The natural logarithm of the model's own probability (no mask, temperature 1) of all tokens after the prompt,
     /// boundaries of lines included.
@@ -36,6 +40,7 @@ public struct WrittenPoem: Sendable, Equatable {
 /// drawn. No `[UNK]`, no special token; no line of four or more twice and none that `isKnown` tells; no character more than twice where
 /// another is possible. Not `Sendable`: it lives on its model's thread.
 public final class PoemWriter {
+    /// How the model is asked.
     public let format: PoetFormat
     private let model: any VerseModel
     private let isKnown: (String) -> Bool
@@ -232,7 +237,9 @@ public final class PoemWriter {
         }
         let shape = [lists.count, longest]
         return Tensor.zeros([lists.count, count + 1], device: model.device)
-            .scattered(1, Tensor(places, shape).to(.int64, model.device), Tensor(values, shape).to(.float32, model.device))
+            .scattered(
+                1, Tensor(places, shape).to(.int64, model.device), Tensor(values, shape).to(.float32, model.device)
+            )
             .narrowed(1, 0..<count)
     }
 
@@ -304,7 +311,8 @@ private struct Pass {
         if scoringLast { scores.append(session.next.unsqueezed(1)) }
         let all = Tensor.concatenated(scores, 1)  // [B, T, V]
         let ids = Tensor.ids(pending.flatMap { $0 }, [pending.count, count, 1]).to(.int64, all.device)
-        let logProbabilities = (all.gathered(2, ids).squeezed(2) - all.logSumExp(2)).sum(1).array(of: Double.self)  // [B]
+        let perToken = all.gathered(2, ids).squeezed(2) - all.logSumExp(2)  // [B, T]
+        let logProbabilities = perToken.sum(1).array(of: Double.self)
         for row in drafts.indices {
             guard logProbabilities[row].isFinite else { throw GenerationError.brokenModel }
             drafts[row].logProbability += logProbabilities[row]

@@ -13,9 +13,13 @@ public struct PoetFormat: Sendable {
         case image2poem
     }
 
+    /// Which of the formats it is.
     public let kind: Kind
+    /// The number of tokens of the vocabulary.
     public let tokenCount: Int
+    /// Fills up short rows.
     public let padding: Int32
+    /// Stands for characters that have no token; never written.
     public let unknown: Int32
     /// `[CLS]`.
     public let start: Int32

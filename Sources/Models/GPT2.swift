@@ -6,25 +6,35 @@ public import TorchNN
 
 /// The shape of a GPT2, as `config.json` states it.
 public struct GPT2Configuration: Sendable, Equatable {
+    /// V: the rows of the embedding, `vocab_size`.
     public var vocabularySize: Int
+    /// C: the width, `n_embd`.
     public var hiddenSize: Int
+    /// The number of blocks, `n_layer`.
     public var layerCount: Int
+    /// H: the attention heads of a block, `n_head`; divides the width.
     public var headCount: Int
     /// The width inside the feed-forward blocks; 4 x `hiddenSize` where the file says nothing.
     public var innerSize: Int
     /// The longest sequence.
     public var positionCount: Int
+    /// Between the two layers of the feed-forward part, `activation_function`.
     public var activation: Activation
+    /// Added to the variance, `layer_norm_epsilon`.
     public var layerNormEpsilon: Double
     /// Dropout after the embeddings, on the attention weights and at the end of each branch, in training. Tihua applies
     /// one rate, that of the `Dropout` it is given; the three are kept for the file.
     public var embeddingDropout: Double
+    /// Of attention weights in training, `attn_pdrop`.
     public var attentionDropout: Double
+    /// Of what each part of a block adds in training, `resid_pdrop`.
     public var residualDropout: Double
     /// nil where the file names none, or one outside the vocabulary (Chinese checkpoints keep GPT2's 50256).
     public var bosTokenID: Int?
+    /// The token that ends a text; nil where there is none.
     public var eosTokenID: Int?
 
+    /// A configuration whose other values are those of `GPT2Config` of transformers.
     public init(
         vocabularySize: Int, hiddenSize: Int, layerCount: Int, headCount: Int, positionCount: Int,
         innerSize: Int? = nil
@@ -50,6 +60,7 @@ public enum Activation: String, Sendable, Codable, CaseIterable {
     case geluNew = "gelu_new"
     case relu
 
+    /// Element by element; any shape.
     public func callAsFunction(_ x: Tensor) -> Tensor {
         switch self {
         case .gelu: x.gelu()
@@ -127,6 +138,7 @@ extension GPT2Configuration: Codable {
         }
     }
 
+    /// Writes the keys that transformers reads, `model_type` and `architectures` among them.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode("gpt2", forKey: .modelType)
@@ -230,6 +242,7 @@ extension GPT2Configuration {
 ///
 /// Parameters carry transformers' names (`transformer.h.0.attn.c_attn.weight`). Not `Sendable`: it lives on one thread.
 public final class GPT2 {
+    /// What the model was made with.
     public let configuration: GPT2Configuration
     /// The element type of the activations.
     public let computeType: DType
@@ -303,7 +316,9 @@ public final class GPT2 {
         let (batch, length) = (shape[0], shape[1])
         let start = cache?.length ?? 0
         let end = start + length
-        precondition(end <= configuration.positionCount, "\(end) tokens, but the model has \(configuration.positionCount) positions")
+        precondition(
+            end <= configuration.positionCount,
+            "\(end) tokens, but the model has \(configuration.positionCount) positions")
         x = x + (given.map { positions($0) } ?? positions.weight.narrowed(0, start..<end))
         x = x.to(computeType)
         if let dropout { x = dropout(x) }
@@ -342,7 +357,8 @@ func offsetCausalMask(_ count: Int, _ total: Int, device: Device) -> Tensor {
 public func causalMask(present: Tensor, last count: Int) -> Tensor {
     let total = present.size(1)
     let causal = offsetCausalMask(count, total, device: present.device)  // [T, S]
-    let diagonal = causal.logicalAnd(offsetCausalMask(count, total, device: present.device).upperTriangle(total - count))
+    let diagonal = causal.logicalAnd(
+        offsetCausalMask(count, total, device: present.device).upperTriangle(total - count))
     let seen = present.unsqueezed(1).unsqueezed(1).logicalAnd(causal)  // [B, 1, T, S]
     return seen.logicalOr(diagonal)
 }

@@ -15,6 +15,7 @@ public final class KeyValueCache {
         var length = 0
     }
 
+    /// An empty cache for `layerCount` layers and up to `capacity` positions; the first tokens settle batch and width.
     public init(layerCount: Int, capacity: Int) {
         self.capacity = capacity
         layers = Array(repeating: Layer(), count: layerCount)

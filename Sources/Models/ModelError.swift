@@ -11,6 +11,7 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The checkpoint does not fit the model that `config.json` describes.
     case checkpoint(path: String, reason: String)
 
+    /// One line: what happened, where, what to do.
     public var description: String {
         switch self {
         case .configuration(let path, let reason): "\(path): \(reason)"

@@ -30,7 +30,9 @@ public enum Architecture: String, Sendable, CaseIterable {
 
 /// A folder in the Hugging Face layout: `config.json`, weights, tokenizer files.
 public struct ModelFolder: Sendable {
+    /// The folder.
     public let url: URL
+    /// What its `config.json` says the model is.
     public let architecture: Architecture
     private let configurationData: Data
 
@@ -65,9 +67,11 @@ public struct ModelFolder: Sendable {
             let data = try handle.read(upToCount: maximumConfiguration + 1) ?? Data()
             if data.count <= maximumConfiguration { return data }
         } catch {
-            throw .configuration(path: file.path, reason: "cannot be read; a model folder holds config.json and weights")
+            throw .configuration(
+                path: file.path, reason: "cannot be read; a model folder holds config.json and weights")
         }
-        throw .configuration(path: file.path, reason: "longer than \(maximumConfiguration >> 20) MB, which no configuration is")
+        throw .configuration(
+            path: file.path, reason: "longer than \(maximumConfiguration >> 20) MB, which no configuration is")
     }
 
     /// The configuration as one architecture's type.
@@ -129,7 +133,9 @@ public struct ModelFolder: Sendable {
         guard expected <= 4 * found + 1e6 else {
             throw ModelError.checkpoint(
                 path: checkpoint.files.first?.path ?? url.path,
-                reason: "holds \(Int(found)) numbers, but config.json describes a model of \(String(format: "%.0f", expected))")
+                reason:
+                    "holds \(Int(found)) numbers, but config.json describes a model of \(String(format: "%.0f", expected))"
+            )
         }
     }
 

@@ -8,27 +8,37 @@ public import TorchNN
 
 /// The shape of a T5, as `config.json` states it.
 public struct T5Configuration: Sendable, Equatable {
+    /// V: the rows of the embedding, `vocab_size`.
     public var vocabularySize: Int
+    /// C: the width, `d_model`.
     public var hiddenSize: Int
     /// D, the width of one head.
     public var headSize: Int
+    /// H: the attention heads of a block, `num_heads`.
     public var headCount: Int
     /// The width inside the feed-forward blocks.
     public var innerSize: Int
+    /// Blocks of the encoder, `num_layers`.
     public var encoderLayerCount: Int
+    /// Blocks of the decoder, `num_decoder_layers`.
     public var decoderLayerCount: Int
+    /// Of the feed-forward part.
     public var activation: Activation
     /// Version 1.1: two input layers, one through the activation, multiplied.
     public var isGated: Bool
+    /// Buckets of relative distances, `relative_attention_num_buckets`.
     public var bucketCount: Int
     /// Distances from here on share the last bucket.
     public var maximumDistance: Int
+    /// In training, `dropout_rate`.
     public var dropout: Double
+    /// Added to the mean square, `layer_norm_epsilon`.
     public var layerNormEpsilon: Double
     /// The head is the embedding.
     public var tiesEmbeddings: Bool
     /// The decoder's output is scaled by C^-0.5 before the head, as version 1.0 does.
     public var scalesOutput: Bool
+    /// The token that fills up short rows.
     public var padTokenID: Int
     /// nil where the file names one outside the vocabulary.
     public var eosTokenID: Int?
@@ -150,6 +160,7 @@ extension T5Configuration: Codable {
         startTokenID = try token(.startTokenID) ?? padTokenID
     }
 
+    /// Writes the keys that transformers reads, `model_type` and `architectures` among them.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
         try values.encode("t5", forKey: .modelType)
@@ -251,7 +262,8 @@ struct T5Attention {
 
     /// x [B, T, C]; bias additive, broadcast to [B, H, T, S] -> [B, T, C]
     func callAsFunction(_ x: Tensor, _ memory: (keys: Tensor, values: Tensor), bias: Tensor?) -> Tensor {
-        let mixed = Kernels.attention(split(query(x)), memory.keys, memory.values, mask: bias, scale: 1)  // [B, H, T, D]
+        let queries = split(query(x))  // [B, H, T, D]
+        let mixed = Kernels.attention(queries, memory.keys, memory.values, mask: bias, scale: 1)
         let shape = mixed.shape
         return output(mixed.transposed(1, 2).reshaped(shape[0], shape[2], -1))
     }
@@ -296,7 +308,8 @@ struct T5Block {
     init(_ configuration: T5Configuration, isDecoder: Bool, index: Int, at path: ParameterPath) {
         let layers = path / "layer"
         func norm(_ index: Int) -> RMSNorm {
-            RMSNorm(configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: layers / index / "layer_norm")
+            RMSNorm(
+                configuration.hiddenSize, epsilon: configuration.layerNormEpsilon, at: layers / index / "layer_norm")
         }
         selfAttention = T5Attention(configuration, at: layers / 0 / "SelfAttention")
         distances =
@@ -390,6 +403,7 @@ struct T5Stack {
 /// Parameters carry transformers' names (`encoder.block.0.layer.0.SelfAttention.q.weight`). Not `Sendable`: it lives on
 /// one thread.
 public final class T5 {
+    /// What the model was made with.
     public let configuration: T5Configuration
     /// The element type of the activations.
     public let computeType: DType

@@ -9,6 +9,7 @@ public struct Imagery: Sendable, Equatable {
     /// What such a picture shows, in plain modern Chinese, which is what the text towers of CLIP read.
     public let descriptions: [String]
 
+    /// An entry as it is; nothing is checked.
     public init(word: String, category: String, descriptions: [String]) {
         self.word = word
         self.category = category
@@ -18,12 +19,14 @@ public struct Imagery: Sendable, Equatable {
 
 /// The words that a picture is compared with.
 public struct ImageryBank: Sendable, Equatable {
+    /// The entries, no word twice, in the order of the file.
     public private(set) var entries: [Imagery]
 
     /// The most bytes that a bank may have.
     private static let maximumBytes = 32 << 20
     private static let longestWord = 8
 
+    /// A bank of these entries; nothing is checked.
     public init(entries: [Imagery]) { self.entries = entries }
 
     /// Reads a bank: rows of word, category and descriptions (tabs between, ` | ` between descriptions; a first row

@@ -4,7 +4,9 @@ import WeightFiles
 
 /// A word that a picture calls up.
 public struct Keyword: Sendable, Equatable, Codable {
+    /// The classical word.
     public let word: String
+    /// Such as 天象 or 山水; empty for a word of a flat list, or one that the user gave.
     public let category: String
     /// The share of the bank's probability, 0...1; 1 for a word that the user gave.
     public let score: Double
@@ -22,9 +24,11 @@ struct Calibration: Equatable {
 
     /// - Throws: `WeightFileError`, `PipelineError.manifest` if the width is another.
     init(contentsOf url: URL, width: Int) throws {
-        guard let view = try SafetensorsFile(contentsOf: url)["image_mean"], let mean = view.floats(), mean.count == width
+        guard let view = try SafetensorsFile(contentsOf: url)["image_mean"], let mean = view.floats(),
+            mean.count == width
         else {
-            throw PipelineError.manifest(path: url.path, reason: "holds no image_mean of \(width) numbers for this CLIP model")
+            throw PipelineError.manifest(
+                path: url.path, reason: "holds no image_mean of \(width) numbers for this CLIP model")
         }
         imageMean = mean
     }

@@ -6,11 +6,13 @@ public import Foundation
 /// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors"}`, all paths relative to it; the last three
 /// may be missing, and so may `clip` or `poet` where a verb does not need them.
 public struct Pack: Sendable, Equatable {
+    /// For messages; the folder's name where the manifest has none.
     public var name: String
     /// A Chinese-CLIP model.
     public var clip: URL?
     /// A GPT2 or T5 poet.
     public var poet: URL?
+    /// The bank of imagery.
     public var bank: URL?
     /// Tells the lines of the poems that the poet was trained on.
     public var lineFilter: URL?
@@ -70,7 +72,8 @@ public struct Pack: Sendable, Equatable {
         bankCache = clip == nil ? base?.bankCache : nil
         calibration = clip == nil ? base?.calibration : nil
         let ownFilter = poet?.appending(path: "lines.filter")
-        lineFilter = ownFilter.flatMap { FileManager.default.fileExists(atPath: $0.path) ? $0 : nil }
+        lineFilter =
+            ownFilter.flatMap { FileManager.default.fileExists(atPath: $0.path) ? $0 : nil }
             ?? (poet == nil ? base?.lineFilter : nil)
     }
 
@@ -78,7 +81,9 @@ public struct Pack: Sendable, Equatable {
     ///
     /// - Throws: `PipelineError.manifest` if the pack has none.
     func requiredClip() throws(PipelineError) -> URL {
-        guard let clip else { throw .manifest(path: name, reason: "this pack has no clip model; name one with --clip DIR") }
+        guard let clip else {
+            throw .manifest(path: name, reason: "this pack has no clip model; name one with --clip DIR")
+        }
         return clip
     }
 

@@ -65,7 +65,9 @@ final class PictureTextEncoder {
 
     /// What names the weights, the vocabulary and the configuration of this model.
     func fingerprint(into fingerprint: inout Fingerprint) throws {
-        for file in try Checkpoint.open(folder).files { fingerprint.combine(sampling: try MappedFile(contentsOf: file)) }
+        for file in try Checkpoint.open(folder).files {
+            fingerprint.combine(sampling: try MappedFile(contentsOf: file))
+        }
         for name in ["config.json", "vocab.txt"] {
             let file = folder.appending(path: name)
             if FileManager.default.fileExists(atPath: file.path) {
@@ -114,5 +116,7 @@ struct Preprocessing: Equatable {
     }
 
     /// `[3, size, size]`
-    func pixels(_ picture: Picture) -> [Float] { picture.pixels(size: size, fit: fit, mean: mean, deviation: deviation) }
+    func pixels(_ picture: Picture) -> [Float] {
+        picture.pixels(size: size, fit: fit, mean: mean, deviation: deviation)
+    }
 }

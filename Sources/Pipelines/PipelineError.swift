@@ -21,9 +21,11 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case unknownRhymeBook(name: String, known: [String])
     case noPicture
 
+    /// One line: what happened, where, what to do.
     public var description: String {
         switch self {
-        case .unreadable(let path, let reason): "\(path): cannot be read (\(reason)); check the path and its permissions"
+        case .unreadable(let path, let reason):
+            "\(path): cannot be read (\(reason)); check the path and its permissions"
         case .emptyBank(let path): "\(path): no entries; write one word a line, or word, category and descriptions"
         case .bankColumns(let path, let line, let found):
             "\(path), line \(line): \(found) columns where 3 are needed: word, category, descriptions, with tabs between"

@@ -38,7 +38,8 @@ enum PoemRanking {
         for (score, weight) in weights {
             let values = scores.map(score)
             let mean = values.reduce(0, +) / Double(max(1, values.count))
-            let deviation = (values.map { ($0 - mean) * ($0 - mean) }.reduce(0, +) / Double(max(1, values.count))).squareRoot()
+            let deviation = (values.map { ($0 - mean) * ($0 - mean) }.reduce(0, +) / Double(max(1, values.count)))
+                .squareRoot()
             guard deviation > 1e-9 else { continue }
             for index in result.indices { result[index].total += weight * (values[index] - mean) / deviation }
         }

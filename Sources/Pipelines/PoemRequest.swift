@@ -12,19 +12,24 @@ public struct PoemRequest: Sendable {
     public var candidates = 50
     /// The name of a rhyme group, such as 七阳; nil leaves it to the poet.
     public var rhyme: String?
+    /// How strictly the tone pattern is kept.
     public var tones = TonePolicy.loose
     /// The rhyme book; nil takes each form's own.
     public var book: RhymeBook?
     /// One head for each line.
     public var acrostic = ""
+    /// A first line that is given; nil leaves it to the poet.
     public var firstLine: String?
     /// What the poem is about, in a sentence.
     public var theme: String?
     /// Words instead of those that the picture calls up.
     public var keywords: [String] = []
+    /// How tokens are drawn.
     public var sampling = Sampling()
+    /// Equal requests with equal seeds give equal poems.
     public var seed: UInt64 = 0
 
+    /// Three poems of 七绝 out of 50 candidates; set the properties for anything else.
     public init() {}
 
     /// The most candidates of one request.
@@ -40,9 +45,11 @@ public struct PoemRequest: Sendable {
         var request = self
         for (name, value, range) in [
             ("the number of poems", count, 1...Self.mostCandidates),
-            ("the number of candidates", candidates, 1...Self.mostCandidates), ("the number of forms", forms.count, 1...16),
+            ("the number of candidates", candidates, 1...Self.mostCandidates),
+            ("the number of forms", forms.count, 1...16),
         ] where !range.contains(value) {
-            throw PipelineError.setting(name: name, value: "\(value)", range: "\(range.lowerBound) to \(range.upperBound)")
+            throw PipelineError.setting(
+                name: name, value: "\(value)", range: "\(range.lowerBound) to \(range.upperBound)")
         }
         try sampling.validate()
         request.candidates = max(candidates, count)
@@ -67,7 +74,8 @@ public struct PoemRequest: Sendable {
         let book = book ?? form.defaultBook
         return try MetreConstraint(
             form: form, tones: tones, book: book, rhymeGroup: try rhyme.map { try book.group(named: $0, for: form) },
-            acrostic: Array(acrostic), fixedLines: firstLine.map { [0: $0] } ?? [:], minimumGroupSize: Self.smallestGroup,
+            acrostic: Array(acrostic), fixedLines: firstLine.map { [0: $0] } ?? [:],
+            minimumGroupSize: Self.smallestGroup,
             vocabulary: vocabulary)
     }
 
@@ -122,18 +130,23 @@ public struct PoemRequest: Sendable {
 
 /// What the poet gives back for one picture, or for several together.
 public struct PoemResult: Sendable, Equatable {
+    /// What the pictures called up, or what was asked for.
     public let keywords: [Keyword]
     /// Best first.
     public let poems: [Poem]
+    /// The seed of the request.
     public let seed: UInt64
 }
 
 /// A poem with what it was chosen for.
 public struct Poem: Sendable, Equatable, Encodable {
+    /// The name of the form, such as 七绝.
     public let form: String
     /// The rhyme group; the first where its rhymes are in several.
     public let rhyme: String
+    /// The lines, without punctuation.
     public let lines: [String]
+    /// Why it stands where it does.
     public let scores: PoemScores
 }
 

@@ -24,6 +24,7 @@ public actor Poet {
     private var loadedEye: Eye?
     private var loadedHand: Hand?
 
+    /// The thread that all of this actor's work runs on.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
     /// - Parameters:

@@ -16,6 +16,7 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
     public let pinyin: String
     /// Other names, Chinese and pinyin.
     public let aliases: [String]
+    /// Of which family the form is.
     public let kind: Kind
     /// Characters per line.
     public let lineLengths: [Int]
@@ -23,8 +24,11 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
     /// The pattern of a ci tune, one demand per slot; empty for the other kinds.
     let pattern: [Demand]
 
+    /// The number of lines.
     public var lineCount: Int { lineLengths.count }
+    /// The characters of all lines.
     public var characterCount: Int { lineLengths.reduce(0, +) }
+    /// The name.
     public var description: String { name }
 
     /// The book that the form is judged by unless another is named: 词林正韵 for ci, 平水韵 for the rest.
@@ -60,11 +64,13 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
 
     // MARK: The forms
 
-    /// Quatrain of five or seven characters a line.
+    /// 五绝: four lines of five characters.
     public static let wujue = regulated("五绝", "wujue", ["五言绝句", "wuyanjueju"], 5, 4)
+    /// 七绝: four lines of seven characters.
     public static let qijue = regulated("七绝", "qijue", ["七言绝句", "qiyanjueju"], 7, 4)
-    /// Eight lines of five or seven.
+    /// 五律: eight lines of five.
     public static let wulv = regulated("五律", "wulv", ["五言律诗", "wuyanlvshi", "wulu"], 5, 8)
+    /// 七律: eight lines of seven.
     public static let qilv = regulated("七律", "qilv", ["七言律诗", "qiyanlvshi", "qilu"], 7, 8)
 
     /// All forms that have a name: 近体, 古体, then the ci tunes of the table.

@@ -7,8 +7,11 @@
 /// Rhyme. One group for all rhymes of a tone. A tune with level and oblique rhymes (in the table 清平乐 only, a 换韵 tune: four
 /// oblique rhymes, then three level ones; 龙榆生《唐宋词格律》) has one group for each tone, independent of each other.
 public struct MetreConstraint: Sendable {
+    /// The form whose slots are ruled.
     public let form: Form
+    /// How strictly its tones are kept.
     public let tones: TonePolicy
+    /// The book that tells tones and rhymes.
     public let book: RhymeBook
 
     /// The patterns that the settled characters leave.
@@ -199,6 +202,7 @@ public struct MetreState: Sendable {
         var used: [Character]
     }
 
+    /// What the poem obeys.
     public let constraint: MetreConstraint
     /// The line of the next character, from 0; the number of lines when complete.
     public private(set) var line = 0

@@ -5,10 +5,12 @@
 /// broken link is reported as that, and not as a wrong tone in every line that follows. Under `loose` the 拗救 of `LineType` are no faults,
 /// nor is a first line that rhymes in a neighbouring group (邻韵: one part of 词林正韵; 王力《诗词格律》, ch. 2, sect. 1).
 public struct ProsodyChecker: Sendable {
+    /// How strictly tones are judged.
     public var tones: TonePolicy
     /// The rhyme book; nil takes the form's own.
     public var book: RhymeBook?
 
+    /// A checker; nothing is read yet.
     public init(tones: TonePolicy = .loose, book: RhymeBook? = nil) {
         self.tones = tones
         self.book = book

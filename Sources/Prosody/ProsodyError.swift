@@ -31,6 +31,7 @@ public enum ProsodyError: Error, Equatable, Sendable, CustomStringConvertible {
     /// No form has lines of these lengths.
     case noMatchingForm(lineLengths: [Int])
 
+    /// One line: what cannot be met, where, what to do.
     public var description: String {
         switch self {
         case .unknownForm(let name, let nearest):

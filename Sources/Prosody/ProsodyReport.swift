@@ -45,6 +45,7 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         }
     }
 
+    /// What is wrong.
     public let kind: Kind
     /// The line, from 1; nil where the poem as a whole is meant.
     public let line: Int?
@@ -96,6 +97,7 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
 public struct ProsodyReport: Sendable, Hashable, Codable {
     /// One line and what was asked of it.
     public struct Line: Sendable, Hashable, Codable {
+        /// The characters, without punctuation.
         public let text: String
         /// The tones of its characters: 平, 仄, 通 (polyphonic), 未 (in no table).
         public let tones: String
@@ -105,17 +107,23 @@ public struct ProsodyReport: Sendable, Hashable, Codable {
         public let rhymes: Bool
     }
 
+    /// The name of the form.
     public let form: String
+    /// Of which family the form is.
     public let kind: Form.Kind
     /// Whether the form was guessed.
     public let isGuessed: Bool
     /// The opening that the poem was held against (`平起首句入韵`); nil for 古体 and ci.
     public let opening: String?
+    /// How strictly the tones were judged.
     public let tones: TonePolicy
+    /// The book that judged.
     public let book: RhymeBook
     /// The groups it rhymes in; two for a tune with level and oblique rhymes, none where no character is known.
     public let rhymeGroups: [String]
+    /// Every line with its tones, its pattern and whether it rhymes.
     public let lines: [Line]
+    /// Everything that was found, line by line.
     public let faults: [ProsodyFault]
     /// The share of known characters that suit the form's strict pattern (the best opening), free slots included; nil where
     /// nothing was held against a pattern (古体, wrong lengths).

@@ -56,6 +56,7 @@ public enum RhymeBook: String, Sendable, Codable, CaseIterable {
 
 /// One group (韵部) of a rhyme book.
 public struct RhymeGroup: Sendable, Hashable, CustomStringConvertible {
+    /// The book that the group stands in.
     public let book: RhymeBook
     /// The index in `book.groups`.
     public let id: Int
@@ -72,6 +73,7 @@ public struct RhymeGroup: Sendable, Hashable, CustomStringConvertible {
     /// The characters, in the book's order.
     public var members: [Character] { book.table.members[id] }
 
+    /// The name.
     public var description: String { name }
 }
 
@@ -86,20 +88,25 @@ public struct RhymeGroupSet: Sendable, Hashable {
     /// The set of these ids, each in 0..<128; others are ignored.
     public init(_ ids: some Sequence<Int>) { ids.forEach { insert($0) } }
 
+    /// Whether there is no group in it.
     public var isEmpty: Bool { low | high == 0 }
+    /// The number of groups.
     public var count: Int { low.nonzeroBitCount + high.nonzeroBitCount }
     /// The ids, ascending.
     public var ids: [Int] { (0..<128).filter(contains) }
 
+    /// Whether the group of this id is in it.
     public func contains(_ id: Int) -> Bool {
         id < 64 ? id >= 0 && low >> id & 1 == 1 : id < 128 && high >> (id - 64) & 1 == 1
     }
 
+    /// Adds the group of this id, 0 to 127; others are ignored.
     public mutating func insert(_ id: Int) {
         if (0..<64).contains(id) { low |= 1 << id }
         if (64..<128).contains(id) { high |= 1 << (id - 64) }
     }
 
+    /// The groups that are in both.
     public func intersection(_ other: RhymeGroupSet) -> RhymeGroupSet {
         var result = self
         result.low &= other.low
@@ -107,6 +114,7 @@ public struct RhymeGroupSet: Sendable, Hashable {
         return result
     }
 
+    /// The groups that are in either.
     public func union(_ other: RhymeGroupSet) -> RhymeGroupSet {
         var result = self
         result.low |= other.low
@@ -114,6 +122,7 @@ public struct RhymeGroupSet: Sendable, Hashable {
         return result
     }
 
+    /// Whether no group is in both.
     public func isDisjoint(with other: RhymeGroupSet) -> Bool { low & other.low | high & other.high == 0 }
 }
 

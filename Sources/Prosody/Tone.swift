@@ -1,7 +1,9 @@
 /// The tones a character can be read in, or a slot can take: 平 (level) and 仄 (oblique: 上, 去 and 入).
 public struct ToneSet: OptionSet, Sendable, Hashable, CustomStringConvertible {
+    /// The bits.
     public let rawValue: UInt8
 
+    /// The set with these bits.
     public init(rawValue: UInt8) { self.rawValue = rawValue }
 
     /// 平.

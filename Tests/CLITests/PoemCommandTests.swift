@@ -87,7 +87,9 @@ private struct Report: Decodable {
                 #expect(checked.faults.isEmpty && checked.rhymeGroups.contains(poem.rhyme))
             }
         }
-        #expect(try poem(pack, paths[0], paths[1], "--json", "--seed", "5", "--n", "2", "--form", "wujue").output == run.output)
+        #expect(
+            try poem(pack, paths[0], paths[1], "--json", "--seed", "5", "--n", "2", "--form", "wujue").output
+                == run.output)
     }
 
     @Test func textShowsKeywordsPoemsAndSeed() throws {
@@ -246,7 +248,8 @@ private struct Report: Decodable {
         let pack = try TinyPack()
         let picture = try pack.picture().path
         let environment = ["TIHUA_CACHE": pack.folder.appending(path: "cache").path]
-        let run = try Run(["keywords", picture, "--n", "3", "--json", "--pack", pack.folder.path], environment: environment)
+        let run = try Run(
+            ["keywords", picture, "--n", "3", "--json", "--pack", pack.folder.path], environment: environment)
         #expect(run.status == 0 && run.errors.isEmpty)
         #expect(run.output.contains("\"keywords\":[{\"score\":") && run.output.contains("\"picture\":"))
         let bad = try Run(["keywords", picture, "--n", "0", "--pack", pack.folder.path])

@@ -160,7 +160,8 @@ import TorchNN
 
     @Test func vocabularyWithMoreTokensThanTheModelIsRefused() throws {
         let poet = try TinyPoet()
-        let tokens = PoetVocabulary(characters: (0..<9000).compactMap { Unicode.Scalar(0x4E00 + $0).map(Character.init) })
+        let tokens = PoetVocabulary(
+            characters: (0..<9000).compactMap { Unicode.Scalar(0x4E00 + $0).map(Character.init) })
         let format = try PoetFormat(tokens: tokens.tokens)
         #expect(throws: ModelError.self) { try PoemWriter(poet.model, format: format) }
     }

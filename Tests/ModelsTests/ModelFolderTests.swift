@@ -1,6 +1,6 @@
 import Foundation
-import Testing
 import TestSupport
+import Testing
 import Torch
 import TorchNN
 import WeightFiles
@@ -108,7 +108,8 @@ import WeightFiles
     }
 
     @Test(arguments: [
-        (#"{"model_type": "llama"}"#, "llama"), (#"{"architectures": ["OPTModel"]}"#, "OPTModel"), ("{}", "(none named)"),
+        (#"{"model_type": "llama"}"#, "llama"), (#"{"architectures": ["OPTModel"]}"#, "OPTModel"),
+        ("{}", "(none named)"),
     ])
     func anUnknownArchitectureNamesTheKnown(_ json: String, found: String) throws {
         try withTemporaryFolder { url in

@@ -8,19 +8,26 @@ import TorchNN
 
 /// A whole pack with small random weights, written to a folder that goes away with it.
 public final class TinyPack: Sendable {
+    /// The architecture of the poet.
     public enum Poet: String, Sendable, CaseIterable {
         case gpt2
         case t5
     }
 
+    /// The pack's folder.
     public let folder: URL
+    /// The folder of the two towers.
     public var clip: URL { folder.appending(path: "clip") }
+    /// The folder of the poet.
     public var poet: URL { folder.appending(path: "poet") }
+    /// The bank of eight words.
     public var bank: URL { folder.appending(path: "imagery.tsv") }
+    /// `pack.json`.
     public var manifest: URL { folder.appending(path: "pack.json") }
 
     deinit { try? FileManager.default.removeItem(at: folder) }
 
+    /// Writes the pack; equal seeds give equal weights.
     public init(poet kind: Poet = .gpt2, seed: UInt64 = 3) throws {
         folder = FileManager.default.temporaryDirectory.appending(path: "tihua-pack-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -41,7 +48,8 @@ public final class TinyPack: Sendable {
     @discardableResult
     public func picture(_ name: String = "picture.png", red: UInt8 = 200) throws -> URL {
         let url = folder.appending(path: name)
-        let bytes = (0..<48 * 40).flatMap { (index: Int) -> [UInt8] in [index < 960 ? red : 20, UInt8(index % 251), 90] }
+        let bytes = (0..<48 * 40).flatMap { (index: Int) -> [UInt8] in [index < 960 ? red : 20, UInt8(index % 251), 90]
+        }
         try Picture(width: 48, height: 40, bytes: bytes).write(to: url.path)
         return url
     }

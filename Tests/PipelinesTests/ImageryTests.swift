@@ -63,7 +63,8 @@ private final class TextFile {
     }
 
     @Test func bankOfTheRepositoryLoads() throws {
-        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
         let bank = try ImageryBank(contentsOf: root.appending(path: "Weights/mini/imagery.tsv"))
         #expect(bank.entries.count >= 600)
         #expect(Set(bank.entries.map(\.category)).count == 9)
@@ -72,10 +73,13 @@ private final class TextFile {
 
 @Suite struct ImageryIndexTests {
     /// Unit vectors at angles in a plane: the picture lies at 0.
-    private func index(_ entries: [(word: String, category: String, degrees: Float)], mean: [Float]? = nil) -> ImageryIndex {
+    private func index(_ entries: [(word: String, category: String, degrees: Float)], mean: [Float]? = nil)
+        -> ImageryIndex
+    {
         let rows = entries.map { [cos($0.degrees * .pi / 180), sin($0.degrees * .pi / 180), 0] }
         return ImageryIndex(
-            bank: ImageryBank(entries: entries.map { Imagery(word: $0.word, category: $0.category, descriptions: [$0.word]) }),
+            bank: ImageryBank(
+                entries: entries.map { Imagery(word: $0.word, category: $0.category, descriptions: [$0.word]) }),
             embeddings: rows, calibration: mean.map(Calibration.init(imageMean:)))
     }
 
@@ -99,7 +103,10 @@ private final class TextFile {
 
     @Test func wordsOfACrowdedCategoryDoNotKeepOthersOut() {
         let crowd = (0..<60).map { number in
-            (word: String(UnicodeScalar(UInt32(0x4E00 + number)).map(Character.init) ?? "一"), category: "人", degrees: Float(1))
+            (
+                word: String(UnicodeScalar(UInt32(0x4E00 + number)).map(Character.init) ?? "一"), category: "人",
+                degrees: Float(1)
+            )
         }
         let words = index(crowd + [("远山", "地", 80), ("流水", "水", 85)]).keywords(for: [1, 0, 0], count: 4, scale: 10)
         #expect(words.map(\.category) == ["人", "人", "地", "水"])

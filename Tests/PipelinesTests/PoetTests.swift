@@ -91,7 +91,8 @@ import WeightFiles
     @Test func promptsDifferInTheirKeywordsAndRepeatWithTheSeed() throws {
         let words = (0..<8).map { Keyword(word: "词\($0)", category: "", score: 0) }
         var request = request(candidates: 40)
-        let constraint = try request.constraint(for: .qijue, vocabulary: Set(RhymeBook.pingshui.groups.flatMap(\.members)))
+        let constraint = try request.constraint(
+            for: .qijue, vocabulary: Set(RhymeBook.pingshui.groups.flatMap(\.members)))
         let plans = request.plans(keywords: words, constraints: [constraint])
         #expect(plans.allSatisfy { (2...4).contains($0.prompt.keywords.count) })
         #expect(Set(plans.map(\.prompt.keywords)).count > 10)
@@ -202,6 +203,8 @@ import WeightFiles
                 let tokens = try String(contentsOf: vocabulary, encoding: .utf8)
                 try write(tokens + "龘\n", vocabulary)
             }.contains("tokens"))
-        #expect(try await message { try FileManager.default.removeItem(at: $0.clip.appending(path: "vocab.txt")) } != "no error")
+        #expect(
+            try await message { try FileManager.default.removeItem(at: $0.clip.appending(path: "vocab.txt")) }
+                != "no error")
     }
 }
