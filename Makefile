@@ -6,7 +6,7 @@ IMAGE ?= Samples/landscape.jpg
 ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
-SWIFT_SOURCES := Sources Tests
+SWIFT_SOURCES := Sources Tests Benchmarks
 DOCUMENTED := Prosody Tokenizers Pictures WeightFiles Torch TorchNN Models Generation Training Pipelines
 
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.

@@ -113,7 +113,7 @@ let package = Package(
         tests("Generation", ["Generation", "TorchNN"]),
         tests("Training", ["Training", "WeightFiles"]),
         tests("Pipelines", ["Pipelines", "PackSupport", "WeightFiles"]),
-        tests("CLI", ["PackSupport", "WeightFiles", "Prosody"]),
+        tests("CLI", ["PackSupport", "Corpora", "Prosody"]),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx20

@@ -1,4 +1,5 @@
 public import Foundation
+import Prosody
 
 /// A fault of the upstream prosody tables, in one line.
 public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConvertible {
@@ -304,11 +305,7 @@ public enum ProsodyImporter {
     /// The distinct Han characters of the strings, in order; upstream lists hold brackets and spaces.
     private static func han(_ texts: [String]) -> [Character] {
         var seen: Set<Character> = []
-        return texts.joined().filter { character in
-            let scalars = character.unicodeScalars
-            guard scalars.count == 1, let scalar = scalars.first, scalar.properties.isIdeographic else { return false }
-            return seen.insert(character).inserted
-        }
+        return texts.joined().filter { $0.isHan && seen.insert($0).inserted }
     }
 
     /// A tune's pattern, with a leading character (领字) joined to the line it leads, as poems print it.

@@ -118,12 +118,3 @@ public struct PoetFormat: Sendable {
         kind == .tihua ? [startToken] : [startToken, start]
     }
 }
-
-extension Character {
-    /// Whether this is one Han character, 〇 included.
-    var isHan: Bool {
-        let scalars = unicodeScalars
-        guard scalars.count == 1, let scalar = scalars.first else { return false }
-        return scalar.properties.isIdeographic
-    }
-}

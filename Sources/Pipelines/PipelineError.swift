@@ -18,7 +18,7 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case setting(name: String, value: String, range: String)
     /// Text of a request that holds something other than Chinese characters.
     case text(name: String, character: Character)
-    case unknownRhymeBook(name: String, known: [String])
+    /// No picture.
     case noPicture
 
     /// One line: what happened, where, what to do.
@@ -36,8 +36,6 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .setting(let name, let value, let range): "\(name) is \(value); give \(range)"
         case .text(let name, let character):
             "\(name) holds “\(character)”, which is no Chinese character; write it in Chinese characters only"
-        case .unknownRhymeBook(let name, let known):
-            "unknown rhyme book “\(name)”; known: \(known.joined(separator: ", "))"
         case .noPicture: "no picture is given; name at least one"
         }
     }

@@ -36,6 +36,8 @@ public struct PoemRequest: Sendable {
     public static let mostCandidates = 1000
     /// Groups with fewer characters are not rhymed in unless asked for: in one of five, every poem would end alike.
     static let smallestGroup = 24
+    /// The most characters of a theme, a keyword, a line.
+    static let longestText = 100
 
     /// The request with its texts in simplified characters.
     ///
@@ -57,6 +59,11 @@ public struct PoemRequest: Sendable {
             let text = try converter.simplified(text.filter { !$0.isWhitespace })
             for character in text where !character.isHan && !(punctuation && character.isPunctuation) {
                 throw PipelineError.text(name: name, character: character)
+            }
+            // A poet reads some 40 tokens of prompt; attention over thousands would take all memory.
+            guard text.count <= Self.longestText else {
+                let range = "at most \(Self.longestText)"
+                throw PipelineError.setting(name: "the length of \(name)", value: "\(text.count)", range: range)
             }
             return text
         }
@@ -148,13 +155,4 @@ public struct Poem: Sendable, Equatable, Encodable {
     public let lines: [String]
     /// Why it stands where it does.
     public let scores: PoemScores
-}
-
-extension Character {
-    /// Whether this is one Han character, 〇 included.
-    var isHan: Bool {
-        let scalars = unicodeScalars
-        guard scalars.count == 1, let scalar = scalars.first else { return false }
-        return scalar.properties.isIdeographic
-    }
 }

@@ -143,7 +143,7 @@ public struct MetreConstraint: Sendable {
                 throw ProsodyError.fixedLineLength(line: line + 1, expected: form.lineLengths[line], found: text.count)
             }
             for (offset, character) in text.enumerated() {
-                guard isHan(character) else {
+                guard character.isHan else {
                     throw ProsodyError.notHan(character: character, line: line + 1, position: offset + 1)
                 }
                 fixed[metre.lineStarts[line] + offset] = character
@@ -153,7 +153,7 @@ public struct MetreConstraint: Sendable {
             }
         }
         for (line, head) in acrostic.enumerated() {
-            guard isHan(head) else { throw ProsodyError.notHan(character: head, line: line + 1, position: 1) }
+            guard head.isHan else { throw ProsodyError.notHan(character: head, line: line + 1, position: 1) }
             fixed[metre.lineStarts[line]] = head
         }
         return fixed
@@ -186,7 +186,7 @@ public struct SlotRule: Sendable, Hashable {
         let readings = book.table.groups(of: character)
         if let rhymeGroups { return !readings.isDisjoint(with: rhymeGroups) && !excluded.contains(character) }
         let tones = book.table.tones(of: readings)
-        return tones.isEmpty ? admitsUnknown && isHan(character) : !tones.isDisjoint(with: self.tones)
+        return tones.isEmpty ? admitsUnknown && character.isHan : !tones.isDisjoint(with: self.tones)
     }
 }
 
@@ -269,7 +269,7 @@ public struct MetreState: Sendable {
     public func admits(_ character: Character) -> Bool {
         guard !isComplete else { return false }
         if let fixed = constraint.fixed[position] { return character == fixed }
-        return isHan(character) && paths.contains { stays($0, with: character) != 0 }
+        return character.isHan && paths.contains { stays($0, with: character) != 0 }
     }
 
     /// Writes `character` in the next slot.
@@ -352,11 +352,4 @@ extension RhymeTable {
     func narrow(_ groups: RhymeGroupSet, by readings: RhymeGroupSet, at demand: Demand) -> RhymeGroupSet {
         groups.intersection(readings.union(self.groups(ofTone: .either.subtracting(demand.tones))))
     }
-}
-
-/// Whether `character` is one Han character (one code point; 〇 counts).
-func isHan(_ character: Character) -> Bool {
-    let scalars = character.unicodeScalars
-    guard scalars.count == 1, let scalar = scalars.first else { return false }
-    return scalar.properties.isIdeographic
 }

@@ -12,7 +12,7 @@ public enum PoemText {
         var (row, column) = (1, 0)
         for character in try simplify(text) {
             column += 1
-            if isHan(character) {
+            if character.isHan {
                 current.append(character)
                 continue
             }

@@ -24,7 +24,7 @@ public struct ProsodyChecker: Sendable {
     public func check(_ lines: [String], as form: Form? = nil) throws -> ProsodyReport {
         guard lines.contains(where: { !$0.isEmpty }) else { throw ProsodyError.emptyPoem }
         for (line, text) in lines.enumerated() {
-            if let (offset, character) = text.enumerated().first(where: { !isHan($0.element) }) {
+            if let (offset, character) = text.enumerated().first(where: { !$0.element.isHan }) {
                 throw ProsodyError.notHan(character: character, line: line + 1, position: offset + 1)
             }
         }

@@ -32,8 +32,8 @@ struct CheckCommand: ParsableCommand {
     @Option(help: "How strictly tones are judged: \(TonePolicy.allCases.map(\.rawValue).joined(separator: ", ")).")
     var tones: TonePolicy = .loose
 
-    @Option(help: "平水韵 (pingshui), 词林正韵 (cilin) or 中华新韵 (xinyun); by default the form's own.")
-    var rhymeBook: String?
+    @Option(help: "The rhyme book: 平水韵 (pingshui), 词林正韵 (cilin) or 中华新韵 (xinyun); each form has its own.")
+    var book: RhymeBook?
 
     @Flag(help: "Print one JSON object.")
     var json = false
@@ -41,35 +41,20 @@ struct CheckCommand: ParsableCommand {
     @Flag(help: "Print the findings in English.")
     var english = false
 
+    func validate() throws {
+        if poem != nil, file != nil { throw ValidationError("give the poem or --file, not both") }
+    }
+
     func run() throws {
-        let checker: ProsodyChecker
-        let named: Form?
-        do {
-            named = try form.map(Form.init(named:))
-            checker = ProsodyChecker(tones: tones, book: try book())
-        } catch {
-            throw fail(error, status: 2)
-        }
-        if poem != nil, file != nil { throw fail("give the poem or --file, not both", status: 2) }
-        let report: ProsodyReport
-        do {
-            // The tables know simplified characters only.
-            let lines = try PoemText.lines(of: try text()) { try ChineseConverter().simplified($0) }
-            report = try checker.check(lines, as: named)
-        } catch {
-            throw fail(error, status: 1)
-        }
-        print(try json ? CheckOutput(report, language).json() : summary(report))
+        let named = try usage { try form.map(Form.init(named:)) }
+        // The tables know simplified characters only.
+        let lines = try PoemText.lines(of: try text()) { try ChineseConverter().simplified($0) }
+        let report = try ProsodyChecker(tones: tones, book: book).check(lines, as: named)
+        print(json ? try jsonLine(CheckOutput(report, language)) : summary(report))
         if !report.isRegular { throw ExitCode(1) }
     }
 
     private var language: MessageLanguage { english ? .english : .chinese }
-
-    private func book() throws -> RhymeBook? {
-        guard let rhymeBook else { return nil }
-        guard let book = RhymeBook(named: rhymeBook) else { throw CheckFailure.unknownBook(rhymeBook) }
-        return book
-    }
 
     /// The poem from the argument, the file or standard input, at most 1 MiB of UTF-8.
     private func text() throws -> String {
@@ -111,19 +96,10 @@ struct CheckCommand: ParsableCommand {
         let tone = report.toneAccuracy.map { String(format: english ? ", tones %.1f%%" : "，平仄%.1f%%", 100 * $0) } ?? ""
         return (rows + [verdict + tone]).joined(separator: "\n")
     }
-
-    /// Says what is wrong on standard error, in one line.
-    private func fail(_ problem: Any, status: Int32) -> ExitCode {
-        FileHandle.standardError.write(Data("tihua check: \(problem)\n".utf8))
-        return ExitCode(status)
-    }
 }
-
-extension TonePolicy: ExpressibleByArgument {}
 
 /// What the command itself can find wrong.
 private enum CheckFailure: Error, CustomStringConvertible {
-    case unknownBook(String)
     case unreadable(String)
     case nothingGiven
     case tooLong(String)
@@ -131,7 +107,6 @@ private enum CheckFailure: Error, CustomStringConvertible {
 
     var description: String {
         switch self {
-        case .unknownBook(let name): "unknown rhyme book “\(name)”; known: pingshui, cilin, xinyun"
         case .unreadable(let file): "\(file): cannot be read; give a text file"
         case .nothingGiven: "no poem; give it as an argument, with --file, or on standard input"
         case .tooLong(let source): "\(source): longer than 1 MiB, which is no poem; give one poem"
@@ -178,11 +153,5 @@ private struct CheckOutput: Encodable {
                 kind: $0.kind.rawValue, line: $0.line, position: $0.position, character: $0.character,
                 message: $0.message(in: language))
         }
-    }
-
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 }

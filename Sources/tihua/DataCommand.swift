@@ -7,7 +7,10 @@ import Training
 struct DataCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "data", abstract: "Prepare data sets for training.",
-        subcommands: [Poems.self, Lines.self, ProsodyTables.self])
+        discussion: """
+              tihua data poems chinese-poetry.tar.xz --out corpus.jsonl
+              tihua data lines corpus.jsonl --out Weights/mini/poet/lines.filter
+            """, subcommands: [Poems.self, Lines.self, ProsodyTables.self])
 
     /// `tihua data prosody`: tables of tones and rhymes to the source file of `Prosody`.
     struct ProsodyTables: AsyncParsableCommand {
@@ -56,6 +59,9 @@ struct DataCommand: AsyncParsableCommand {
         @Option(name: .long, help: "Where the report goes: what was dropped and why.", completion: .file())
         var report: String?
 
+        @Flag(name: .long, help: "Print the counts as one JSON object.")
+        var json = false
+
         @Flag(name: .long, help: "Say nothing but errors.")
         var quiet = false
 
@@ -67,13 +73,28 @@ struct DataCommand: AsyncParsableCommand {
             }
             if showsProgress { note("\r") }
             if let report { try Data(result.description.utf8).write(to: URL(filePath: report), options: .atomic) }
-            guard !quiet else { return }
+            if json { print(try jsonLine(Counts(result))) }
+            guard !quiet, !json else { return }
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             let rate = Int(Double(result.read) / max(seconds, 0.001))
             if report == nil { note(result.description) }
             note(
                 "\(result.written) of \(result.read) poems in \(out), \(String(format: "%.1f", seconds)) s (\(rate) poems/s)\n"
             )
+        }
+
+        /// What `--json` prints.
+        private struct Counts: Encodable {
+            let read: Int
+            let written: Int
+            let lines: Int
+            let forms: [String: Int]
+            let dropped: [String: Int]
+
+            init(_ report: PoemImporter.Report) {
+                (read, written, lines, forms) = (report.read, report.written, report.lines, report.forms)
+                dropped = Dictionary(uniqueKeysWithValues: report.dropped.map { ($0.key.rawValue, $0.value) })
+            }
         }
 
         private func note(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }

@@ -24,7 +24,7 @@ struct DoctorCommand: ParsableCommand {
 
     func run() throws {
         let report = Report(checks: Check.all(pack: pack))
-        print(json ? try report.json() : report.text)
+        print(json ? try jsonLine(report) : report.text)
         if !report.ok { throw ExitCode(1) }
     }
 }
@@ -37,12 +37,6 @@ private struct Report: Encodable {
     init(checks: [Check]) {
         self.checks = checks
         ok = !checks.contains { $0.status == .missing }
-    }
-
-    func json() throws -> String {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return String(decoding: try encoder.encode(self), as: UTF8.self)
     }
 
     var text: String {

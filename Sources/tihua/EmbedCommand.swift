@@ -42,15 +42,9 @@ struct EmbedCommand: ParsableCommand {
     }
 
     func run() throws {
-        let vectors: [[Float]]
-        do {
-            vectors = try withoutGradients { try embed(inputs) }
-        } catch {
-            if case TorchError.noDevice = error { throw fail(error, status: 2) }
-            throw fail(error, status: 1)
-        }
+        let vectors = try withoutGradients { try embed(inputs) }
         if json {
-            print(String(decoding: try JSONEncoder().encode(["embeddings": vectors]), as: UTF8.self))
+            print(try jsonLine(["embeddings": vectors]))
         } else {
             for vector in vectors { print(vector.map { "\($0)" }.joined(separator: " ")) }
         }
@@ -90,7 +84,7 @@ struct EmbedCommand: ParsableCommand {
 
     private func embed(_ inputs: [Input]) throws -> [[Float]] {
         let folder = URL(filePath: model)
-        let device = try compute.prepare()
+        let device = try compute.place.prepare()
         let (clip, _) = try ChineseCLIP.open(folder, dtype: compute.dtype.dtype, device: device)
         // Without texts no vocabulary is asked for.
         let tokenizer = try texts.isEmpty ? nil : tokenizer(of: clip, in: folder)
@@ -140,12 +134,6 @@ struct EmbedCommand: ParsableCommand {
             throw ModelError.vocabulary(folder: home.path, tokens: tokenizer.vocabularySize, rows: rows)
         }
         return tokenizer
-    }
-
-    /// Says what is wrong on standard error, in one line.
-    private func fail(_ problem: any Error, status: Int32) -> ExitCode {
-        FileHandle.standardError.write(Data("tihua embed: \(problem)\n".utf8))
-        return ExitCode(status)
     }
 }
 

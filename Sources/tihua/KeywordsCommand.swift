@@ -34,6 +34,9 @@ struct KeywordsCommand: AsyncParsableCommand {
     @Flag(help: "Print one JSON object a line for each picture.")
     var json = false
 
+    @Flag(help: "Print nothing but words and errors.")
+    var quiet = false
+
     func validate() throws {
         guard (1...100).contains(n) else { throw ValidationError("--n is \(n); give 1 to 100") }
     }
@@ -51,7 +54,8 @@ struct KeywordsCommand: AsyncParsableCommand {
                     continue
                 }
                 let keywords = try await poet.keywords(for: [picture], count: n)
-                print(json ? try jsonLine(Report(picture: path, keywords: keywords.map(KeywordReport.init))) : text(path, keywords))
+                let report = Report(picture: path, keywords: keywords.map(KeywordReport.init))
+                print(json ? try jsonLine(report) : text(path, keywords))
             } catch {
                 Tihua.complain("\(error)")
                 failed = true
@@ -71,6 +75,6 @@ struct KeywordsCommand: AsyncParsableCommand {
             let score = String(format: "%.3f", keyword.score)
             return "  \(score)  \(keyword.word)  \(keyword.category)"
         }
-        return ([path] + rows).joined(separator: "\n")
+        return ((quiet ? [] : [path]) + rows).joined(separator: "\n")
     }
 }

@@ -43,14 +43,8 @@ struct LmCommand: ParsableCommand {
     @Option(help: "Of the tokens that are drawn.")
     var seed: UInt64 = 0
 
-    @Option(help: "cpu, cuda, cuda:1 or auto.")
-    var device = "cpu"
-
-    @Option(help: "Threads of one operation; all cores by default.")
-    var threads: Int?
-
-    @Option(help: "float32, or bfloat16 for speed.")
-    var dtype: ComputeType = .float32
+    @OptionGroup(title: "Computation")
+    var compute: ComputeOptions
 
     @Option(
         help: "Write the scores of the given ids, float32 [ids, vocabulary], as `logits` of a safetensors file.",
@@ -60,65 +54,47 @@ struct LmCommand: ParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    enum ComputeType: String, ExpressibleByArgument, CaseIterable {
-        case float32, bfloat16
+    func validate() throws {
+        if text == nil, ids == nil, encoderIds == nil { throw ValidationError("nothing to read; give --text or --ids") }
+        guard (0...1_000_000).contains(generate) else { throw ValidationError("--generate takes 0 to 1000000") }
     }
 
     func run() throws {
-        let output: Output
-        do {
-            if text == nil, ids == nil, encoderIds == nil {
-                throw LmFailure.usage("nothing to read; give --text or --ids")
-            }
-            guard (0...1_000_000).contains(generate) else { throw LmFailure.usage("--generate takes 0 to 1000000") }
-            guard threads.map({ (1...1024).contains($0) }) ?? true else {
-                throw LmFailure.usage("--threads takes 1 to 1024")
-            }
-            if let threads { Runtime.threadCount = threads }
-            output = try withoutGradients { try score() }
-        } catch {
-            FileHandle.standardError.write(Data("tihua lm: \(error)\n".utf8))
-            if case LmFailure.usage = error { throw ExitCode(2) }
-            throw ExitCode(1)
-        }
-        if json {
-            let encoder = JSONEncoder()
-            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-            print(String(decoding: try encoder.encode(output), as: UTF8.self))
-        } else {
-            print(output.summary)
-        }
+        let output = try withoutGradients { try score() }
+        print(json ? try jsonLine(output) : output.summary)
     }
 
     private func score() throws -> Output {
         let folder = try ModelFolder(at: URL(filePath: model))
-        let device = try Device(named: device)
-        let compute: DType = dtype == .float32 ? .float32 : .bfloat16
+        let device = try compute.place.prepare()
+        let dtype = compute.dtype.dtype
         let reader = try LmTokenizer(folder)
         let language: any LanguageModel
         let given: [Int32]
         switch folder.architecture {
         case .gpt2:
-            guard encoderIds == nil else { throw LmFailure.usage("--encoder-ids is for T5; \(model) is a GPT2") }
-            guard text == nil || ids == nil else { throw LmFailure.usage("give --text or --ids, not both") }
-            let gpt2 = try GPT2.load(folder, dtype: compute, device: device)
+            guard encoderIds == nil else { throw ValidationError("--encoder-ids is for T5; \(model) is a GPT2") }
+            guard text == nil || ids == nil else { throw ValidationError("give --text or --ids, not both") }
+            let gpt2 = try GPT2.load(folder, dtype: dtype, device: device)
             try reader.check(rows: gpt2.configuration.vocabularySize)
             given = try text.map { try reader.prompt($0) } ?? list(ids, "--ids")
             language = DecoderOnly(model: gpt2, device: device)
         case .t5:
-            guard text == nil || encoderIds == nil else { throw LmFailure.usage("give --text or --encoder-ids, not both") }
-            let t5 = try T5.load(folder, dtype: compute, device: device)
+            guard text == nil || encoderIds == nil else {
+                throw ValidationError("give --text or --encoder-ids, not both")
+            }
+            let t5 = try T5.load(folder, dtype: dtype, device: device)
             try reader.check(rows: t5.configuration.vocabularySize)
             let source = try text.map { try reader.source($0) } ?? list(encoderIds, "--encoder-ids")
-            guard !source.isEmpty else { throw LmFailure.usage("T5 needs --text or --encoder-ids for its encoder") }
-            guard source.count <= 4096 else { throw LmFailure.usage("the encoder takes at most 4096 tokens here") }
+            guard !source.isEmpty else { throw ValidationError("T5 needs --text or --encoder-ids for its encoder") }
+            guard source.count <= 4096 else { throw ValidationError("the encoder takes at most 4096 tokens here") }
             try check(source, rows: t5.configuration.vocabularySize)
             given = try ids == nil ? [Int32(t5.configuration.startTokenID)] : list(ids, "--ids")
             language = EncoderDecoder(model: t5, source: source, device: device)
         default:
             throw LmFailure.notALanguageModel(model, folder.architecture.rawValue)
         }
-        guard !given.isEmpty else { throw LmFailure.usage("no tokens; give --text or --ids") }
+        guard !given.isEmpty else { throw ValidationError("no tokens; give --text or --ids") }
         try check(given, rows: language.vocabularySize)
         guard given.count + generate <= language.positionCount else {
             throw LmFailure.tooLong(given.count + generate, language.positionCount)
@@ -159,7 +135,7 @@ struct LmCommand: ParsableCommand {
         guard let option else { return [] }
         return try option.split(separator: ",", omittingEmptySubsequences: false).map { part in
             guard let id = Int32(part.trimmingCharacters(in: .whitespaces)) else {
-                throw LmFailure.usage("\(name): “\(part)” is no token id; give numbers separated by commas")
+                throw ValidationError("\(name): “\(part)” is no token id; give numbers separated by commas")
             }
             return id
         }
@@ -167,21 +143,19 @@ struct LmCommand: ParsableCommand {
 
     private func check(_ ids: [Int32], rows: Int) throws {
         if let wrong = ids.first(where: { !(0..<rows).contains(Int($0)) }) {
-            throw LmFailure.usage("token id \(wrong) is outside of the vocabulary, 0 to \(rows - 1)")
+            throw ValidationError("token id \(wrong) is outside of the vocabulary, 0 to \(rows - 1)")
         }
     }
 }
 
 /// What the command itself can find wrong.
 private enum LmFailure: Error, CustomStringConvertible {
-    case usage(String)
     case noTokenizer(String)
     case notALanguageModel(String, String)
     case tooLong(Int, Int)
 
     var description: String {
         switch self {
-        case .usage(let problem): problem
         case .noTokenizer(let folder): "\(folder): no vocab.txt or spiece.model for --text; add it, or give --ids"
         case .notALanguageModel(let folder, let kind): "\(folder): a \(kind), which writes no text; give a gpt2 or a t5"
         case .tooLong(let count, let limit): "\(count) tokens with those to generate, but the model reads \(limit)"

@@ -6,7 +6,10 @@ import WeightFiles
 /// `tihua models`: what lies in folders of weights.
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "models", abstract: "Look into models.", subcommands: [Inspect.self])
+        commandName: "models", abstract: "Look into models.",
+        discussion: """
+              tihua models inspect Weights/mini/poet
+            """, subcommands: [Inspect.self])
 
     /// `tihua models inspect`: architecture, parameter count, tensors.
     struct Inspect: ParsableCommand {
@@ -27,20 +30,8 @@ struct ModelsCommand: ParsableCommand {
         var json = false
 
         func run() throws {
-            let inspection: Inspection
-            do {
-                inspection = try Inspection(URL(filePath: path))
-            } catch {
-                FileHandle.standardError.write(Data("tihua models inspect: \(error)\n".utf8))
-                throw ExitCode(1)
-            }
-            if json {
-                let encoder = JSONEncoder()
-                encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-                print(String(decoding: try encoder.encode(inspection), as: UTF8.self))
-            } else {
-                print(inspection.summary)
-            }
+            let inspection = try Inspection(URL(filePath: path))
+            print(json ? try jsonLine(inspection) : inspection.summary)
         }
     }
 }
@@ -100,7 +91,8 @@ private struct Inspection: Encodable {
         lines.append("tensors       \(tensors.count)")
         lines += tensors.map { tensor in
             let gap = String(repeating: " ", count: width - tensor.name.count)
-            return "  \(tensor.name)\(gap)  \(tensor.dtype.padding(toLength: 4, withPad: " ", startingAt: 0))  \(tensor.shape)"
+            return
+                "  \(tensor.name)\(gap)  \(tensor.dtype.padding(toLength: 4, withPad: " ", startingAt: 0))  \(tensor.shape)"
         }
         return lines.joined(separator: "\n")
     }

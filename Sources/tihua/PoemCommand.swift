@@ -35,7 +35,8 @@ struct PoemCommand: AsyncParsableCommand {
     var together = false
 
     @Option(
-        help: "Set the best poem on the picture and write it: a .png, .jpg or .webp file, for several pictures a folder.",
+        help:
+            "Set the best poem on the picture and write it: a .png, .jpg or .webp file, for several pictures a folder.",
         completion: .file())
     var render: String?
 
@@ -125,8 +126,8 @@ struct PoemArguments: ParsableArguments {
     @Option(help: "Tones: strict (the textbook), loose (拗救 allowed) or off.")
     var tones = TonePolicy.loose
 
-    @Option(help: "The rhyme book: 平水韵, 词林正韵 or 中华新韵; each form has its own.")
-    var book: String?
+    @Option(help: "The rhyme book: 平水韵 (pingshui), 词林正韵 (cilin) or 中华新韵 (xinyun); each form has its own.")
+    var book: RhymeBook?
 
     @Option(help: "The first character of each line (藏头).")
     var acrostic: String?
@@ -140,7 +141,7 @@ struct PoemArguments: ParsableArguments {
     @Option(help: "Words instead of those that the picture calls up, with commas.")
     var keywords: String?
 
-    /// - Throws: `ProsodyError.unknownForm`, `PipelineError.unknownRhymeBook`.
+    /// - Throws: `ProsodyError.unknownForm`.
     func request(_ sampling: SamplingArguments) throws -> PoemRequest {
         var request = PoemRequest()
         request.forms = try Self.list(form).map { try Form(named: $0) }
@@ -148,12 +149,7 @@ struct PoemArguments: ParsableArguments {
         request.candidates = candidates
         request.rhyme = rhyme
         request.tones = tones
-        request.book = try book.map { name in
-            guard let book = RhymeBook(named: name) else {
-                throw PipelineError.unknownRhymeBook(name: name, known: RhymeBook.allCases.map(\.rawValue))
-            }
-            return book
-        }
+        request.book = book
         request.acrostic = acrostic ?? ""
         request.firstLine = firstLine
         request.theme = theme
@@ -194,24 +190,20 @@ struct PackArguments: ParsableArguments {
     @Option(help: "A poet (GPT2 or T5), instead of the pack's.", completion: .directory)
     var poet: String?
 
-    @Option(help: "Words beside those of the pack's bank: word, category, descriptions; or one word a line.",
+    @Option(
+        help: "Words beside those of the pack's bank: word, category, descriptions; or one word a line.",
         completion: .file())
     var bank: String?
 
-    @Option(help: "Where to compute: cpu, cuda, cuda:1 or auto.")
-    var device = "auto"
-
-    @Option(help: "Threads of one operation.")
-    var threads: Int?
+    @OptionGroup var place: DeviceOptions
 
     /// The poet with the weights that were asked for.
     ///
-    /// - Throws: `ValidationError` for a device or a number that is not there, `PackError`, `PipelineError`.
+    /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
     func makePoet() throws -> Poet {
-        let device = try usage { try Device(named: self.device) }
-        if let threads, !(1...1024).contains(threads) { throw ValidationError("--threads is \(threads); give 1 to 1024") }
+        let device = try place.find()
         return Poet(
-            pack: try chosen(), bank: bank.map { URL(filePath: $0) }, device: device, threads: threads)
+            pack: try chosen(), bank: bank.map { URL(filePath: $0) }, device: device, threads: place.threads)
     }
 
     private func chosen() throws -> Pack {
@@ -226,27 +218,6 @@ struct PackArguments: ParsableArguments {
         }
         return Pack(clip: clip.map { URL(filePath: $0) }, poet: poet.map { URL(filePath: $0) }, base: base)
     }
-}
-
-/// Turns what is wrong with a request into a usage error; other errors pass.
-func usage<Result>(_ body: () throws -> Result) throws -> Result {
-    do { return try body() } catch { throw asUsage(error) }
-}
-
-func usage<Result>(_ body: () async throws -> Result) async throws -> Result {
-    do { return try await body() } catch { throw asUsage(error) }
-}
-
-private func asUsage(_ error: any Error) -> any Error {
-    let isUsage =
-        switch error {
-        case is ProsodyError, PoetVocabularyError.unknownForm: true
-        case GenerationError.sampling, TorchError.noDevice: true
-        case PipelineError.text, PipelineError.setting, PipelineError.unknownRhymeBook: true
-        case PictureError.unknownOutput: true
-        default: false
-        }
-    return isUsage ? ValidationError("\(error)") : error
 }
 
 /// Where pictures with poems go.
@@ -302,11 +273,4 @@ struct KeywordReport: Encodable {
         word = keyword.word
         score = keyword.score
     }
-}
-
-/// One line of JSON.
-func jsonLine(_ value: some Encodable) throws -> String {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
 }

@@ -5,6 +5,16 @@ import Foundation
 struct Tihua: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tihua", abstract: "题画: pictures to Chinese poems.",
+        discussion: """
+              tihua poem photo.jpg
+              tihua poem photo.jpg --form 五律 --rhyme 七阳 --render poem.png
+              tihua check 白日依山尽，黄河入海流。欲穷千里目，更上一层楼。
+              tihua doctor
+
+            tihua help COMMAND has more examples. What goes wrong is one line on stderr; the exit status is then 2 for what was
+            typed and 1 for the rest.
+            """,
+        version: "0.1.0",
         subcommands: [
             PoemCommand.self,
             KeywordsCommand.self,
@@ -33,9 +43,15 @@ struct Tihua: AsyncParsableCommand {
             // Help and version are "errors" too.
             guard !exitCode(for: error).isSuccess else { exit(withError: error) }
             let isUsage = exitCode(for: error) == .validationFailure
-            complain(message(for: error) + (isUsage ? " (see tihua help)" : ""))
+            complain(describe(error) + (isUsage ? " (see tihua help)" : ""))
             Foundation.exit(isUsage ? 2 : 1)
         }
+    }
+
+    /// Foundation's errors name the file only in their dictionary.
+    private static func describe(_ error: any Error) -> String {
+        guard let file = error as? CocoaError else { return message(for: error) }
+        return [file.filePath, file.localizedDescription].compactMap { $0 }.joined(separator: ": ")
     }
 
     /// Starts anew with threads that sleep while they wait, where other programs use the processor.

@@ -2,25 +2,11 @@ import Foundation
 import Testing
 
 @Suite struct CheckTests {
-    /// Runs the built tool, which lies beside the program of the tests.
     private func check(
-        _ arguments: String..., input: String? = nil
+        _ arguments: String..., input: String = ""
     ) throws -> (status: Int32, output: String, error: String) {
-        let process = Process()
-        let tests = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.executableURL = tests.deletingLastPathComponent().appending(path: "tihua")
-        process.arguments = ["check"] + arguments
-        let (output, error, standardInput) = (Pipe(), Pipe(), Pipe())
-        process.standardOutput = output
-        process.standardError = error
-        process.standardInput = standardInput
-        try process.run()
-        try standardInput.fileHandleForWriting.write(contentsOf: Data((input ?? "").utf8))
-        try standardInput.fileHandleForWriting.close()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        let problem = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return (process.terminationStatus, text, problem)
+        let run = try Run(["check"] + arguments, input: input)
+        return (run.status, run.output, run.errors)
     }
 
     @Test func regularPoemExitsWith0AndFaultyOneWith1() throws {
@@ -64,7 +50,7 @@ import Testing
         arguments: [
             (["白日 abc"], Int32(1), "“a” at line 1, character 4"), (["白日😀"], 1, "“😀” at line 1, character 3"),
             ([""], 1, "no poem text"),
-            (["--form", "七觉", "山"], 2, "nearest: 七绝 (qijue)"), (["--rhyme-book", "xx", "山"], 2, "unknown rhyme book"),
+            (["--form", "七觉", "山"], 2, "nearest: 七绝 (qijue)"), (["--book", "xx", "山"], 2, "'xx' is invalid"),
             (["--file", "/nowhere/x"], 1, "/nowhere/x: cannot be read"), (["--file", "/"], 1, "/: cannot be read"),
             (["--file", "/x", "山"], 2, "not both"), (["山水"], 1, "no form has lines of 2"),
         ] as [([String], Int32, String)])

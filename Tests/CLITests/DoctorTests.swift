@@ -14,23 +14,13 @@ import Testing
         let checks: [Check]
     }
 
-    /// Runs the built tool, which lies beside the program of the tests.
     private func doctor(_ arguments: String...) throws -> (status: Int32, output: Data) {
-        let process = Process()
-        let tests = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.executableURL = tests.deletingLastPathComponent().appending(path: "tihua")
-        process.arguments = ["doctor"] + arguments
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        try process.run()
-        let output = pipe.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        return (process.terminationStatus, output)
+        let run = try Run(["doctor"] + arguments)
+        return (run.status, Data(run.output.utf8))
     }
 
     private func scratchPack() throws -> URL {
-        let folder = FileManager.default.temporaryDirectory.appending(path: "tihua-doctor-\(UUID().uuidString)")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let folder = try temporaryFolder()
         try Data("{}".utf8).write(to: folder.appending(path: "pack.json"))
         return folder
     }

@@ -3,20 +3,9 @@ import TestSupport
 import Testing
 
 @Suite struct EmbedTests {
-    /// Runs the built tool, which lies beside the program of the tests.
     private func embed(_ arguments: [String]) throws -> (status: Int32, output: String, error: String) {
-        let process = Process()
-        let tests = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.executableURL = tests.deletingLastPathComponent().appending(path: "tihua")
-        process.arguments = ["embed"] + arguments
-        let (output, error) = (Pipe(), Pipe())
-        process.standardOutput = output
-        process.standardError = error
-        try process.run()
-        let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        let problem = String(decoding: error.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        return (process.terminationStatus, text, problem)
+        let run = try Run(["embed"] + arguments)
+        return (run.status, run.output, run.errors)
     }
 
     /// A copy of a fixture's model with a vocabulary of as many tokens; and a picture.

@@ -1,0 +1,87 @@
+import ArgumentParser
+import Foundation
+import Generation
+import Pictures
+import Pipelines
+import Prosody
+import Torch
+
+/// Where a command computes, and on how many threads.
+struct DeviceOptions: ParsableArguments {
+    @Option(help: "cpu, cuda, cuda:1, or auto: a GPU where there is one.")
+    var device = "auto"
+
+    @Option(help: "Threads of one operation; by default all cores.")
+    var threads: Int?
+
+    func validate() throws {
+        guard let threads else { return }
+        guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
+    }
+
+    /// - Throws: `ValidationError` for a device that is not there.
+    func find() throws -> Device { try usage { try Device(named: device) } }
+
+    /// Sets the threads of the calling thread's operations and finds the device.
+    ///
+    /// - Throws: `ValidationError` for a device that is not there.
+    func prepare() throws -> Device {
+        if let threads { Runtime.threadCount = threads }
+        return try find()
+    }
+}
+
+/// Where and how a command computes with one model.
+struct ComputeOptions: ParsableArguments {
+    enum Precision: String, ExpressibleByArgument, CaseIterable {
+        case float32
+        case bfloat16
+
+        var dtype: DType {
+            switch self {
+            case .float32: .float32
+            case .bfloat16: .bfloat16
+            }
+        }
+    }
+
+    @OptionGroup var place: DeviceOptions
+
+    @Option(help: "Numbers of weights and activations: \(Precision.allCases.map(\.rawValue).joined(separator: ", ")).")
+    var dtype: Precision = .float32
+}
+
+extension TonePolicy: ExpressibleByArgument {}
+
+extension RhymeBook: ExpressibleByArgument {
+    /// By the Chinese name or the pinyin.
+    public init?(argument: String) { self.init(named: argument) }
+}
+
+/// Turns what is wrong with a request into a usage error; other errors pass.
+func usage<Result>(_ body: () throws -> Result) throws -> Result {
+    do { return try body() } catch { throw asUsage(error) }
+}
+
+func usage<Result>(_ body: () async throws -> Result) async throws -> Result {
+    do { return try await body() } catch { throw asUsage(error) }
+}
+
+private func asUsage(_ error: any Error) -> any Error {
+    let isUsage =
+        switch error {
+        case is ProsodyError, PoetVocabularyError.unknownForm: true
+        case GenerationError.sampling, TorchError.noDevice: true
+        case PipelineError.text, PipelineError.setting: true
+        case PictureError.unknownOutput: true
+        default: false
+        }
+    return isUsage ? ValidationError("\(error)") : error
+}
+
+/// One line of JSON.
+func jsonLine(_ value: some Encodable) throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+    return String(decoding: try encoder.encode(value), as: UTF8.self)
+}

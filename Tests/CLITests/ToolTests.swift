@@ -1,0 +1,144 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What holds for all commands, and the commands that have no suite of their own.
+@Suite struct ToolTests {
+    @Test(
+        arguments: [
+            "poem", "keywords", "check", "embed", "lm", "doctor", "data", "data poems", "data lines", "models",
+            "models inspect", "train poet", "train clip",
+        ])
+    func helpTeachesByExample(command: String) throws {
+        let run = try Run(command.split(separator: " ").map(String.init) + ["--help"])
+        #expect(run.status == 0 && run.errors.isEmpty)
+        #expect(
+            run.output.contains("\n  tihua \(command)") || run.output.contains("\n    tihua \(command)"),
+            "\(run.output)")
+    }
+
+    @Test func versionAndTheListOfCommands() throws {
+        let version = try Run(["--version"])
+        #expect(version.status == 0 && version.output.contains(/^\d+\.\d+\.\d+\n$/))
+        let help = try Run([])
+        #expect(help.status == 0)
+        for command in ["poem", "keywords", "embed", "lm", "check", "train", "data", "models", "doctor"] {
+            #expect(help.output.contains("\n  \(command) "), "no \(command)")
+        }
+    }
+
+    @Test func completionScriptIsOneThatBashReads() throws {
+        let run = try Run(["--generate-completion-script", "bash"])
+        #expect(run.status == 0 && run.output.contains("keywords") && run.output.contains("--acrostic"))
+        let folder = try temporaryFolder()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let script = folder.appending(path: "tihua.bash")
+        try Data(run.output.utf8).write(to: script)
+        let bash = Process()
+        bash.executableURL = URL(filePath: "/bin/bash")
+        bash.arguments = ["-n", script.path]
+        try bash.run()
+        bash.waitUntilExit()
+        #expect(bash.terminationStatus == 0)
+    }
+
+    @Test(
+        arguments: [
+            (["pome"], 2, "pome"), (["models", "inspect"], 2, "path"), (["lm", "--text", "山"], 2, "--model"),
+            (["lm", "--model", "x"], 2, "--text"), (["lm", "--model", "x", "--ids", "1", "--device", "tpu"], 1, "x"),
+            (["lm", "--model", "x", "--ids", "1", "--threads", "0"], 2, "--threads 0"),
+            (["models", "inspect", "/nowhere"], 1, "/nowhere"), (["keywords"], 2, "pictures"),
+            (["data", "poems", "/nowhere", "--out", "/nowhere/corpus"], 1, "/nowhere"),
+            (["data", "lines", "/nowhere", "--out", "/nowhere/filter"], 1, "/nowhere"),
+            (["train", "poet", "--corpus", "/nowhere/corpus", "--out", "/nowhere/run"], 1, "/nowhere/corpus"),
+        ] as [([String], Int32, String)])
+    func whatIsWrongIsOneLineWithItsStatus(arguments: [String], status: Int32, message: String) throws {
+        let run = try Run(arguments)
+        #expect(run.status == status && run.isOneLine && run.output.isEmpty, "\(run.status) \(run.errors)")
+        #expect(run.errors.contains(message) && run.errors.hasPrefix("Error: "), "\(run.errors)")
+    }
+
+    private struct Scored: Decodable, Equatable {
+        let ids: [Int]
+        let logprobs: [Double]
+        let generated: [Int]
+    }
+
+    @Test(arguments: ["gpt2", "t5_relu", "t5_gated"])
+    func languageModelContinuesAlikeWithAndWithoutItsCache(name: String) throws {
+        let source = name == "gpt2" ? [] : ["--encoder-ids", "5,9,12,1"]
+        let arguments =
+            ["lm", "--model", fixture("Models/\(name)").path, "--ids", "0,7,11", "--generate", "6", "--greedy"]
+            + ["--json", "--device", "cpu", "--threads", "1"] + source
+        func scored(_ extra: String...) throws -> Scored {
+            let run = try Run(arguments + extra)
+            try #require(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+            return try JSONDecoder().decode(Scored.self, from: Data(run.output.utf8))
+        }
+        let cached = try scored()
+        #expect(cached.ids == [0, 7, 11] && cached.logprobs.count == 2 && cached.logprobs.allSatisfy { $0 < 0 })
+        #expect((1...6).contains(cached.generated.count))
+        #expect(try scored("--no-cache").generated == cached.generated)
+    }
+
+    @Test(
+        arguments: [
+            (["--ids", "1,x"], "“x”"), (["--ids", "1,99999"], "99999"), (["--ids", "-1"], "-1"),
+            (["--text", "山", "--ids", "1"], "not both"), (["--ids", "1", "--generate", "-2"], "--generate"),
+            (["--ids", "1", "--encoder-ids", "2"], "--encoder-ids"), (["--ids", "1", "--device", "tpu"], "tpu"),
+        ])
+    func badTokensAreUsageErrors(arguments: [String], message: String) throws {
+        let run = try Run(["lm", "--model", fixture("Models/gpt2").path] + arguments)
+        #expect(run.status == 2 && run.isOneLine && run.output.isEmpty, "\(run.status) \(run.errors)")
+        #expect(run.errors.contains(message), "\(run.errors)")
+    }
+
+    @Test func moreTokensThanPositionsAreRefused() throws {
+        let run = try Run(["lm", "--model", fixture("Models/gpt2").path, "--ids", "1", "--generate", "1000"])
+        #expect(run.status == 1 && run.isOneLine && run.errors.contains("1001 tokens"), "\(run.errors)")
+    }
+
+    @Test func modelIsInspectedAndAPickleThatWouldRunACommandIsNot() throws {
+        struct Inspection: Decodable {
+            struct Tensor: Decodable {
+                let name: String
+                let shape: [Int]
+            }
+            let architecture: String?
+            let parameters: Int
+            let tensors: [Tensor]
+        }
+        let run = try Run(["models", "inspect", fixture("Models/gpt2").path, "--json"])
+        #expect(run.status == 0 && run.errors.isEmpty)
+        let found = try JSONDecoder().decode(Inspection.self, from: Data(run.output.utf8))
+        #expect(found.architecture == "gpt2")
+        #expect(found.parameters == found.tensors.reduce(0) { $0 + $1.shape.reduce(1, *) })
+        #expect(found.tensors.contains { $0.name.hasSuffix("wte.weight") && $0.shape.last == 32 })
+        for evil in ["evil.system2.pt", "evil.system4.pt"] {
+            let run = try Run(["models", "inspect", fixture("WeightFiles/\(evil)").path])
+            #expect(run.status == 1 && run.isOneLine && run.output.isEmpty)
+            #expect(run.errors.contains("system"), "\(run.errors)")
+        }
+    }
+
+    @Test func poemsOfAFolderBecomeACorpusWithItsCounts() throws {
+        let folder = try temporaryFolder()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let poems = folder.appending(path: "全唐诗")
+        try FileManager.default.createDirectory(at: poems, withIntermediateDirectories: true)
+        let poem = """
+            {"author": "王之渙", "title": "登鸛雀樓", "paragraphs": ["白日依山盡，黃河入海流。", "欲窮千里目，更上一層樓。"]}
+            """
+        try Data("[\(poem), \(poem)]".utf8).write(to: poems.appending(path: "poet.tang.0.json"))
+        let corpus = folder.appending(path: "corpus.jsonl")
+        let run = try Run(["data", "poems", folder.path, "--out", corpus.path, "--json"])
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        let counts = try #require(JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
+        #expect(counts["read"] as? Int == 2 && counts["written"] as? Int == 1 && counts["lines"] as? Int == 4)
+        #expect(try String(contentsOf: corpus, encoding: .utf8).contains("更上一层楼"))
+        // What cannot be written leaves nothing behind.
+        let blocked = corpus.appending(path: "below-a-file.jsonl")
+        let failed = try Run(["data", "poems", folder.path, "--out", blocked.path])
+        #expect(failed.status == 1 && failed.isOneLine, "\(failed.errors)")
+    }
+}
