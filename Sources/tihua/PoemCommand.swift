@@ -17,7 +17,7 @@ struct PoemCommand: AsyncParsableCommand {
               tihua poem photo.jpg --form qijue --rhyme 七阳 --tones strict
               tihua poem photo.jpg --acrostic 春夏秋冬 --theme 思念故乡
               tihua poem photo.jpg --form 浣溪沙 --keywords 小桥,流水
-              tihua poem photo.jpg --render poem.png
+              tihua poem photo.jpg --render poem.png --title 江上 --signature 丙午秋日
               tihua poem *.jpg --json | jq -r '.poems[0].lines | join("，")'
 
             A picture that cannot be read is reported, the others still get their poems, and the exit status is 1.
@@ -29,16 +29,11 @@ struct PoemCommand: AsyncParsableCommand {
 
     @OptionGroup(title: "POEM") var poem: PoemArguments
     @OptionGroup(title: "SAMPLING") var sampling: SamplingArguments
+    @OptionGroup(title: "PICTURE") var rendering: RenderArguments
     @OptionGroup(title: "WEIGHTS") var pack: PackArguments
 
     @Flag(help: "One poem for all pictures together.")
     var together = false
-
-    @Option(
-        help:
-            "Set the best poem on the picture and write it: a .png, .jpg or .webp file, for several pictures a folder.",
-        completion: .file())
-    var render: String?
 
     @Flag(help: "Print one JSON object a line for each picture.")
     var json = false
@@ -48,7 +43,7 @@ struct PoemCommand: AsyncParsableCommand {
 
     func run() async throws {
         let request = try usage { try poem.request(sampling) }
-        let target = try render.map { try RenderTarget($0, isFolder: pictures.count > 1 && !together) }
+        let target = try rendering.target(isFolder: pictures.count > 1 && !together)
         let poet = try pack.makePoet()
         try await usage { try await poet.check(request) }
         let groups = together ? [pictures] : pictures.map { [$0] }
@@ -220,17 +215,44 @@ struct PackArguments: ParsableArguments {
     }
 }
 
+/// How the best poem is set on its picture.
+struct RenderArguments: ParsableArguments {
+    @Option(
+        help: "Set the best poem on the picture: a .png, .jpg or .webp file, for several pictures a folder.",
+        completion: .file())
+    var render: String?
+
+    @Option(help: "Set small in the first column.")
+    var title: String?
+
+    @Option(help: "Set small below the last column: who wrote, when.")
+    var signature: String?
+
+    @Option(help: "One to nine characters of a red seal; an empty text sets none.")
+    var seal = "题画"
+
+    @Option(help: "The name of an installed typeface; by default AR PL UKai, or what is nearest to it.")
+    var font: String?
+
+    /// Where pictures go, nil where none is asked for.
+    ///
+    /// - Throws: `ValidationError` for a file name whose ending is no picture format, or a typeface that is not there,
+    ///   before any work is done.
+    fileprivate func target(isFolder: Bool) throws -> RenderTarget? {
+        guard let render else { return nil }
+        if !isFolder { _ = try usage { try PictureFormat(outputPath: render) } }
+        let renderer = PoemRenderer(options: PoemOptions(font: font))
+        _ = try usage { try renderer.fontName() }
+        return RenderTarget(arguments: self, url: URL(filePath: render), isFolder: isFolder, renderer: renderer)
+    }
+}
+
 /// Where pictures with poems go.
 private struct RenderTarget {
+    let arguments: RenderArguments
     let url: URL
     let isFolder: Bool
-
-    /// - Throws: `ValidationError` for a file name whose ending is no picture format, before any work is done.
-    init(_ path: String, isFolder: Bool) throws {
-        url = URL(filePath: path)
-        self.isFolder = isFolder
-        if !isFolder { _ = try usage { try PictureFormat(outputPath: path) } }
-    }
+    let renderer: PoemRenderer
 
     func write(_ poem: Poem, on picture: Picture, named path: String, quiet: Bool) throws {
         var file = url
@@ -238,8 +260,9 @@ private struct RenderTarget {
             try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
             file = url.appending(path: URL(filePath: path).deletingPathExtension().lastPathComponent + ".png")
         }
-        let rendered = try PoemRenderer().render(RenderedPoem(lines: poem.lines, seal: "题画"), on: picture)
-        try rendered.write(to: file.path)
+        let text = RenderedPoem(
+            title: arguments.title, lines: poem.lines, signature: arguments.signature, seal: arguments.seal)
+        try renderer.render(text, on: picture).write(to: file.path)
         if !quiet { FileHandle.standardError.write(Data("\(file.path)\n".utf8)) }
     }
 }

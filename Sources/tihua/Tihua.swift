@@ -11,8 +11,9 @@ struct Tihua: AsyncParsableCommand {
               tihua check 白日依山尽，黄河入海流。欲穷千里目，更上一层楼。
               tihua doctor
 
-            tihua help COMMAND has more examples. What goes wrong is one line on stderr; the exit status is then 2 for what was
-            typed and 1 for the rest.
+            tihua help COMMAND has more examples.
+
+            What goes wrong is one line on stderr; the exit status is then 2 for what was typed and 1 for the rest.
             """,
         version: "0.1.0",
         subcommands: [

@@ -64,11 +64,20 @@ import Testing
         let pack = try TinyPack()
         let picture = try pack.picture().path
         let target = pack.folder.appending(path: "poem.png")
-        let run = try poem(pack, picture, "--n", "1", "--quiet", "--render", target.path)
+        let run = try poem(pack, picture, "--n", "1", "--quiet", "--seed", "4", "--render", target.path)
         #expect(run.status == 0, "\(run.errors)")
         #expect(try Data(contentsOf: target).starts(with: [0x89, 0x50, 0x4E, 0x47]))
-        let bad = try poem(pack, picture, "--render", "poem.txt")
-        #expect(bad.status == 2 && bad.isOneLine && bad.output.isEmpty)
+        let titled = pack.folder.appending(path: "titled.png")
+        let other = try poem(
+            pack, picture, "--n", "1", "--quiet", "--seed", "4", "--render", titled.path, "--title", "江上",
+            "--signature", "秋日", "--seal", "")
+        #expect(other.status == 0 && other.errors.isEmpty, "\(other.errors)")
+        #expect(try Data(contentsOf: titled) != Data(contentsOf: target))
+        let unknownFormat = try poem(pack, picture, "--render", "poem.txt")
+        let unknownFont = try poem(pack, picture, "--render", titled.path, "--font", "No Such Face")
+        for bad in [unknownFormat, unknownFont] {
+            #expect(bad.status == 2 && bad.isOneLine && bad.output.isEmpty, "\(bad.errors)")
+        }
     }
 
     @Test func traditionalCharactersAreUnderstood() throws {
