@@ -30,9 +30,9 @@ struct Tihua: AsyncParsableCommand {
 
     /// Runs a command; what goes wrong is one line on stderr, and the exit status is 2 for what was typed, 1 for the rest.
     static func main() async {
-        restartBesideOtherWork()
         do {
             var command = try parseAsRoot()
+            restartBesideOtherWork()
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {
