@@ -21,7 +21,8 @@ $tihua data lines "$corpus" --out "$pack/poet/lines.filter"
 manifest() { printf '{\n  "name": "mini",\n  "clip": "clip",\n  "poet": "poet",\n  "bank": "imagery.tsv",\n  "lineFilter": "poet/lines.filter"%s\n}\n' "$1"; }
 manifest '' > "$pack/pack.json"
 find "$pictures" -type f \( -name '*.jpg' -o -name '*.png' \) | sort > "$pack/.pictures"
-xargs -d '\n' $tihua keywords --pack "$pack" --quiet --write-bank-cache "$pack/imagery.safetensors" \
+# All at once or not at all: a second run would write its own mean over the first one's.
+xargs -d '\n' -x -n 100000 -s 1900000 $tihua keywords --pack "$pack" --quiet --write-bank-cache "$pack/imagery.safetensors" \
     --write-calibration "$pack/calibration.safetensors" < "$pack/.pictures" > /dev/null
 rm "$pack/.pictures"
 manifest $',\n  "bankCache": "imagery.safetensors",\n  "calibration": "calibration.safetensors"' > "$pack/pack.json"

@@ -42,8 +42,7 @@ struct TrainClipCommand: AsyncParsableCommand {
         let training = try run.options(file)
         let options = try file.section("clip", or: ClipOptions())
         try options.validate()
-        let device = try Device(named: run.device)
-        if let threads = run.threads { Runtime.threadCount = threads }
+        let device = try run.place.prepare()
         let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
         // An eighth more than what is looked at, for random cuts.
         let side = options.imageSize + options.imageSize / 8

@@ -35,11 +35,7 @@ struct RunArguments: ParsableArguments {
     @Option(name: .long, help: "The seed of weights, order and prompts.")
     var seed: UInt64?
 
-    @Option(name: .long, help: "cpu, cuda, cuda:1 or auto.")
-    var device = "auto"
-
-    @Option(name: .long, help: "Processor threads of one operation.")
-    var threads: Int?
+    @OptionGroup var place: DeviceOptions
 
     @Flag(name: .long, help: "Log to the folder only.")
     var quiet = false
@@ -48,9 +44,6 @@ struct RunArguments: ParsableArguments {
         if let steps, steps < 1 { throw ValidationError("--steps \(steps) is not at least 1") }
         if let learningRate, !(learningRate > 0 && learningRate.isFinite) {
             throw ValidationError("--learning-rate \(learningRate) is not above 0")
-        }
-        if let threads, !(1...1024).contains(threads) {
-            throw ValidationError("--threads \(threads) is not in 1...1024")
         }
     }
 
@@ -133,8 +126,7 @@ struct TrainPoetCommand: AsyncParsableCommand {
         let options = try file.section("poet", or: PoetOptions())
         let objective = try file.section("image2poem", or: Image2PoemOptions())
         let shape = try file.section("t5", or: T5Options())
-        let device = try Device(named: run.device)
-        if let threads = run.threads { Runtime.threadCount = threads }
+        let device = try run.place.prepare()
         let poems = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
         var known = try words.flatMap(Self.firstColumn)
         known += KeywordExtractor.frequentPairs(in: poems.lazy.map(\.lines))
