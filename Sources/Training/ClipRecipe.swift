@@ -1,8 +1,8 @@
 public import Foundation
 import Generation
-public import Models
+import Models
 import Pictures
-public import Tokenizers
+import Tokenizers
 public import Torch
 public import TorchNN
 import WeightFiles

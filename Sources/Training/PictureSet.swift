@@ -1,4 +1,4 @@
-public import Corpora
+import Corpora
 public import Foundation
 import Pictures
 import Torch
@@ -27,11 +27,12 @@ public struct PictureSet: Sendable {
 
     /// What belongs to a shard.
     public struct Source: Sendable {
-        /// A tar archive in WebDataset layout.
+        /// A tar archive in WebDataset layout, or a folder with one folder of pictures for each label.
         public var shard: URL
         /// Captions by picture (`id.jpg#zhc#0 text`), for shards with captions.
         public var captions: [URL]
-        /// `label<TAB>caption` lines, for shards whose keys begin with a label.
+        /// `label<TAB>caption` lines, for shards whose keys begin with a label. A folder needs none: its labels, which are then
+        /// Chinese words, go through `promptTemplates`.
         public var labels: URL?
         /// The teacher's soft labels, rows in the order of the shard.
         public var teacher: URL?
@@ -51,7 +52,7 @@ public struct PictureSet: Sendable {
     ///   - report: what a person should know, such as pictures that could not be read
     /// - Throws: `CorporaError`, `TrainingError.data`, `WeightFileError`.
     public init(_ source: Source, side: Int, cache: URL, report: (String) -> Void) throws {
-        let shard = try TarShard(contentsOf: source.shard)
+        let shard = try PictureArchive(source.shard)
         let name = source.shard.deletingPathExtension().lastPathComponent
         let file = cache.appending(path: "\(name)-\(side).safetensors")
         if !FileManager.default.fileExists(atPath: file.path) {
@@ -81,7 +82,7 @@ public struct PictureSet: Sendable {
         var items: [Item] = []
         var rows: [Int] = []
         for (row, entry) in shard.entries.enumerated() where isGood[row] {
-            if let label = entry.label, let captions = labels?[label] {
+            if let label = entry.label, let captions = labels?[label] ?? (shard.isFolder ? Self.prompts(label) : nil) {
                 items.append(Item(key: entry.key, captions: captions, group: "\(name)/\(label)"))
             } else if let captions = texts[entry.key] ?? texts[entry.key + ".jpg"] {
                 items.append(Item(key: entry.key, captions: captions, group: entry.key))
@@ -118,6 +119,16 @@ public struct PictureSet: Sendable {
         self.pixels = pixels
     }
 
+    /// What is said of a picture when only a label is known; `{}` is the label.
+    public static let promptTemplates = [
+        "{}", "{}的照片", "一张{}的照片", "一张有{}的图片", "照片里有{}", "画面中可以看到{}", "这是{}", "拍得很清楚的{}", "远处的{}", "近处的{}",
+        "一张模糊的{}的照片", "黑白照片里的{}",
+    ]
+
+    private static func prompts(_ label: String) -> [String] {
+        promptTemplates.map { $0.replacing("{}", with: label) }
+    }
+
     private static func labels(_ url: URL) throws -> [String: [String]] {
         var labels: [String: [String]] = [:]
         for (index, line) in try readText(url).split(separator: "\n").enumerated() {
@@ -132,7 +143,7 @@ public struct PictureSet: Sendable {
     }
 
     /// Decodes and squashes every picture, on all processors; the keys that could not be read.
-    private static func decode(_ shard: TarShard, side: Int, to file: URL) throws -> [String] {
+    private static func decode(_ shard: PictureArchive, side: Int, to file: URL) throws -> [String] {
         let size = 3 * side * side
         let count = shard.entries.count
         let all = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, count * size), alignment: 64)
@@ -169,5 +180,59 @@ public struct PictureSet: Sendable {
         ]
         try SafetensorsWriter.write(sources, to: file)
         return (0..<count).filter { good[$0] == 0 }.map { shard.entries[$0].key }
+    }
+}
+
+/// Where pictures lie: in a tar archive, or in folders named by their labels.
+private struct PictureArchive: Sendable {
+    struct Entry: Sendable {
+        /// The path without its extension.
+        let key: String
+        let label: String?
+        fileprivate let place: Place
+    }
+
+    fileprivate enum Place: Sendable {
+        case member(TarShard.Entry)
+        case file(URL)
+    }
+
+    let entries: [Entry]
+    private let tar: TarShard?
+
+    var isFolder: Bool { tar == nil }
+
+    /// Opens an archive, or lists a folder in the order of its names.
+    ///
+    /// - Throws: `CorporaError` for a bad archive, `TrainingError.data` for a folder without pictures.
+    init(_ url: URL) throws {
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isDirectory), isDirectory.boolValue else {
+            let tar = try TarShard(contentsOf: url)
+            self.tar = tar
+            entries = tar.entries.map { Entry(key: $0.key, label: $0.label, place: .member($0)) }
+            return
+        }
+        tar = nil
+        let kinds: Set<String> = ["jpg", "jpeg", "png", "webp"]
+        let paths = (FileManager.default.enumerator(atPath: url.path)?.compactMap { $0 as? String } ?? []).sorted()
+        entries = paths.compactMap { path in
+            let file = url.appending(path: path)
+            guard kinds.contains(file.pathExtension.lowercased()), !file.lastPathComponent.hasPrefix("."),
+                let slash = path.firstIndex(of: "/")
+            else { return nil }
+            return Entry(
+                key: String(path.dropLast(file.pathExtension.count + 1)), label: String(path[..<slash]), place: .file(file))
+        }
+        guard !entries.isEmpty else {
+            throw TrainingError.data(path: url.path, reason: "no pictures in folders named by their labels (LABEL/PICTURE.jpg)")
+        }
+    }
+
+    func bytes(of entry: Entry) throws -> Data {
+        switch entry.place {
+        case .member(let member): try tar?.bytes(of: member) ?? Data()
+        case .file(let file): try Data(contentsOf: file)
+        }
     }
 }

@@ -1,4 +1,4 @@
-public import TorchNN
+import TorchNN
 
 /// How a run trains, whatever it trains. Read from a JSON file and overridden by flags; missing keys keep these values.
 public struct TrainingOptions: Codable, Sendable, Equatable {

@@ -10,7 +10,8 @@ struct TrainClipCommand: AsyncParsableCommand {
         commandName: "clip", abstract: "Train a two-tower model on pictures and what is said of them.",
         discussion: """
             A shard is a tar archive of pictures (KEY.jpg). What is said of them comes from caption files (id.jpg#zhc#0 text, by
-            the key) or from a table of captions by label (label TAB caption), where keys begin with a label. A teacher's soft
+            the key) or from a table of captions by label (label TAB caption), where keys begin with a label. A folder with one
+            folder of pictures for each label serves too; without a table its labels go through templates. A teacher's soft
             labels (safetensors: class, prob_u8) may go with a shard.
 
               tihua train clip --config Recipes/clip-mini.json --out runs/clip \\
