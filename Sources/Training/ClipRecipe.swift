@@ -17,34 +17,46 @@ public struct ClipOptions: Codable, Sendable, Equatable {
     public var imageSize = 96
     /// `resnet` or `vit`.
     public var tower = Tower.resnet
-    /// Residual network: blocks of the four stages, and the width of the first.
+    /// Residual network: blocks of its four stages, 1 to 256 each.
     public var stages = [2, 2, 2, 2]
+    /// Residual network: channels of the first stage, even.
     public var width = 24
-    /// Vision transformer: its width, layers and patch; heads are 64 wide.
+    /// Vision transformer: its width, a multiple of 64 (the width of a head) or less than 64.
     public var hiddenSize = 256
+    /// Vision transformer: layers, 1 to 256.
     public var layerCount = 6
+    /// Vision transformer: pixels of one side of a patch, a divisor of `imageSize`.
     public var patchSize = 12
-    /// Text tower.
+    /// Text tower: its width, a multiple of 64 (the width of a head) or less than 64.
     public var textHiddenSize = 192
+    /// Text tower: layers, 1 to 256.
     public var textLayerCount = 3
+    /// The width of the embeddings that both towers end in.
     public var projectionSize = 256
     /// Pictures of one batch.
     public var batchPictures = 192
     /// Pairs of texts of one batch, 0 for none.
     public var batchPairs = 64
+    /// The weight of the teacher's soft labels in the loss, at least 0; the pictures with captions weigh 1.
     public var teacherWeight = 1.0
+    /// The weight of the pairs of texts in the loss, at least 0.
     public var pairWeight = 0.5
     /// Ids of a text, the rest is cut off.
     public var textLength = 32
     /// One picture in so many of a labelled set is held out.
     public var holdOut = 20
 
+    /// What sees the pictures: CLIP's residual network, or a vision transformer.
     public enum Tower: String, Codable, Sendable, CaseIterable {
         case resnet, vit
     }
 
+    /// The default options.
     public init() {}
 
+    /// Keys that are missing keep the defaults.
+    ///
+    /// - Throws: `DecodingError` for an unknown key or a value of another type.
     public init(from decoder: any Decoder) throws {
         self.init()
         let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
@@ -138,9 +150,12 @@ public struct ClipOptions: Codable, Sendable, Equatable {
 
 /// Two texts that mean the same.
 public struct TextPair: Sendable, Equatable {
+    /// One text.
     public let first: String
+    /// The other.
     public let second: String
 
+    /// A pair; the order does not matter.
     public init(_ first: String, _ second: String) {
         self.first = first
         self.second = second
@@ -149,9 +164,13 @@ public struct TextPair: Sendable, Equatable {
 
 /// The task of training a two-tower model.
 public final class ClipTask: TrainingTask {
+    /// The parameters of the model, and of the classifier where there is a teacher.
     public let store: ParameterStore
+    /// Pictures; pairs of texts do not count.
     public let unit = "pictures"
+    /// None: dropout is not used, and what else is drawn depends on seed, epoch and batch alone.
     public let generators: [(name: String, generator: Generator)] = []
+    /// The options of the model and a hash of vocabulary, training pictures' captions and pairs.
     public let identity: String
 
     private let model: ChineseCLIP
@@ -243,8 +262,11 @@ public final class ClipTask: TrainingTask {
     /// Pictures that are trained on and held out.
     public var counts: (training: Int, validation: Int) { (training.count, validation.count) }
 
+    /// Whole batches of the training pictures, at least 1; the rest of an epoch is left out.
     public func batchCount(epoch: Int) -> Int { max(1, training.count / options.batchPictures) }
 
+    /// The contrastive loss of pictures and captions, with that of pairs and the teacher's where there are any, each in nats
+    /// per picture or pair and with its weight.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
         let places = Array(places(of: epoch).dropFirst(batch * options.batchPictures).prefix(options.batchPictures))
         var random = SplitMix64(seed, UInt64(epoch), UInt64(batch))
@@ -282,6 +304,7 @@ public final class ClipTask: TrainingTask {
         return BatchLoss(loss: loss, units: places.count, operations: 3 * 2 * forward)
     }
 
+    /// Keeps the scale of the cosines within 1 to 100.
     public func didStep() {
         // The cosines are scaled by at most 100, as in CLIP.
         withoutGradients { model.logitScale.clamp_(0...4.6052) }
@@ -311,6 +334,9 @@ public final class ClipTask: TrainingTask {
         return ([missed, loss] + recall).map { (name: $0.0, value: $0.1) }
     }
 
+    /// Writes `vocab.txt`, `config.json`, `preprocessor_config.json` and the weights in bfloat16, without the classifier.
+    ///
+    /// - Throws: `WeightFileError`.
     public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
         try writeVocabulary(vocabulary, to: folder)
         try AtomicFile.write(to: folder.appending(path: "preprocessor_config.json")) {

@@ -23,8 +23,12 @@ public struct Image2PoemOptions: Codable, Sendable, Equatable {
     /// position t for token t + 1.
     public var asPublished = false
 
+    /// The default options.
     public init() {}
 
+    /// Keys that are missing keep the defaults.
+    ///
+    /// - Throws: `DecodingError` for an unknown key or a value of another type.
     public init(from decoder: any Decoder) throws {
         self.init()
         let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
@@ -111,9 +115,13 @@ struct ShuffledBatches {
 /// Two things of the reference are left out: it adds the embeddings of tokens 0 and 1 as segments in training, but not in use;
 /// and it drops the last incomplete batch.
 public final class Image2PoemTask: TrainingTask {
+    /// The parameters of the model.
     public let store: ParameterStore
+    /// Tokens of texts, which the language model is asked for.
     public let unit = "tokens"
+    /// All options and a hash of the data.
     public let identity: String
+    /// The stream of dropout.
     public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
 
     let vocabulary: Image2PoemVocabulary
@@ -171,8 +179,10 @@ public final class Image2PoemTask: TrainingTask {
         batches = ShuffledBatches(count: training.count, size: options.batchTokens / longest, seed: run.seed)
     }
 
+    /// Batches of one epoch, at least 1; in every epoch as many.
     public func batchCount(epoch: Int) -> Int { batches.batchCount }
 
+    /// The weighted sum of the language model's loss and the key loss, both in nats per token; masks are drawn anew.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
         let rows = batches.indices(epoch: epoch, batch: batch).map { index in
             var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
@@ -207,6 +217,9 @@ public final class Image2PoemTask: TrainingTask {
         return [("loss", sum / Double(tokens)), ("objective", objective / Double(count))]
     }
 
+    /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ModelFolder` reads them.
+    ///
+    /// - Throws: `WeightFileError`.
     public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
         try writeVocabulary(vocabulary.tokens, to: folder)
         try withoutActuallyEscaping(tensor) { tensor in
@@ -216,6 +229,7 @@ public final class Image2PoemTask: TrainingTask {
         }
     }
 
+    /// Does nothing: no parameter needs a correction.
     public func didStep() {}
 
     // MARK: - Batches
@@ -298,7 +312,8 @@ public final class Image2PoemTask: TrainingTask {
     }
 
     private func crossEntropy(_ hidden: Tensor, _ places: Places) -> Tensor {
-        let chosen = hidden.gatheringSlices(0, at: Tensor.ids(places.indices, [places.count]).to(nil, device))  // [N, C]
+        let indices = Tensor.ids(places.indices, [places.count]).to(nil, device)  // [N]
+        let chosen = hidden.gatheringSlices(0, at: indices)  // [N, C]
         return Kernels.crossEntropy(model.logits(chosen), Tensor.ids(places.targets, [places.count]).to(nil, device))
     }
 }

@@ -25,5 +25,6 @@ public final class Interruption: @unchecked Sendable {  // the sources are only 
         }
     }
 
+    /// Whether SIGINT or SIGTERM has come.
     public var wasRequested: Bool { count.load(ordering: .relaxed) > 0 }
 }

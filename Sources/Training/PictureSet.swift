@@ -8,6 +8,7 @@ import WeightFiles
 public struct PictureSet: Sendable {
     /// One picture.
     public struct Item: Sendable {
+        /// The path in the shard, without the extension.
         public let key: String
         /// What may be said of it; never empty.
         public let captions: [String]
@@ -15,6 +16,7 @@ public struct PictureSet: Sendable {
         public let group: String
     }
 
+    /// The pictures that can be read and of which something is said, in the order of the shard.
     public let items: [Item]
     /// Pixels of one side.
     public let side: Int
@@ -37,6 +39,7 @@ public struct PictureSet: Sendable {
         /// The teacher's soft labels, rows in the order of the shard.
         public var teacher: URL?
 
+        /// A shard and what else is known of its pictures.
         public init(shard: URL, captions: [URL] = [], labels: URL? = nil, teacher: URL? = nil) {
             self.shard = shard
             self.captions = captions
@@ -222,10 +225,12 @@ private struct PictureArchive: Sendable {
                 let slash = path.firstIndex(of: "/")
             else { return nil }
             return Entry(
-                key: String(path.dropLast(file.pathExtension.count + 1)), label: String(path[..<slash]), place: .file(file))
+                key: String(path.dropLast(file.pathExtension.count + 1)), label: String(path[..<slash]),
+                place: .file(file))
         }
         guard !entries.isEmpty else {
-            throw TrainingError.data(path: url.path, reason: "no pictures in folders named by their labels (LABEL/PICTURE.jpg)")
+            throw TrainingError.data(
+                path: url.path, reason: "no pictures in folders named by their labels (LABEL/PICTURE.jpg)")
         }
     }
 

@@ -12,25 +12,35 @@ import WeightFiles
 
 /// The size of a new poet and how its prompts are drawn. Read from the same JSON file as `TrainingOptions`.
 public struct PoetOptions: Codable, Sendable, Equatable {
+    /// The width of the model, a multiple of `headCount`.
     public var hiddenSize = 256
+    /// Layers, 1 to 1024.
     public var layerCount = 6
+    /// Heads of attention in a layer, 1 to 1024.
     public var headCount = 4
     /// The longest sequence, prompt included; longer poems are left out.
     public var positionCount = 192
     /// Padded tokens of one batch; poems of about equal length stand together.
     public var batchTokens = 8192
+    /// The chance that an activation is dropped in training, 0 to below 1.
     public var dropout = 0.0
-    /// The chance that a condition stands in a prompt.
+    /// The chance that keywords stand in a prompt, 0 to 1.
     public var keywordChance = 0.85
+    /// The chance that the rhyme stands in a prompt, 0 to 1.
     public var rhymeChance = 0.8
+    /// The chance that the theme stands in a prompt, 0 to 1.
     public var themeChance = 0.3
     /// Characters that occur less often are `[UNK]`, and poems with them are left out.
     public var minimumCharacterCount = 20
     /// One poem in so many is held out.
     public var holdOut = 200
 
+    /// The default options.
     public init() {}
 
+    /// Keys that are missing keep the defaults.
+    ///
+    /// - Throws: `DecodingError` for an unknown key or a value of another type.
     public init(from decoder: any Decoder) throws {
         self.init()
         let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
@@ -83,7 +93,9 @@ func check(_ values: [(name: String, value: Int, range: ClosedRange<Int>)]) thro
 
 /// One poem of the training set: its lines as ids, and what its prompt may say.
 public struct PoemExample: Sendable {
+    /// The form of the poem, one with a metre in `Prosody`.
     public let form: Form
+    /// The lines, without punctuation.
     public let lines: [String]
     /// The group of the rhymes, nil where they share none (or the form has none).
     public let rhyme: RhymeGroup?
@@ -98,8 +110,11 @@ public struct PoemExample: Sendable {
 /// A poem that stands twice is on one side. Poems that begin with the same line as a held-out one, or share a line of five or
 /// more characters with it (variants, quotations), are left out of the training ones.
 public struct PoemDataset: Sendable {
+    /// The tokens of the poet.
     public let vocabulary: PoetVocabulary
+    /// What is trained on.
     public let training: [PoemExample]
+    /// What is held out.
     public let validation: [PoemExample]
     /// How many poems were left out, by reason.
     public let dropped: [String: Int]
@@ -134,7 +149,7 @@ public struct PoemDataset: Sendable {
         let vocabulary =
             given
             ?? PoetVocabulary(
-                characters: counts.filter { $0.value >= options.minimumCharacterCount && Self.isHan($0.key) }
+                characters: counts.filter { $0.value >= options.minimumCharacterCount && $0.key.isHan }
                     .sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { $0.key })
         let extractor = KeywordExtractor(words: words, poems: kept.map(\.poem.lines))
         var training: [PoemExample] = []
@@ -218,10 +233,6 @@ public struct PoemDataset: Sendable {
         guard let id = shared?.ids.first else { return nil }
         return book.groups[id]
     }
-
-    private static func isHan(_ character: Character) -> Bool {
-        character.unicodeScalars.count == 1 && character.unicodeScalars.allSatisfy(\.properties.isIdeographic)
-    }
 }
 
 /// FNV-1a over UTF-8, the same on every machine.
@@ -277,9 +288,13 @@ func writeVocabulary(_ tokens: [String], to folder: URL) throws {
 
 /// The task of training a GPT2 poet.
 public final class PoetTask: TrainingTask {
+    /// The parameters of the model.
     public let store: ParameterStore
+    /// Tokens of lines, which the model is asked for; prompts do not count.
     public let unit = "tokens"
+    /// The options of the poet and a hash of the data.
     public let identity: String
+    /// The stream of dropout.
     public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
 
     private let model: GPT2
@@ -329,8 +344,10 @@ public final class PoetTask: TrainingTask {
         }
     }
 
+    /// Batches of one epoch; epochs may differ.
     public func batchCount(epoch: Int) -> Int { batches(of: epoch).count }
 
+    /// The mean loss, in nats per token of the poems; which conditions stand in the prompts is drawn anew each epoch.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
         let examples = batches(of: epoch)[batch].map { index in
             var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
@@ -364,6 +381,9 @@ public final class PoetTask: TrainingTask {
         return [("loss", mean(.all)), ("loss_plain", mean(.none))]
     }
 
+    /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ModelFolder` reads them.
+    ///
+    /// - Throws: `WeightFileError`.
     public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
         try writeVocabulary(dataset.vocabulary.tokens, to: folder)
         try withoutActuallyEscaping(tensor) { tensor in
@@ -373,6 +393,7 @@ public final class PoetTask: TrainingTask {
         }
     }
 
+    /// Does nothing: no parameter needs a correction.
     public func didStep() {}
 
     // MARK: - Batches

@@ -22,8 +22,12 @@ public struct T5Options: Codable, Sendable, Equatable {
     /// Version 1.1: gated GELU and a head of its own.
     public var isGated = false
 
+    /// The default options.
     public init() {}
 
+    /// Keys that are missing keep the defaults.
+    ///
+    /// - Throws: `DecodingError` for an unknown key or a value of another type.
     public init(from decoder: any Decoder) throws {
         self.init()
         let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
@@ -51,9 +55,13 @@ public final class T5PoetTask: TrainingTask {
         case image2poem(Image2PoemOptions)
     }
 
+    /// The parameters of the model.
     public let store: ParameterStore
+    /// Tokens of lines, which the decoder writes.
     public let unit = "tokens"
+    /// The format, all options and a hash of the data.
     public let identity: String
+    /// The stream of dropout.
     public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
 
     private let model: T5
@@ -128,8 +136,10 @@ public final class T5PoetTask: TrainingTask {
         examples.indices.flatMap { poem in examples[poem].lines.indices.map { (poem, $0) } }
     }
 
+    /// Batches of one epoch, at least 1; in every epoch as many.
     public func batchCount(epoch: Int) -> Int { batches.batchCount }
 
+    /// The mean loss, in nats per token of the lines that the decoder writes.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
         let chances = PromptChances(options)
         let pairs = batches.indices(epoch: epoch, batch: batch).map { index in
@@ -163,6 +173,9 @@ public final class T5PoetTask: TrainingTask {
         return [("loss", sum / Double(count))]
     }
 
+    /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ModelFolder` reads them.
+    ///
+    /// - Throws: `WeightFileError`.
     public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
         try writeVocabulary(writer.tokens, to: folder)
         try withoutActuallyEscaping(tensor) { tensor in
@@ -172,6 +185,7 @@ public final class T5PoetTask: TrainingTask {
         }
     }
 
+    /// Does nothing: no parameter needs a correction.
     public func didStep() {}
 
     /// Mean loss over the tokens of the lines, their number, and the padded sizes of both sides.

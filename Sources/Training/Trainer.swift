@@ -8,6 +8,7 @@ import WeightFiles
 ///
 /// Batches depend on the seed, the epoch and their index alone, so that a run that continues sees what it would have seen.
 public protocol TrainingTask: AnyObject {
+    /// What is trained.
     var store: ParameterStore { get }
     /// The recipe, its own options and its data in a few words: where two runs with equal `TrainingOptions` have equal
     /// identities, they are the same run. A checkpoint of another identity is not continued.
@@ -17,6 +18,7 @@ public protocol TrainingTask: AnyObject {
     /// What a unit of the speed is: `tokens`, `pictures`.
     var unit: String { get }
 
+    /// Batches of one epoch, at least 1.
     func batchCount(epoch: Int) -> Int
     /// The loss of one batch, a scalar that is still on the graph.
     func loss(epoch: Int, batch: Int) throws -> BatchLoss
@@ -31,12 +33,14 @@ public protocol TrainingTask: AnyObject {
 
 /// The loss of a batch and what it cost.
 public struct BatchLoss {
+    /// The mean loss, a scalar that is still on the graph.
     public let loss: Tensor
     /// Tokens or pictures that were learned from.
     public let units: Int
     /// Multiplications and additions of forward and backward.
     public let operations: Double
 
+    /// A loss and its cost.
     public init(loss: Tensor, units: Int, operations: Double) {
         self.loss = loss
         self.units = units

@@ -12,7 +12,9 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     public var warmup = 100
     /// After the warm-up: `cosine`, `linear` or `constant`.
     public var schedule = ScheduleName.cosine
+    /// AdamW's weight decay, at least 0; it shrinks matrices only.
     public var weightDecay = 0.1
+    /// AdamW's decay of the mean squared gradient, 0 to below 1.
     public var beta2 = 0.98
     /// The largest norm of the gradients of a step; 0 does not clip.
     public var gradientClip = 1.0
@@ -26,6 +28,7 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     public var logEvery = 20
     /// Validations without a better result after which the run ends; 0 never ends it.
     public var patience = 0
+    /// Decides the first parameters, the order of the batches and all else that is drawn.
     public var seed: UInt64 = 1
     /// `bfloat16` computes activations in half the memory and, on processors with AMX, faster; parameters stay float32.
     public var precision = Precision.bfloat16
@@ -40,8 +43,12 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
         case float32, bfloat16
     }
 
+    /// The default options.
     public init() {}
 
+    /// Keys that are missing keep the defaults.
+    ///
+    /// - Throws: `DecodingError` for an unknown key or a value of another type; ranges are checked by `validate`.
     public init(from decoder: any Decoder) throws {
         self.init()
         let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
@@ -100,6 +107,7 @@ public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
     case foreignCheckpoint(path: String, reason: String)
     case data(path: String, reason: String)
 
+    /// One line: what is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .option(let name, let value, let expected): "\(name) is \(value), but must be \(expected)"

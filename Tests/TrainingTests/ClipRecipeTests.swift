@@ -116,6 +116,33 @@ import Torch
         #expect(try task.loss(epoch: 0, batch: 0).operations > 0)
     }
 
+    @Test func aFolderOfLabelledFoldersServesAsAShard() throws {
+        let scratch = try Scratch()
+        _ = try ToyPictures(in: scratch)
+        func open(_ folder: URL) throws -> PictureSet {
+            try PictureSet(
+                .init(shard: folder), side: ToyPictures.side, cache: scratch["folder-cache"], report: { _ in })
+        }
+        let set = try open(scratch["pictures/labelled"])
+        // In the order of the paths; the toy pictures with even numbers are the warm ones.
+        #expect(set.items.map(\.key) == [1, 3, 5, 7].map { "cold/\($0)" } + [0, 2, 4, 6].map { "warm/\($0)" })
+        for item in set.items {
+            let label = try #require(item.key.split(separator: "/").first.map(String.init))
+            #expect(item.captions == PictureSet.promptTemplates.map { $0.replacing("{}", with: label) })
+            #expect(item.captions.contains("\(label)的照片") && item.captions.allSatisfy { !$0.contains("{}") })
+            #expect(item.group == "labelled/\(label)")
+        }
+
+        // Pictures outside a folder have no label.
+        let loose = scratch["pictures/captioned"]
+        let error = #expect(throws: TrainingError.self) { try open(loose) }
+        guard case .data(let path, _) = error else {
+            Issue.record("\(String(describing: error)) is not about the data")
+            return
+        }
+        #expect(path == loose.path && error?.description.contains("no pictures in folders") == true)
+    }
+
     @Test func tooFewPicturesAreOneLine() throws {
         let scratch = try Scratch()
         let pictures = try ToyPictures(in: scratch)
