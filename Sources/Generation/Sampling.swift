@@ -10,7 +10,7 @@ public struct Sampling: Sendable, Equatable {
     public var topP: Double
 
     /// - Precondition: see `validate` for the ranges.
-    public init(temperature: Double = 0.9, topK: Int = 40, topP: Double = 0.95) {
+    public init(temperature: Double = 0.75, topK: Int = 40, topP: Double = 0.95) {
         self.temperature = temperature
         self.topK = topK
         self.topP = topP

@@ -23,10 +23,10 @@ public struct PoemScores: Sendable, Equatable, Encodable {
 
 /// Chooses among candidates.
 enum PoemRanking {
-    /// How much a deviation of each score counts. Fluency and the picture weigh alike; tone and novelty are nearly
+    /// How much a deviation of each score counts. A keyword that stands in the poem is what a reader sees first; tone and novelty are nearly
     /// settled by the constraint and only break ties.
     private static let weights: [(score: @Sendable (PoemScores) -> Double, weight: Double)] = [
-        ({ $0.picture }, 0.7), ({ $0.imagery }, 0.5), ({ $0.fluency }, 1), ({ $0.coverage }, 0.6),
+        ({ $0.picture }, 0.5), ({ $0.imagery }, 0.4), ({ $0.fluency }, 1), ({ $0.coverage }, 1.1),
         ({ $0.repetition }, -0.4), ({ $0.tone }, 0.2), ({ $0.novelty }, 0.2),
     ]
     /// How much being unlike the poems before counts against the total.
