@@ -57,7 +57,9 @@ public struct PictureSet: Sendable {
     public init(_ source: Source, side: Int, cache: URL, report: (String) -> Void) throws {
         let shard = try PictureArchive(source.shard)
         let name = source.shard.deletingPathExtension().lastPathComponent
-        let file = cache.appending(path: "\(name)-\(side).safetensors")
+        // Two shards may have one name; their keys tell them apart.
+        let keys = String(stableHash(shard.entries.map(\.key).joined(separator: "\n")), radix: 36)
+        let file = cache.appending(path: "\(name)-\(side)-\(keys).safetensors")
         if !FileManager.default.fileExists(atPath: file.path) {
             report("decoding \(shard.entries.count) pictures of \(name)")
             try FileManager.default.createDirectory(at: cache, withIntermediateDirectories: true)
