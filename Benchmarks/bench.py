@@ -43,11 +43,11 @@ def swift(*command):
     return statistics.median(json.loads(result.stdout))
 
 
-def python(body, repeats=None):
+def python(body):
     seconds = []
     with torch.inference_mode():
         body()
-        for _ in range(repeats or arguments.repeats):
+        for _ in range(arguments.repeats):
             start = time.perf_counter()
             body()
             seconds.append(time.perf_counter() - start)
