@@ -55,7 +55,7 @@ let package = Package(
         .library(name: "Prosody", targets: ["Prosody"]),
         .library(name: "Tokenizers", targets: ["Tokenizers"]),
         .library(name: "Pictures", targets: ["Pictures"]),
-        .library(name: "Tihua", targets: ["Pipelines", "Models", "Generation", "Training", "Corpora"]),
+        .library(name: "Tihua", targets: ["Pipelines", "Models", "Generation", "Training", "Corpora", "Evaluation"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
@@ -77,6 +77,7 @@ let package = Package(
         library("Pictures", ["CVips"]),
         library("WeightFiles"),
         library("Corpora", ["Tokenizers", "Prosody", "WeightFiles"]),
+        library("Evaluation", ["Tokenizers", "Prosody"]),
 
         // Over libtorch.
         .target(name: "CTorch", cxxSettings: cxxFlags, linkerSettings: torchLinker),
@@ -90,7 +91,7 @@ let package = Package(
         .executableTarget(
             name: "tihua",
             dependencies: [
-                "Pipelines", "Training", "Generation", "Models", "TorchNN", "Torch",
+                "Pipelines", "Training", "Evaluation", "Generation", "Models", "TorchNN", "Torch",
                 "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", argumentParser,
             ], swiftSettings: swiftSettings),
 
@@ -108,6 +109,7 @@ let package = Package(
         tests("Pictures", ["Pictures", "CVips"]),
         tests("WeightFiles", ["WeightFiles"]),
         tests("Corpora", ["Corpora"]),
+        tests("Evaluation", ["Evaluation"]),
         tests("Torch", ["TorchNN", "Torch", "WeightFiles"]),
         tests("Models", ["Models"]),
         tests("Generation", ["Generation", "TorchNN"]),
