@@ -193,6 +193,22 @@ def write_optimizer():
     save_file({name: value.clone() for name, value in tensors.items()}, FOLDER / "adamw.safetensors")
 
 
+def write_muon():
+    """Six steps of Muon on a wide and a tall matrix; torch's own, with the scale that matches AdamW's."""
+    wide, tall = randn(4, 10), randn(9, 3)
+    tensors = {"wide": wide.clone(), "tall": tall.clone()}
+    parameters = [wide.requires_grad_(), tall.requires_grad_()]
+    optimizer = torch.optim.Muon(
+        parameters, lr=0.05, weight_decay=0.3, momentum=0.9, nesterov=True, adjust_lr_fn="match_rms_adamw")
+    gradients = randn(6, 4, 10), randn(6, 9, 3)
+    tensors |= {"wideGradients": gradients[0], "tallGradients": gradients[1]}
+    for step in range(6):
+        wide.grad, tall.grad = gradients[0][step].clone(), gradients[1][step].clone()
+        optimizer.step()
+    tensors |= {"finalWide": wide.detach(), "finalTall": tall.detach()}
+    save_file({name: value.clone() for name, value in tensors.items()}, FOLDER / "muon.safetensors")
+
+
 def schedule(function):
     """The rates that torch's LambdaLR gives an optimiser whose own rate is 3e-4."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=3e-4)
@@ -247,3 +263,4 @@ if __name__ == "__main__":
     write_optimizer()
     write_schedules()
     write_encoder()
+    write_muon()

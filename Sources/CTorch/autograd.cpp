@@ -25,6 +25,10 @@ ct_status ct_grad(ct_tensor a, ct_tensor *out) noexcept {
     });
 }
 
+ct_status ct_set_grad(ct_tensor a, ct_tensor gradient) noexcept {
+    return guard([&] { a->value.mutable_grad() = gradient->value; });
+}
+
 ct_status ct_clear_grad(ct_tensor a) noexcept {
     return guard([&] { a->value.mutable_grad().reset(); });
 }

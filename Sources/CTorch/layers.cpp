@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
+#include <cmath>
 #include <limits>
 
 using namespace ct;
@@ -81,6 +82,29 @@ ct_status ct_dropout(ct_tensor x, double probability, ct_generator generator, ct
     });
 }
 
+/// Attention as two batched products, with gradients.
+static at::Tensor plain_attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
+                                  const std::optional<at::Tensor> &mask, bool causal, std::optional<double> scale) {
+    const double forbidden = -std::numeric_limits<double>::infinity();
+    if (mask) {
+        // Only the public function knows bool masks; this one would add 1 where it should attend. A row that may attend to
+        // nothing is zero here, which costs three more passes over the scores.
+        at::Tensor bias = *mask;
+        if (bias.scalar_type() == at::kBool) {
+            bias = at::zeros_like(bias, q.options()).masked_fill_(at::logical_not(bias), forbidden);
+        }
+        // Otherwise it computes bfloat16 in float32, at twice the time; the softmax sums in float32 either way.
+        at::globalContext().setAllowFP16BF16ReductionMathSDP(true);
+        return std::get<0>(at::_scaled_dot_product_attention_math(q, k, v, bias, /*dropout=*/0.0, causal, {}, scale));
+    }
+    double factor = scale.value_or(1 / std::sqrt(static_cast<double>(q.size(-1))));
+    at::Tensor scores = at::matmul(q * factor, k.transpose(-2, -1));
+    if (causal) {
+        scores = scores + at::full({q.size(-2), k.size(-2)}, forbidden, q.options()).triu_(1);
+    }
+    return at::matmul(at::softmax(scores, -1), v);
+}
+
 ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, bool causal, double scale,
                        ct_tensor *out) noexcept {
     return guard([&] {
@@ -88,14 +112,7 @@ ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, bo
         // The flash kernel's backward is slow on processors for short sequences: one small product after the other. The
         // plain form is two batched products, and twice as fast at 64 tokens (see Docs/EXPERIMENTS.md).
         if (q->value.is_cpu() && at::GradMode::is_enabled() && q->value.size(-2) * k->value.size(-2) <= 256 * 256) {
-            std::optional<at::Tensor> bias = optional(mask);
-            if (bias && bias->scalar_type() == at::kBool) {
-                // Only the public function knows bool masks; this one would add 1 where it should attend.
-                double forbidden = -std::numeric_limits<double>::infinity();
-                bias = at::zeros_like(*bias, q->value.options()).masked_fill_(at::logical_not(*bias), forbidden);
-            }
-            *out = wrap(std::get<0>(at::_scaled_dot_product_attention_math(q->value, k->value, v->value, bias,
-                                                                           /*dropout=*/0.0, causal, {}, factor)));
+            *out = wrap(plain_attention(q->value, k->value, v->value, optional(mask), causal, factor));
             return;
         }
         *out = wrap(at::scaled_dot_product_attention(q->value, k->value, v->value, optional(mask), /*dropout=*/0.0,

@@ -59,6 +59,8 @@ public enum Activation: String, Sendable, Codable, CaseIterable {
     /// GELU by its tanh approximation.
     case geluNew = "gelu_new"
     case relu
+    /// The square of ReLU (So et al. 2021, "Primer"), which takes a third of GELU's time on processors.
+    case reluSquared = "relu2"
 
     /// Element by element; any shape.
     public func callAsFunction(_ x: Tensor) -> Tensor {
@@ -66,6 +68,7 @@ public enum Activation: String, Sendable, Codable, CaseIterable {
         case .gelu: x.gelu()
         case .geluNew: x.geluTanh()
         case .relu: x.relu()
+        case .reluSquared: x.relu().square()
         }
     }
 }

@@ -258,6 +258,11 @@ extension Tensor {
         return out.map(Tensor.init(adopting:))
     }
 
+    /// Adds to the gradient, as `backward` does. Where there is none yet, `other` becomes it.
+    public func addGradient(_ other: Tensor) {
+        if let gradient { gradient.add_(other) } else { must(ct_set_grad(handle, other.handle), #function) }
+    }
+
     /// Forgets the gradient, so that `gradient` is nil.
     public func clearGradient() { must(ct_clear_grad(handle), #function) }
 

@@ -2,8 +2,50 @@ import Foundation
 
 public import Torch
 
+/// What moves the parameters of a store along their gradients.
+public protocol Optimizer: AnyObject {
+    /// Steps taken.
+    var step: Int { get }
+    /// The parameters that are moved.
+    var trained: [ParameterStore.Entry] { get }
+    /// What a checkpoint must keep, by name; the tensors are the optimiser's own.
+    var state: [(name: String, tensor: Tensor)] { get }
+
+    /// One step over every parameter that has a gradient, then clears the gradients.
+    ///
+    /// - Throws: `TorchError` if libtorch refuses the step.
+    func step(learningRate: Double) throws(TorchError)
+
+    /// Continues a run: the step that was reached, and each tensor of `state`, copied in.
+    ///
+    /// - Parameter stored: the kept tensor of a name; the second argument is what it goes into, of the same shape
+    /// - Throws: what `stored` throws.
+    func restore(step: Int, _ stored: (String, Tensor) throws -> Tensor) throws
+}
+
+extension Optimizer {
+    /// Scales the gradients so that their total norm is at most `maximum`, as `clip_grad_norm_` does; a norm that is not
+    /// finite changes nothing.
+    ///
+    /// - Returns: the norm before.
+    @discardableResult
+    public func clipGradients(maximum: Double) -> Double {
+        let gradients = trained.compactMap(\.tensor.gradient)
+        let norm = Kernels.totalNorm(gradients)
+        if norm > maximum, norm.isFinite {
+            for gradient in gradients { gradient.multiply_(maximum / (norm + 1e-6)) }
+        }
+        return norm
+    }
+
+    /// Forgets the gradients.
+    public func clearGradients() {
+        for entry in trained { entry.tensor.clearGradient() }
+    }
+}
+
 /// AdamW (Loshchilov and Hutter 2019) over the parameters of a store, with decay on the `decayed` group only.
-public final class AdamW {
+public final class AdamW: Optimizer {
     /// The constants of the method.
     public struct Configuration: Sendable, Codable, Equatable {
         /// Decay of the mean gradient.
@@ -62,18 +104,12 @@ public final class AdamW {
         }
     }
 
-    /// Scales the gradients so that their total norm is at most `maximum`, as `clip_grad_norm_` does; a norm that is not
-    /// finite changes nothing.
-    ///
-    /// - Returns: the norm before.
-    @discardableResult
-    public func clipGradients(maximum: Double) -> Double {
-        let gradients = slots.compactMap(\.entry.tensor.gradient)
-        let norm = Kernels.totalNorm(gradients)
-        if norm > maximum, norm.isFinite {
-            for gradient in gradients { gradient.multiply_(maximum / (norm + 1e-6)) }
-        }
-        return norm
+    /// The parameters that are moved.
+    public var trained: [ParameterStore.Entry] { slots.map(\.entry) }
+
+    /// `first/NAME` and `second/NAME` of every parameter.
+    public var state: [(name: String, tensor: Tensor)] {
+        moments.flatMap { [("first/\($0.name)", $0.first), ("second/\($0.name)", $0.second)] }
     }
 
     /// One step over every parameter that has a gradient, then clears the gradients.
@@ -102,11 +138,6 @@ public final class AdamW {
         clearGradients()
     }
 
-    /// Forgets the gradients.
-    public func clearGradients() {
-        for slot in slots { slot.entry.tensor.clearGradient() }
-    }
-
     /// Continues a run: the step that was reached and each parameter's moments, copied in.
     ///
     /// - Throws: `ParameterError.shape` for moments of another shape than their parameter; and what `moments` throws.
@@ -119,6 +150,13 @@ public final class AdamW {
                 }
                 moment.copy_(source)
             }
+        }
+        self.step = step
+    }
+
+    public func restore(step: Int, _ stored: (String, Tensor) throws -> Tensor) throws {
+        try withoutGradients {
+            for (name, tensor) in state { tensor.copy_(try stored(name, tensor)) }
         }
         self.step = step
     }

@@ -75,6 +75,7 @@ public final class ParameterStore {
 
     private var names: Set<String> = []
     private let generator: Generator?
+    private let original: ParameterStore?
 
     /// An empty store.
     ///
@@ -83,6 +84,16 @@ public final class ParameterStore {
         self.dtype = dtype
         self.device = device
         generator = seed.map { Generator(seed: $0) }
+        original = nil
+    }
+
+    /// An empty store for a second model with the numbers of another: what is declared here is the tensor of that name there,
+    /// in the same memory, with a gradient of its own.
+    public init(sharing original: ParameterStore) {
+        dtype = original.dtype
+        device = original.device
+        generator = nil
+        self.original = original
     }
 
     /// Where names start.
@@ -108,7 +119,12 @@ public final class ParameterStore {
     ) -> Tensor {
         guard names.insert(name).inserted else { fatalError("parameter \(name) is declared twice") }
         let tensor: Tensor
-        if let generator {
+        if let original {
+            guard let shared = original[name], shared.shape == shape else {
+                fatalError("parameter \(name) is not in the store that is shared")
+            }
+            tensor = shared.detached()
+        } else if let generator {
             switch initialization {
             case .zeros: tensor = .zeros(shape, dtype: dtype, device: device)
             case .ones: tensor = .ones(shape, dtype: dtype, device: device)

@@ -1,6 +1,6 @@
 public import Foundation
 import Generation
-import Models
+public import Models
 import Pictures
 import Tokenizers
 public import Torch
@@ -200,11 +200,12 @@ public final class ClipTask: TrainingTask {
     ///   - sets: what is trained on, less what is held out of labelled sets
     ///   - validationSets: what is only measured on
     ///   - vocabulary: the lines of `vocab.txt`
+    ///   - folder: a model of this recipe to go on from; nil starts a new one
     /// - Throws: `TrainingError` for options or pictures that cannot be trained on, `TokenizerError` if the vocabulary lacks a
-    ///   special token.
+    ///   special token; `ModelError`, `WeightFileError` for the folder, and `TrainingError` where its sizes are not the options'.
     public init(
         sets: [PictureSet], validationSets: [PictureSet], pairs: [TextPair], vocabulary: [String], options: ClipOptions,
-        training run: TrainingOptions, device: Device = .cpu
+        training run: TrainingOptions, device: Device = .cpu, continuing folder: ModelFolder? = nil
     ) throws {
         try options.validate()
         self.sets = sets + validationSets
@@ -219,6 +220,12 @@ public final class ClipTask: TrainingTask {
         store = ParameterStore(seed: run.seed, device: device)
         model = ChineseCLIP(
             configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        if let folder {
+            guard try folder.configuration(as: ChineseCLIPConfiguration.self) == configuration else {
+                throw TrainingError.data(path: folder.url.path, reason: "its sizes are not those of the options")
+            }
+            try ChineseCLIP.load(folder.checkpoint(), into: store)
+        }
         let hasTeacher = options.teacherWeight > 0 && sets.contains { $0.teacher != nil }
         classifier =
             hasTeacher
@@ -233,7 +240,7 @@ public final class ClipTask: TrainingTask {
                 if held {
                     validation.append(Place(set: index, item: item))
                 } else {
-                    training.append(Place(set: index, item: item))
+                    training += repeatElement(Place(set: index, item: item), count: set.repeats)
                 }
             }
         }
@@ -272,9 +279,7 @@ public final class ClipTask: TrainingTask {
         var random = SplitMix64(seed, UInt64(epoch), UInt64(batch))
         let pixels = pixels(places, augmenting: &random)
         let captions = places.map { sets[$0.set].items[$0.item].captions.randomElement(using: &random) ?? "" }
-        let chosen =
-            options.batchPairs > 0 && !pairs.isEmpty
-            ? (0..<options.batchPairs).map { _ in pairs[Int.random(in: pairs.indices, using: &random)] } : []
+        let chosen = chosenPairs(places, captions, using: &random)
 
         let images = model.encodeImages(pixels, train: true)  // [B, E]
         let (unique, rows) = deduplicated(captions + chosen.map(\.first) + chosen.map(\.second))
@@ -302,6 +307,21 @@ public final class ClipTask: TrainingTask {
             + configuration.multiplications(perTextOf: min(unique.map(\.count).max() ?? 0, options.textLength - 2))
             * Double(unique.count)
         return BatchLoss(loss: loss, units: places.count, operations: 3 * 2 * forward)
+    }
+
+    /// Pairs of texts, and as many paraphrases: what is said of a picture, and what else is said of the same picture.
+    private func chosenPairs(_ places: [Place], _ captions: [String], using random: inout SplitMix64) -> [TextPair] {
+        guard options.batchPairs > 0 else { return [] }
+        let drawn = pairs.isEmpty ? [] : (0..<options.batchPairs).compactMap { _ in pairs.randomElement(using: &random) }
+        let described = places.indices.filter { index in
+            let item = sets[places[index].set].items[places[index].item]
+            return item.group == item.key && item.captions.count > 1
+        }
+        let paraphrases = described.prefix(options.batchPairs).compactMap { index -> TextPair? in
+            let item = sets[places[index].set].items[places[index].item]
+            return item.captions.randomElement(using: &random).map { TextPair(captions[index], $0) }
+        }
+        return drawn + paraphrases
     }
 
     /// Keeps the scale of the cosines within 1 to 100.
@@ -378,15 +398,20 @@ public final class ClipTask: TrainingTask {
         return places
     }
 
-    /// float32 `[B, 3, S, S]`: a random cut and half of them mirrored, with a little change of light.
+    /// float32 `[B, 3, S, S]`: a random cut of 0.65 to 1 of each side, half of them mirrored, one in ten grey, with a little
+    /// change of light and colour.
     func pixels(_ places: [Place], augmenting random: inout SplitMix64) -> Tensor {
         let size = options.imageSize
         var values = [Float](repeating: 0, count: places.count * 3 * size * size)
         for (index, place) in places.enumerated() {
-            let room = sets[place.set].side - size
+            let side = Float(sets[place.set].side)
+            let extent = side * Float.random(in: 0.65...1, using: &random)
+            let gain = Float.random(in: 0.75...1.25, using: &random)
             let cut = Cut(
-                x: Int.random(in: 0...room, using: &random), y: Int.random(in: 0...room, using: &random),
-                isMirrored: Bool.random(using: &random), gain: Float.random(in: 0.8...1.2, using: &random),
+                x: Float.random(in: 0...(side - extent), using: &random),
+                y: Float.random(in: 0...(side - extent), using: &random), extent: extent,
+                isMirrored: Bool.random(using: &random), isGrey: Int.random(in: 0..<10, using: &random) == 0,
+                gains: (0..<3).map { _ in gain * Float.random(in: 0.92...1.08, using: &random) },
                 lift: Float.random(in: -0.1...0.1, using: &random))
             copy(place, cut, to: &values, at: index * 3 * size * size)
         }
@@ -398,41 +423,76 @@ public final class ClipTask: TrainingTask {
         let size = options.imageSize
         var values = [Float](repeating: 0, count: places.count * 3 * size * size)
         for (index, place) in places.enumerated() {
-            let room = (sets[place.set].side - size) / 2
-            let cut = Cut(x: room, y: room, isMirrored: false, gain: 1, lift: 0)
+            let room = Float((sets[place.set].side - size) / 2)
+            let cut = Cut(
+                x: room, y: room, extent: Float(size), isMirrored: false, isGrey: false, gains: [1, 1, 1], lift: 0)
             copy(place, cut, to: &values, at: index * 3 * size * size)
         }
         return Tensor(values, [places.count, 3, size, size]).to(nil, device).channelsLast()
     }
 
+    /// A square of a picture, in its pixels, and what is done to its light.
     private struct Cut {
-        let x: Int
-        let y: Int
+        let x: Float
+        let y: Float
+        let extent: Float
         let isMirrored: Bool
-        let gain: Float
+        let isGrey: Bool
+        let gains: [Float]
         let lift: Float
     }
 
+    /// Writes the cut, resized bilinearly to `imageSize`, as three planes of normalised values from `start` on.
     private func copy(_ place: Place, _ cut: Cut, to values: inout [Float], at start: Int) {
         let set = sets[place.set]
         let (side, size) = (set.side, options.imageSize)
+        let columns = (0..<size).map { Tap(cut.isMirrored ? size - 1 - $0 : $0, of: size, in: cut.x, cut.extent, side) }
+        let rows = (0..<size).map { Tap($0, of: size, in: cut.y, cut.extent, side) }
         values.withUnsafeMutableBufferPointer { values in
             set.pixels.withUnsafeBytes { bytes in
                 let picture = set.rows[place.item] * 3 * side * side
                 for channel in 0..<3 {
-                    let mean = Picture.clipMean[channel]
-                    let scale = 1 / Picture.clipDeviation[channel]
-                    for y in 0..<size {
-                        let from = picture + (channel * side + y + cut.y) * side + cut.x
+                    let gain = cut.gains[channel] / 255
+                    for (y, row) in rows.enumerated() {
+                        let above = picture + (channel * side + row.first) * side
+                        let below = picture + (channel * side + row.second) * side
                         let to = start + (channel * size + y) * size
-                        for x in 0..<size {
-                            let source = bytes[from + (cut.isMirrored ? size - 1 - x : x)]
-                            let value = min(1, max(0, Float(source) / 255 * cut.gain + cut.lift))
-                            values[to + x] = (value - mean) * scale
+                        for (x, column) in columns.enumerated() {
+                            let top = Float(bytes[above + column.first]) * (1 - column.share)
+                                + Float(bytes[above + column.second]) * column.share
+                            let bottom = Float(bytes[below + column.first]) * (1 - column.share)
+                                + Float(bytes[below + column.second]) * column.share
+                            let value = top + (bottom - top) * row.share
+                            values[to + x] = min(1, max(0, value * gain + cut.lift))
                         }
                     }
                 }
             }
+            let plane = size * size
+            for place in start..<start + plane {
+                var colour = (values[place], values[place + plane], values[place + 2 * plane])
+                if cut.isGrey {
+                    let grey = 0.299 * colour.0 + 0.587 * colour.1 + 0.114 * colour.2
+                    colour = (grey, grey, grey)
+                }
+                values[place] = (colour.0 - Picture.clipMean[0]) / Picture.clipDeviation[0]
+                values[place + plane] = (colour.1 - Picture.clipMean[1]) / Picture.clipDeviation[1]
+                values[place + 2 * plane] = (colour.2 - Picture.clipMean[2]) / Picture.clipDeviation[2]
+            }
+        }
+    }
+
+    /// The two pixels of a row or column that a resized pixel lies between, and the share of the second.
+    private struct Tap {
+        let first: Int
+        let second: Int
+        let share: Float
+
+        init(_ index: Int, of size: Int, in origin: Float, _ extent: Float, _ side: Int) {
+            let place = min(Float(side - 1), max(0, origin + (Float(index) + 0.5) * extent / Float(size) - 0.5))
+            first = Int(place)
+            second = min(side - 1, first + 1)
+            share = place - Float(first)
         }
     }
 

@@ -20,6 +20,8 @@ public struct PictureSet: Sendable {
     public let items: [Item]
     /// Pixels of one side.
     public let side: Int
+    /// How often each picture comes up in an epoch.
+    let repeats: Int
     /// uint8 `[N, 3, side, side]`, mapped from the cache.
     let pixels: TensorView
     /// The row of each item in `pixels`.
@@ -38,13 +40,16 @@ public struct PictureSet: Sendable {
         public var labels: URL?
         /// The teacher's soft labels, rows in the order of the shard.
         public var teacher: URL?
+        /// How often each picture comes up in an epoch, at least 1: sets that matter more, or are smaller, come up more often.
+        public var repeats = 1
 
         /// A shard and what else is known of its pictures.
-        public init(shard: URL, captions: [URL] = [], labels: URL? = nil, teacher: URL? = nil) {
+        public init(shard: URL, captions: [URL] = [], labels: URL? = nil, teacher: URL? = nil, repeats: Int = 1) {
             self.shard = shard
             self.captions = captions
             self.labels = labels
             self.teacher = teacher
+            self.repeats = repeats
         }
     }
 
@@ -121,6 +126,7 @@ public struct PictureSet: Sendable {
         self.items = items
         self.rows = rows
         self.side = side
+        repeats = max(1, source.repeats)
         self.pixels = pixels
     }
 

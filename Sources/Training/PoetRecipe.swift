@@ -1,7 +1,7 @@
 public import Corpora
 public import Foundation
 public import Generation
-import Models
+public import Models
 public import Prosody
 public import Torch
 public import TorchNN
@@ -18,6 +18,8 @@ public struct PoetOptions: Codable, Sendable, Equatable {
     public var layerCount = 6
     /// Heads of attention in a layer, 1 to 1024.
     public var headCount = 4
+    /// The nonlinearity of the feed-forward blocks.
+    public var activation = Activation.reluSquared
     /// The longest sequence, prompt included; longer poems are left out.
     public var positionCount = 192
     /// Padded tokens of one batch; poems of about equal length stand together.
@@ -47,6 +49,7 @@ public struct PoetOptions: Codable, Sendable, Equatable {
         try values.read(.hiddenSize, &hiddenSize)
         try values.read(.layerCount, &layerCount)
         try values.read(.headCount, &headCount)
+        try values.read(.activation, &activation)
         try values.read(.positionCount, &positionCount)
         try values.read(.batchTokens, &batchTokens)
         try values.read(.dropout, &dropout)
@@ -103,6 +106,8 @@ public struct PoemExample: Sendable {
     public let keywords: [String]
     /// A sentence that says in modern Chinese what a line of the poem says; nil where none is known.
     public let theme: String?
+    /// What a picture of one of the keywords shows, in modern Chinese; a theme where no better one is known.
+    public let descriptions: [String]
 }
 
 /// The poems of a corpus as examples, split by poem into training and held-out ones.
@@ -125,10 +130,11 @@ public struct PoemDataset: Sendable {
     ///   - poems: of any form; those whose form has no metre in `Prosody` are left out
     ///   - words: what keywords may be: imagery, word lists
     ///   - themes: a classical line to sentences that say the same in modern Chinese
+    ///   - descriptions: a word to what a picture of it shows, in modern Chinese
     ///   - vocabulary: of a poet that is trained on; nil makes one from the poems
     public init(
-        poems: [Poem], words: [String], themes: [String: [String]] = [:], vocabulary given: PoetVocabulary? = nil,
-        options: PoetOptions
+        poems: [Poem], words: [String], themes: [String: [String]] = [:], descriptions: [String: [String]] = [:],
+        vocabulary given: PoetVocabulary? = nil, options: PoetOptions
     ) {
         var dropped: [String: Int] = [:]
         var kept: [(poem: Poem, form: Form)] = []
@@ -145,6 +151,10 @@ public struct PoemDataset: Sendable {
         }
         for texts in themes.values {
             for text in texts { for character in text { counts[character, default: 0] += 1 } }
+        }
+        // Few descriptions stand for many prompts.
+        for texts in descriptions.values {
+            for text in texts { for character in text { counts[character, default: 0] += options.minimumCharacterCount } }
         }
         let vocabulary =
             given
@@ -165,10 +175,11 @@ public struct PoemDataset: Sendable {
                 dropped["too long", default: 0] += 1
                 continue
             }
+            let keywords = poem.keywords ?? extractor.keywords(of: poem.lines, limit: 6).map(\.word)
             let example = PoemExample(
-                form: form, lines: poem.lines, rhyme: Self.rhyme(of: poem.lines, form: form),
-                keywords: poem.keywords ?? extractor.keywords(of: poem.lines, limit: 6).map(\.word),
-                theme: poem.lines.lazy.compactMap { themes[$0]?.first }.first)
+                form: form, lines: poem.lines, rhyme: Self.rhyme(of: poem.lines, form: form), keywords: keywords,
+                theme: poem.lines.lazy.compactMap { themes[$0]?.first }.first,
+                descriptions: keywords.flatMap { descriptions[$0] ?? [] })
             // By a hash of the poem, so that the same poem is always on the same side.
             if options.holdOut > 0, stableHash(poem.lines.joined()) % UInt64(options.holdOut) == 0 {
                 validation.append(example)
@@ -205,6 +216,7 @@ public struct PoemDataset: Sendable {
         for example in training {
             state = stableHash(example.lines.joined(), from: state)
             state = stableHash(example.keywords.joined(separator: " ") + (example.theme ?? ""), from: state)
+            for text in example.descriptions { state = stableHash(text, from: state) }
         }
         return String(state, radix: 16)
     }
@@ -266,7 +278,12 @@ struct PromptChances {
             let count = Int.random(in: 1...min(4, example.keywords.count), using: &random)
             prompt.keywords = Array(example.keywords.shuffled(using: &random).prefix(count))
         }
-        if Double.random(in: 0..<1, using: &random) < theme { prompt.theme = example.theme }
+        if Double.random(in: 0..<1, using: &random) < theme {
+            // One or two descriptions, as a caption of a picture speaks of one thing or of two.
+            let count = Int.random(in: 1...2, using: &random)
+            let described = example.descriptions.shuffled(using: &random).prefix(count).joined(separator: "，")
+            prompt.theme = example.theme ?? (described.isEmpty ? nil : described)
+        }
         return prompt
     }
 }
@@ -332,6 +349,7 @@ public final class PoetTask: TrainingTask {
                 vocabularySize: dataset.vocabulary.count, hiddenSize: options.hiddenSize,
                 layerCount: options.layerCount,
                 headCount: options.headCount, positionCount: options.positionCount)
+            fresh.activation = options.activation
             fresh.bosTokenID = Int(dataset.vocabulary.start)
             fresh.eosTokenID = Int(dataset.vocabulary.end)
             configuration = fresh
@@ -343,6 +361,22 @@ public final class PoetTask: TrainingTask {
             (dataset.training[$0].form.characterCount, $0) < (dataset.training[$1].form.characterCount, $1)
         }
     }
+
+    private init(sharing original: PoetTask) {
+        dataset = original.dataset
+        options = original.options
+        device = original.device
+        identity = original.identity
+        seed = original.seed
+        configuration = original.configuration
+        store = ParameterStore(sharing: original.store)
+        model = GPT2(configuration, computeType: original.model.computeType, at: store.root)
+        dropoutGenerator = original.dropoutGenerator
+        byLength = original.byLength
+    }
+
+    /// A second model with the same parameters; nil with dropout, whose stream of random numbers is one.
+    public func replica() -> PoetTask? { options.dropout > 0 ? nil : PoetTask(sharing: self) }
 
     /// Batches of one epoch; epochs may differ.
     public func batchCount(epoch: Int) -> Int { batches(of: epoch).count }

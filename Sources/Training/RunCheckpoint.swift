@@ -30,14 +30,11 @@ struct RunCheckpoint {
     ///
     /// - Throws: `WeightFileError` for a full disk or a missing permission; the last checkpoint is untouched then.
     func write(
-        _ progress: RunProgress, store: ParameterStore, optimizer: AdamW, average: ExponentialMovingAverage?,
+        _ progress: RunProgress, store: ParameterStore, optimizer: any Optimizer, average: ExponentialMovingAverage?,
         generators: [(name: String, generator: Generator)], options: TrainingOptions, identity: String
     ) throws {
         var tensors: [(name: String, tensor: Tensor)] = store.entries.map { ("model/\($0.name)", $0.tensor) }
-        for moment in optimizer.moments {
-            tensors.append(("first/\(moment.name)", moment.first))
-            tensors.append(("second/\(moment.name)", moment.second))
-        }
+        tensors += optimizer.state
         for (name, shadow) in (average?.shadows ?? [:]).sorted(by: { $0.key < $1.key }) {
             tensors.append(("average/\(name)", shadow))
         }
@@ -56,7 +53,7 @@ struct RunCheckpoint {
     ///
     /// - Throws: `TrainingError.foreignCheckpoint` if the file is not of this run's model and options, `WeightFileError`.
     func restore(
-        store: ParameterStore, optimizer: AdamW, average: ExponentialMovingAverage?,
+        store: ParameterStore, optimizer: any Optimizer, average: ExponentialMovingAverage?,
         generators: [(name: String, generator: Generator)], options: TrainingOptions, identity: String
     ) throws -> RunProgress {
         func foreign(_ reason: String) -> TrainingError { .foreignCheckpoint(path: url.path, reason: reason) }
@@ -89,13 +86,7 @@ struct RunCheckpoint {
         }
         try withoutGradients {
             for entry in store.entries { entry.tensor.copy_(try tensor("model/\(entry.name)", like: entry.tensor)) }
-            let moments = Dictionary(uniqueKeysWithValues: optimizer.moments.map { ($0.name, $0) })
-            try optimizer.restore(step: progress.step) { name in
-                (
-                    try tensor("first/\(name)", like: moments[name]?.first),
-                    try tensor("second/\(name)", like: moments[name]?.second)
-                )
-            }
+            try optimizer.restore(step: progress.step) { try tensor($0, like: $1) }
             for (name, shadow) in average?.shadows ?? [:] { shadow.copy_(try tensor("average/\(name)", like: shadow)) }
             for (name, generator) in generators { try generator.restore(try tensor("generator/\(name)").clone()) }
         }

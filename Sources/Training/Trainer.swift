@@ -7,7 +7,7 @@ import WeightFiles
 /// What is trained: a model, its batches, its loss. The trainer knows nothing else of it.
 ///
 /// Batches depend on the seed, the epoch and their index alone, so that a run that continues sees what it would have seen.
-public protocol TrainingTask: AnyObject {
+public protocol TrainingTask: AnyObject, SendableMetatype {
     /// What is trained.
     var store: ParameterStore { get }
     /// The recipe, its own options and its data in a few words: where two runs with equal `TrainingOptions` have equal
@@ -22,6 +22,9 @@ public protocol TrainingTask: AnyObject {
     func batchCount(epoch: Int) -> Int
     /// The loss of one batch, a scalar that is still on the graph.
     func loss(epoch: Int, batch: Int) throws -> BatchLoss
+    /// A task whose model has the same parameters, in the same memory, and gradients of its own, for batches that are computed
+    /// at the same time; nil where the recipe cannot.
+    func replica() throws -> Self?
     /// Measures on held-out data; gradients are off. The first is what `best` is chosen by, lower is better. Empty where
     /// nothing is held out: `best` is the last model then.
     func validate() throws -> [(name: String, value: Double)]
@@ -29,6 +32,11 @@ public protocol TrainingTask: AnyObject {
     func save(to folder: URL, tensor: (String) -> Tensor?) throws
     /// After each optimiser step, such as a clamp of a parameter.
     func didStep()
+}
+
+extension TrainingTask {
+    /// Batches come one after the other.
+    public func replica() throws -> Self? { nil }
 }
 
 /// The loss of a batch and what it cost.
@@ -66,7 +74,8 @@ public final class Trainer<Task: TrainingTask> {
     private let options: TrainingOptions
     private let folder: URL
     private let log: RunLog
-    private let optimizer: AdamW
+    private let optimizer: any Optimizer
+    private let workers: Workers<Task>
     private let average: ExponentialMovingAverage?
     private var progress = RunProgress()
 
@@ -84,8 +93,13 @@ public final class Trainer<Task: TrainingTask> {
         self.task = task
         self.options = options
         self.folder = folder
-        optimizer = AdamW(
-            task.store, .init(beta2: options.beta2, weightDecay: options.weightDecay), frozen: frozen)
+        let configuration = AdamW.Configuration(beta2: options.beta2, weightDecay: options.weightDecay)
+        optimizer =
+            switch options.optimizer {
+            case .adamw: AdamW(task.store, configuration, frozen: frozen)
+            case .muon: Muon(task.store, configuration, workers: options.workers, frozen: frozen)
+            }
+        workers = try Workers(task, count: options.workers, trained: optimizer.trained.map(\.name))
         average = options.averageDecay > 0 ? ExponentialMovingAverage(task.store, decay: options.averageDecay) : nil
         let checkpoint = RunCheckpoint(folder: folder)
         if checkpoint.exists, !resume { throw TrainingError.folderInUse(folder.path) }
@@ -112,7 +126,7 @@ public final class Trainer<Task: TrainingTask> {
     /// - Throws: `TrainingError.diverged`, or an error of the task or of the disk. The last checkpoint stays.
     @discardableResult
     public func run(interrupted: () -> Bool = { false }) throws -> TrainingOutcome {
-        let peak = MatrixSpeed.measure(options.precision)
+        let peak = MatrixSpeed.measure(options.precision) * Double(options.workers)
         let parameters = task.store.parameterCount
         log.line(
             "\(parameters) parameters, \(options.steps) steps, \(options.precision.rawValue), "
@@ -121,16 +135,12 @@ public final class Trainer<Task: TrainingTask> {
         while progress.step < options.steps {
             let rate = options.rates.rate(at: progress.step)
             var lossSum = 0.0
-            for _ in 0..<options.accumulation {
-                let batch = try task.loss(epoch: progress.epoch, batch: progress.batch)
-                try (batch.loss / Double(options.accumulation)).backward()
-                lossSum += batch.loss.item
-                window.units += batch.units
-                window.operations += batch.operations
-                progress.batch += 1
-                if progress.batch >= task.batchCount(epoch: progress.epoch) {
-                    progress.epoch += 1
-                    progress.batch = 0
+            for _ in 0..<options.accumulation / options.workers {
+                let places = (0..<options.workers).map { _ in nextPlace() }
+                for batch in try workers.backward(places, scale: 1 / Double(options.accumulation)) {
+                    lossSum += batch.loss
+                    window.units += batch.units
+                    window.operations += batch.operations
                 }
             }
             let loss = lossSum / Double(options.accumulation)
@@ -172,6 +182,17 @@ public final class Trainer<Task: TrainingTask> {
             }
         }
         return .finished
+    }
+
+    /// The next batch, which then counts as seen.
+    private func nextPlace() -> BatchPlace {
+        let place = BatchPlace(epoch: progress.epoch, batch: progress.batch)
+        progress.batch += 1
+        if progress.batch >= task.batchCount(epoch: progress.epoch) {
+            progress.epoch += 1
+            progress.batch = 0
+        }
+        return place
     }
 
     private func validate() throws {

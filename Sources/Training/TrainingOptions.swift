@@ -6,6 +6,11 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     public var steps = 1000
     /// Batches of one step. Each counts the same, however many tokens it has: batches are cut to about equal sizes.
     public var accumulation = 1
+    /// Batches that are computed at the same time, each on a thread of its own; `accumulation` is a multiple. The sum of
+    /// their gradients, and so the run, is the same as one after the other.
+    public var workers = 1
+    /// `adamw`, or `muon` for the matrices of the hidden layers and AdamW for the rest.
+    public var optimizer = OptimizerName.adamw
     /// The highest learning rate.
     public var learningRate = 1e-3
     /// Steps of linear warm-up.
@@ -33,6 +38,11 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     /// `bfloat16` computes activations in half the memory and, on processors with AMX, faster; parameters stay float32.
     public var precision = Precision.bfloat16
 
+    /// How the parameters are moved.
+    public enum OptimizerName: String, Codable, Sendable, CaseIterable {
+        case adamw, muon
+    }
+
     /// The curve of the learning rate after the warm-up.
     public enum ScheduleName: String, Codable, Sendable, CaseIterable {
         case cosine, linear, constant
@@ -54,6 +64,8 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
         let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
         try values.read(.steps, &steps)
         try values.read(.accumulation, &accumulation)
+        try values.read(.workers, &workers)
+        try values.read(.optimizer, &optimizer)
         try values.read(.learningRate, &learningRate)
         try values.read(.warmup, &warmup)
         try values.read(.schedule, &schedule)
@@ -74,10 +86,13 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
         let positive = [
-            ("steps", steps), ("accumulation", accumulation), ("validateEvery", validateEvery),
+            ("steps", steps), ("accumulation", accumulation), ("workers", workers), ("validateEvery", validateEvery),
             ("checkpointEvery", checkpointEvery), ("logEvery", logEvery),
         ]
         for (name, value) in positive where value < 1 { throw .option(name, "\(value)", "at least 1") }
+        guard accumulation % workers == 0 else {
+            throw .option("workers", "\(workers)", "a divisor of accumulation, \(accumulation)")
+        }
         guard warmup >= 0 else { throw .option("warmup", "\(warmup)", "at least 0") }
         guard learningRate > 0, learningRate.isFinite else {
             throw .option("learningRate", "\(learningRate)", "above 0")

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Corpora
 import Foundation
+import Models
 import Torch
 import Training
 
@@ -12,7 +13,7 @@ struct TrainClipCommand: AsyncParsableCommand {
             A shard is a tar archive of pictures (KEY.jpg). What is said of them comes from caption files (id.jpg#zhc#0 text, by
             the key) or from a table of captions by label (label TAB caption), where keys begin with a label. A folder with one
             folder of pictures for each label serves too; without a table its labels go through templates. A teacher's soft
-            labels (safetensors: class, prob_u8) may go with a shard.
+            labels (safetensors: class, prob_u8) may go with a shard. With repeat=N its pictures come up N times in an epoch.
 
               tihua train clip --config Recipes/clip-mini.json --out runs/clip \\
                   --shard flickr8k-train.tar,captions=flickr8kzhc.caption.txt,teacher=flickr8k-train.safetensors \\
@@ -21,7 +22,7 @@ struct TrainClipCommand: AsyncParsableCommand {
                   --pairs ccpm/train.jsonl --texts Weights/mini/imagery.tsv
             """)
 
-    @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE]")
+    @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,repeat=N]")
     var shard: [String]
 
     @Option(name: .long, help: "A shard to measure on, never trained on.")
@@ -32,6 +33,9 @@ struct TrainClipCommand: AsyncParsableCommand {
 
     @Option(name: .long, help: "Further texts whose characters the vocabulary must hold.", completion: .file())
     var texts: [String] = []
+
+    @Option(name: .long, help: "A two-tower model of such a run to go on from, its vocabulary included.", completion: .directory)
+    var from: String?
 
     @Option(name: .long, help: "Where decoded pictures are kept.", completion: .directory)
     var cache = "runs/pictures"
@@ -57,12 +61,15 @@ struct TrainClipCommand: AsyncParsableCommand {
             textPairs += try MatchingItem.read(URL(filePath: file)).map { TextPair($0.translation, $0.line) }
         }
         let extra = try texts.map { try readText(URL(filePath: $0)) }
-        let vocabulary = ClipVocabulary.tokens(
-            captions: sets.flatMap { $0.items.flatMap(\.captions) } + textPairs.flatMap { [$0.first, $0.second] },
-            always: extra)
+        let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
+        let vocabulary =
+            try folder.map { try readText($0.url.appending(path: "vocab.txt")).split(separator: "\n").map(String.init) }
+            ?? ClipVocabulary.tokens(
+                captions: sets.flatMap { $0.items.flatMap(\.captions) } + textPairs.flatMap { [$0.first, $0.second] },
+                always: extra)
         let task = try ClipTask(
             sets: sets, validationSets: held, pairs: textPairs, vocabulary: vocabulary, options: options,
-            training: training, device: device)
+            training: training, device: device, continuing: folder)
         report(
             "\(task.counts.training) pictures to train on, \(task.counts.validation) held out, \(vocabulary.count) tokens"
         )
@@ -70,19 +77,25 @@ struct TrainClipCommand: AsyncParsableCommand {
     }
 
     private static func source(_ specification: String) throws -> PictureSet.Source {
+        let expected = "captions=FILE, labels=FILE, teacher=FILE or repeat=N"
         let parts = specification.split(separator: ",").map(String.init)
         guard let first = parts.first else { throw ValidationError("--shard needs the path of a tar archive") }
         var source = PictureSet.Source(shard: URL(filePath: first))
         for part in parts.dropFirst() {
             let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
             guard pair.count == 2 else {
-                throw ValidationError("\(part): expected captions=FILE, labels=FILE or teacher=FILE")
+                throw ValidationError("\(part): expected \(expected)")
             }
             switch pair[0] {
             case "captions": source.captions.append(URL(filePath: pair[1]))
             case "labels": source.labels = URL(filePath: pair[1])
             case "teacher": source.teacher = URL(filePath: pair[1])
-            default: throw ValidationError("\(pair[0]): expected captions=FILE, labels=FILE or teacher=FILE")
+            case "repeat":
+                guard let count = Int(pair[1]), (1...1000).contains(count) else {
+                    throw ValidationError("\(part): expected a number of 1 to 1000")
+                }
+                source.repeats = count
+            default: throw ValidationError("\(pair[0]): expected \(expected)")
             }
         }
         return source

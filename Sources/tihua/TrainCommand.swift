@@ -94,7 +94,10 @@ struct TrainPoetCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Poems: JSON lines of tihua data poems, CCPC, or plain text.", completion: .file())
     var corpus: [String]
 
-    @Option(name: .long, help: "Files whose first column lists words that may be keywords.", completion: .file())
+    @Option(
+        name: .long,
+        help: "Files whose first column lists words that may be keywords, and whose third may say what a picture of it shows.",
+        completion: .file())
     var words: [String] = []
 
     @Option(
@@ -128,7 +131,17 @@ struct TrainPoetCommand: AsyncParsableCommand {
         let shape = try file.section("t5", or: T5Options())
         let device = try run.place.prepare()
         let poems = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
-        var known = try words.flatMap(Self.firstColumn)
+        var known: [String] = []
+        var descriptions: [String: [String]] = [:]
+        for file in words {
+            for columns in try Self.rows(of: file) {
+                known.append(columns[0])
+                guard columns.count > 2 else { continue }
+                descriptions[columns[0], default: []] += columns[2].split(separator: "|").map {
+                    $0.trimmingCharacters(in: .whitespaces)
+                }
+            }
+        }
         known += KeywordExtractor.frequentPairs(in: poems.lazy.map(\.lines))
         var themes: [String: [String]] = [:]
         for file in glosses {
@@ -142,7 +155,9 @@ struct TrainPoetCommand: AsyncParsableCommand {
                 tokens: readText(URL(filePath: $0).appending(path: "vocab.txt")).split(separator: "\n").map(String.init)
             )
         }
-        let dataset = PoemDataset(poems: poems, words: known, themes: themes, vocabulary: vocabulary, options: options)
+        let dataset = PoemDataset(
+            poems: poems, words: known, themes: themes, descriptions: descriptions, vocabulary: vocabulary,
+            options: options)
         if !run.quiet {
             let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(
                 separator: ", ")
@@ -175,9 +190,10 @@ struct TrainPoetCommand: AsyncParsableCommand {
         }
     }
 
-    private static func firstColumn(of path: String) throws -> [String] {
+    /// The columns of each line that is not empty, at least one.
+    private static func rows(of path: String) throws -> [[String]] {
         try readText(URL(filePath: path)).split(whereSeparator: \.isNewline)
-            .compactMap { $0.split(separator: "\t").first.map(String.init) }
+            .map { $0.split(separator: "\t").map(String.init) }.filter { !$0.isEmpty }
     }
 }
 

@@ -9,7 +9,7 @@ import Torch
 @Suite struct PoetRecipeTests {
     private static let lines = ["白日依山尽", "黄河入海流", "欲穷千里目", "更上一层楼"]
     private let example = PoemExample(
-        form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日", "黄河", "山"], theme: nil)
+        form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日", "黄河", "山"], theme: nil, descriptions: [])
 
     private func text(_ ids: [Int32], _ tokens: [String]) -> String { ids.map { tokens[Int($0)] }.joined() }
 
@@ -90,7 +90,7 @@ import Torch
     private func pairs(_ writer: PairWriter) -> [(input: String, output: String)] {
         Self.lines.indices.map { line in
             var random = SplitMix64(seed: 1)
-            let one = PoemExample(form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil)
+            let one = PoemExample(form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
             let pair = writer.pair(one, line: line, .all, &random)
             return (text(pair.input, writer.tokens), text(pair.output, writer.tokens))
         }
@@ -125,7 +125,7 @@ import Torch
             PairWriter.tihua(PoetVocabulary(characters: characters)), .image2poem(Image2PoemVocabulary([example])),
         ] {
             let format = try PoetFormat(tokens: writer.tokens)
-            let one = PoemExample(form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil)
+            let one = PoemExample(form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
             for line in Self.lines.indices {
                 var random = SplitMix64(seed: 1)
                 let pair = writer.pair(one, line: line, .all, &random)

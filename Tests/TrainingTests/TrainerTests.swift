@@ -145,6 +145,34 @@ import WeightFiles
         }
     }
 
+    /// Two batches at the same time are the same run as one after the other, with either optimiser.
+    @Test(arguments: TrainingOptions.OptimizerName.allCases)
+    func workersChangeNothingButTheTime(optimizer: TrainingOptions.OptimizerName) throws {
+        let scratch = try Scratch()
+        func tensors(workers: Int) throws -> [String: [UInt8]] {
+            var run = toyRun(steps: 3)
+            run.accumulation = 2
+            run.workers = workers
+            run.optimizer = optimizer
+            let task = try Toy.gpt2.task(run, in: scratch) { $0.dropout = 0 }
+            try train(task, run, in: scratch["\(workers)"])
+            return try content(of: scratch["\(workers)"]).tensors
+        }
+        let (one, two) = (try tensors(workers: 1), try tensors(workers: 2))
+        #expect(one.keys.contains { $0.hasPrefix(optimizer == .muon ? "mean/" : "second/") })
+        #expect(one.filter { two[$0.key] != $0.value }.keys.sorted() == [] && one.count == two.count)
+    }
+
+    @Test func workersNeedARecipeThatCan() throws {
+        let scratch = try Scratch()
+        var run = toyRun(steps: 1)
+        run.accumulation = 2
+        run.workers = 2
+        #expect(throws: TrainingError.self) { try train(Toy.clipResNet.task(run, in: scratch), run, in: scratch["run"]) }
+        run.accumulation = 3
+        #expect(throws: TrainingError.option("workers", "2", "a divisor of accumulation, 3")) { try run.validate() }
+    }
+
     @Test func theBestModelIsKeptAndStaleValidationsEndTheRun() throws {
         let scratch = try Scratch()
         var run = toyRun(steps: 100)

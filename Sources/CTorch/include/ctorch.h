@@ -108,6 +108,7 @@ ct_status ct_set_requires_grad(ct_tensor a, bool value) CT_NOEXCEPT;
 ct_status ct_backward(ct_tensor a) CT_NOEXCEPT;
 /// NULL where there is no gradient yet.
 ct_status ct_grad(ct_tensor a, ct_tensor *out) CT_NOEXCEPT;
+ct_status ct_set_grad(ct_tensor a, ct_tensor gradient) CT_NOEXCEPT;
 ct_status ct_clear_grad(ct_tensor a) CT_NOEXCEPT;
 /// Grad mode of the calling thread.
 ct_status ct_grad_enabled(bool *out) CT_NOEXCEPT;
