@@ -85,7 +85,7 @@ let package = Package(
         library("TorchNN", ["Torch"]),
         library("Models", ["TorchNN", "WeightFiles"]),
         library("Generation", ["Models", "Prosody", "Tokenizers"]),
-        library("Training", ["Models", "Generation", "Corpora", "Pictures", "WeightFiles"]),
+        library("Training", ["Models", "Generation", "Corpora", "Evaluation", "Pictures", "WeightFiles"]),
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
         .executableTarget(

@@ -58,13 +58,7 @@ struct ImageryIndex {
 
     /// Encodes every entry: the mean of its prompts' embeddings, at unit length.
     static func embed(_ bank: ImageryBank, with encoder: PictureTextEncoder) -> [[Float]] {
-        let prompts = bank.entries.map(ImageryBank.prompts(for:))
-        let rows = encoder.encode(prompts.flatMap { $0 })
-        var start = 0
-        return prompts.map { texts in
-            defer { start += texts.count }
-            return normalised(mean(Array(rows[start..<start + texts.count])))
-        }
+        encoder.encode(ensembles: bank.entries.map(ImageryBank.prompts(for:)))
     }
 
     /// The words that fit a picture, best first, unlike each other: at most two of a category, no two that share a

@@ -80,7 +80,7 @@ public struct Pack: Sendable, Equatable {
     /// The folder of the CLIP model.
     ///
     /// - Throws: `PipelineError.manifest` if the pack has none.
-    func requiredClip() throws(PipelineError) -> URL {
+    public func requiredClip() throws(PipelineError) -> URL {
         guard let clip else {
             throw .manifest(path: name, reason: "this pack has no clip model; name one with --clip DIR")
         }

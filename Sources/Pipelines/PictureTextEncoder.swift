@@ -1,15 +1,16 @@
-import Foundation
+public import Foundation
 import Models
-import Pictures
+public import Pictures
 import Tokenizers
-import Torch
+public import Torch
 import WeightFiles
 
 /// Embeds pictures and texts in one space: Chinese-CLIP with the preprocessing that its folder states.
 ///
-/// Not `Sendable`: it lives on the thread of the actor that made it. E is the width of the space.
-final class PictureTextEncoder {
-    let width: Int
+/// Not `Sendable`: it lives on the thread, or in the actor, that made it. E is the width of the space.
+public final class PictureTextEncoder {
+    /// E, the width of the space.
+    public let width: Int
     /// The factor of the cosines that the model was trained with.
     let scale: Float
     private let model: ChineseCLIP
@@ -20,8 +21,10 @@ final class PictureTextEncoder {
 
     private static let batch = 32
 
+    /// Loads a Hugging Face folder.
+    ///
     /// - Throws: `ModelError`, `WeightFileError`, `TokenizerError`, `PipelineError.preprocessing`.
-    init(folder: URL, device: Device) throws {
+    public init(folder: URL, device: Device) throws {
         model = try ChineseCLIP.open(folder, device: device).model
         tokenizer = try BertTokenizer(folder: folder)
         let rows = model.configuration.text.vocabularySize
@@ -36,7 +39,7 @@ final class PictureTextEncoder {
     }
 
     /// Embeddings of unit length, E numbers each.
-    func encode(_ pictures: [Picture]) -> [[Float]] {
+    public func encode(_ pictures: [Picture]) -> [[Float]] {
         batches(pictures) { part in
             let size = self.preprocessing.size
             let pixels = part.flatMap(self.preprocessing.pixels)
@@ -45,11 +48,22 @@ final class PictureTextEncoder {
     }
 
     /// Embeddings of unit length, E numbers each. Texts are cut to the length that the model was trained with.
-    func encode(_ texts: [String]) -> [[Float]] {
+    public func encode(_ texts: [String]) -> [[Float]] {
         let limit = min(ChineseCLIP.contextLength, model.configuration.text.positionCount)
         return batches(texts) { part in
             let batch = self.tokenizer.encode(batch: part, maximumLength: limit)
             return self.model.encodeTexts(Tensor.ids(batch.ids, [batch.count, batch.length]).to(.int64, self.device))
+        }
+    }
+
+    /// One embedding of unit length for each list of texts that say the same: the mean of theirs (prompt ensemble, Radford et
+    /// al. 2021, section 3.1.4).
+    public func encode(ensembles: [[String]]) -> [[Float]] {
+        let rows = encode(ensembles.flatMap { $0 })
+        var start = 0
+        return ensembles.map { texts in
+            defer { start += texts.count }
+            return normalised(mean(Array(rows[start..<start + texts.count])))
         }
     }
 

@@ -123,6 +123,19 @@ public actor Poet {
         return eye.index.keywords(for: try embedding(of: pictures, eye), count: count, scale: eye.encoder.scale)
     }
 
+    /// The words of the bank that fit each picture alone, as `keywords(for:count:)` finds them, embedded in batches.
+    ///
+    /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`.
+    public func keywords(forEach pictures: [Picture], count: Int = 8) throws -> [[Keyword]] {
+        let eye = try eye()
+        return eye.encoder.encode(pictures).map { eye.index.keywords(for: $0, count: count, scale: eye.encoder.scale) }
+    }
+
+    /// The bank that words are taken from: the pack's, with what was given beside it.
+    ///
+    /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`.
+    public func bank() throws -> ImageryBank { try eye().index.bank }
+
     private func embedding(of pictures: [Picture], _ eye: Eye) throws -> [Float] {
         guard !pictures.isEmpty else { throw PipelineError.noPicture }
         return normalised(mean(eye.encoder.encode(pictures)))

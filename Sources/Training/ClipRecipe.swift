@@ -1,3 +1,4 @@
+import Evaluation
 public import Foundation
 import Generation
 public import Models
@@ -234,10 +235,7 @@ public final class ClipTask: TrainingTask {
         var validation: [Place] = []
         for (index, set) in sets.enumerated() {
             for (item, picture) in set.items.enumerated() {
-                // Only labelled pictures are held out here: captioned sets come with their own validation set.
-                let isLabelled = picture.group != picture.key
-                let held = isLabelled && options.holdOut > 0 && stableHash(picture.key) % UInt64(options.holdOut) == 0
-                if held {
+                if picture.isHeldOut(oneIn: options.holdOut) {
                     validation.append(Place(set: index, item: item))
                 } else {
                     training += repeatElement(Place(set: index, item: item), count: set.repeats)
@@ -594,14 +592,11 @@ public final class ClipTask: TrainingTask {
             stride(from: 0, to: texts.count, by: 256).map {
                 model.encodeTexts(ids(Array(texts[$0..<min($0 + 256, texts.count)]))).normalized()
             }, 0)
-        let scores = images.matmul(encoded.transposed(0, 1))  // [N, M]
-        let best = scores.topK(10, 1).indices.array(of: Int64.self)
-        let found = places.indices.filter { row in (0..<10).contains { owners[Int(best[row * 10 + $0])] == row } }.count
-        let back = scores.transposed(0, 1).topK(10, 1).indices.array(of: Int64.self)
-        let hits = owners.indices.filter { row in (0..<10).contains { Int(back[row * 10 + $0]) == owners[row] } }.count
+        let scores = images.matmul(encoded.transposed(0, 1)).floats  // [N, M]
+        let found = Retrieval(scores: scores, owners: owners, pictureCount: places.count)
         return [
-            ("image_to_text_r10", Double(found) / Double(places.count)),
-            ("text_to_image_r10", Double(hits) / Double(owners.count)),
+            ("image_to_text_r10", found.pictureToCaption.recallAt10),
+            ("text_to_image_r10", found.captionToPicture.recallAt10),
         ]
     }
 }

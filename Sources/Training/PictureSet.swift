@@ -14,6 +14,14 @@ public struct PictureSet: Sendable {
         public let captions: [String]
         /// Pictures with an equal group are equally right for each other's captions: a label, or the picture itself.
         public let group: String
+        /// The folder in the shard, where the captions come by label; nil where they were written for this picture.
+        public let label: String?
+
+        /// Whether training leaves this picture out to measure on: one labelled picture in `count`, by a hash of its key;
+        /// none for 0. Captioned pictures come with their own validation set.
+        public func isHeldOut(oneIn count: Int) -> Bool {
+            label != nil && count > 0 && stableHash(key) % UInt64(count) == 0
+        }
     }
 
     /// The pictures that can be read and of which something is said, in the order of the shard.
@@ -60,8 +68,8 @@ public struct PictureSet: Sendable {
     ///   - report: what a person should know, such as pictures that could not be read
     /// - Throws: `CorporaError`, `TrainingError.data`, `WeightFileError`.
     public init(_ source: Source, side: Int, cache: URL, report: (String) -> Void) throws {
-        let shard = try PictureArchive(source.shard)
-        let name = source.shard.deletingPathExtension().lastPathComponent
+        let described = try PictureShard(source)
+        let (shard, name) = (described.archive, described.name)
         // Two shards may have one name; their keys tell them apart.
         let keys = String(stableHash(shard.entries.map(\.key).joined(separator: "\n")), radix: 36)
         let file = cache.appending(path: "\(name)-\(side)-\(keys).safetensors")
@@ -82,27 +90,10 @@ public struct PictureSet: Sendable {
         }
         let isGood = good.withUnsafeBytes { bytes in bytes.map { $0 != 0 } }
 
-        var texts: [String: [String]] = [:]
-        for url in source.captions {
-            for (image, captions) in try CaptionFile(contentsOf: url).textsByImage {
-                texts[image, default: []] += captions
-            }
-        }
-        let labels = try source.labels.map(Self.labels)
-        var items: [Item] = []
-        var rows: [Int] = []
-        for (row, entry) in shard.entries.enumerated() where isGood[row] {
-            if let label = entry.label, let captions = labels?[label] ?? (shard.isFolder ? Self.prompts(label) : nil) {
-                items.append(Item(key: entry.key, captions: captions, group: "\(name)/\(label)"))
-            } else if let captions = texts[entry.key] ?? texts[entry.key + ".jpg"] {
-                items.append(Item(key: entry.key, captions: captions, group: entry.key))
-            } else {
-                continue
-            }
-            rows.append(row)
-        }
+        let readable = described.rows.indices.filter { isGood[described.rows[$0]] }
+        let items = readable.map { described.items[$0] }
         guard !items.isEmpty else {
-            throw TrainingError.data(path: source.shard.path, reason: "none of its pictures has a caption or a label")
+            throw TrainingError.data(path: source.shard.path, reason: "none of its pictures can be read")
         }
         if items.count < shard.entries.count {
             report("\(shard.entries.count - items.count) pictures of \(name) have no caption and are left out")
@@ -124,7 +115,7 @@ public struct PictureSet: Sendable {
             teacher = nil
         }
         self.items = items
-        self.rows = rows
+        rows = readable.map { described.rows[$0] }
         self.side = side
         repeats = max(1, source.repeats)
         self.pixels = pixels
@@ -135,23 +126,6 @@ public struct PictureSet: Sendable {
         "{}", "{}的照片", "一张{}的照片", "一张有{}的图片", "照片里有{}", "画面中可以看到{}", "这是{}", "拍得很清楚的{}", "远处的{}", "近处的{}",
         "一张模糊的{}的照片", "黑白照片里的{}",
     ]
-
-    private static func prompts(_ label: String) -> [String] {
-        promptTemplates.map { $0.replacing("{}", with: label) }
-    }
-
-    private static func labels(_ url: URL) throws -> [String: [String]] {
-        var labels: [String: [String]] = [:]
-        for (index, line) in try readText(url).split(separator: "\n").enumerated() {
-            let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
-            guard fields.count == 2, !fields[1].isEmpty else {
-                throw TrainingError.data(
-                    path: url.path, reason: "line \(index + 1) is not a label, a tab and a caption")
-            }
-            labels[String(fields[0]), default: []].append(String(fields[1]))
-        }
-        return labels
-    }
 
     /// Decodes and squashes every picture, on all processors; the keys that could not be read.
     private static func decode(_ shard: PictureArchive, side: Int, to file: URL) throws -> [String] {
@@ -191,61 +165,5 @@ public struct PictureSet: Sendable {
         ]
         try SafetensorsWriter.write(sources, to: file)
         return (0..<count).filter { good[$0] == 0 }.map { shard.entries[$0].key }
-    }
-}
-
-/// Where pictures lie: in a tar archive, or in folders named by their labels.
-private struct PictureArchive: Sendable {
-    struct Entry: Sendable {
-        /// The path without its extension.
-        let key: String
-        let label: String?
-        fileprivate let place: Place
-    }
-
-    fileprivate enum Place: Sendable {
-        case member(TarShard.Entry)
-        case file(URL)
-    }
-
-    let entries: [Entry]
-    private let tar: TarShard?
-
-    var isFolder: Bool { tar == nil }
-
-    /// Opens an archive, or lists a folder in the order of its names.
-    ///
-    /// - Throws: `CorporaError` for a bad archive, `TrainingError.data` for a folder without pictures.
-    init(_ url: URL) throws {
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isDirectory), isDirectory.boolValue else {
-            let tar = try TarShard(contentsOf: url)
-            self.tar = tar
-            entries = tar.entries.map { Entry(key: $0.key, label: $0.label, place: .member($0)) }
-            return
-        }
-        tar = nil
-        let kinds: Set<String> = ["jpg", "jpeg", "png", "webp"]
-        let paths = (FileManager.default.enumerator(atPath: url.path)?.compactMap { $0 as? String } ?? []).sorted()
-        entries = paths.compactMap { path in
-            let file = url.appending(path: path)
-            guard kinds.contains(file.pathExtension.lowercased()), !file.lastPathComponent.hasPrefix("."),
-                let slash = path.firstIndex(of: "/")
-            else { return nil }
-            return Entry(
-                key: String(path.dropLast(file.pathExtension.count + 1)), label: String(path[..<slash]),
-                place: .file(file))
-        }
-        guard !entries.isEmpty else {
-            throw TrainingError.data(
-                path: url.path, reason: "no pictures in folders named by their labels (LABEL/PICTURE.jpg)")
-        }
-    }
-
-    func bytes(of entry: Entry) throws -> Data {
-        switch entry.place {
-        case .member(let member): try tar?.bytes(of: member) ?? Data()
-        case .file(let file): try Data(contentsOf: file)
-        }
     }
 }

@@ -137,8 +137,8 @@ struct EmbedCommand: ParsableCommand {
     }
 }
 
-/// What the command itself can find wrong.
-private enum EmbedFailure: Error, CustomStringConvertible {
+/// What can be wrong with embeddings.
+enum EmbedFailure: Error, CustomStringConvertible {
     case notFinite(String)
 
     var description: String {

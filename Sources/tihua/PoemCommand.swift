@@ -99,8 +99,7 @@ struct PoemCommand: AsyncParsableCommand {
 
     /// A line on the terminal that goes away again; nothing in a pipe.
     private func progress(_ text: String?) {
-        guard !quiet, isatty(STDERR_FILENO) == 1 else { return }
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(text ?? "")".utf8))
+        if !quiet { showProgress(text) }
     }
 }
 

@@ -23,6 +23,7 @@ struct Tihua: AsyncParsableCommand {
             DataCommand.self,
             DoctorCommand.self,
             EmbedCommand.self,
+            EvalCommand.self,
             LmCommand.self,
             ModelsCommand.self,
             TrainCommand.self,

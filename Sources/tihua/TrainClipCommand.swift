@@ -76,7 +76,10 @@ struct TrainClipCommand: AsyncParsableCommand {
         try run.train(task, training)
     }
 
-    private static func source(_ specification: String) throws -> PictureSet.Source {
+    /// What `SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,repeat=N]` names.
+    ///
+    /// - Throws: `ValidationError`.
+    static func source(_ specification: String) throws -> PictureSet.Source {
         let expected = "captions=FILE, labels=FILE, teacher=FILE or repeat=N"
         let parts = specification.split(separator: ",").map(String.init)
         guard let first = parts.first else { throw ValidationError("--shard needs the path of a tar archive") }

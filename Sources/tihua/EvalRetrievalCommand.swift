@@ -1,0 +1,66 @@
+import ArgumentParser
+import Evaluation
+import Foundation
+import Training
+
+/// `tihua eval retrieval`: pictures and captions that look for each other.
+struct EvalRetrievalCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "retrieval", abstract: "Measure how well pictures and captions find each other.",
+        discussion: """
+            Each picture searches all captions, where any of its own is right; each caption searches all pictures. Recall at K
+            is the share of searches whose first right answer is among the first K.
+
+              tihua eval retrieval --shard flickr8k-val.tar,captions=flickr8kzhc.caption.txt
+              tihua eval retrieval --shard flickr8k-val.tar,captions=flickr8kzhc.caption.txt --clip runs/clip/best --json
+            """)
+
+    @Option(help: "SHARD,captions=FILE[,captions=FILE]..., as for training.")
+    var shard: String
+
+    @Option(help: "Only the first N pictures.")
+    var limit: Int?
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @OptionGroup(title: "WEIGHTS") var towers: TowerArguments
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit is \(limit); give at least 1") }
+    }
+
+    func run() async throws {
+        let source = try TrainClipCommand.source(shard)
+        guard !source.captions.isEmpty else {
+            throw ValidationError("--shard \(shard) names no captions; add captions=FILE")
+        }
+        let shard = try PictureShard(source)
+        let model = try towers.encoder()
+        let captioned = shard.items.indices.filter { shard.items[$0].label == nil }
+        let (indices, pictures) = try model.embed(shard, Array(captioned.prefix(limit ?? captioned.count)))
+        var (captions, owners): ([String], [Int]) = ([], [])
+        for (picture, index) in indices.enumerated() {
+            captions += shard.items[index].captions
+            owners += shard.items[index].captions.map { _ in picture }
+        }
+        let scores = LoadedTowers.products(pictures, try model.embed(captions))
+        let found = Retrieval(scores: scores, owners: owners, pictureCount: indices.count)
+        print(json ? try jsonLine(found) : Self.table(found))
+    }
+
+    private static func table(_ found: Retrieval) -> String {
+        func row(_ name: String, _ direction: Retrieval.Direction) -> String {
+            let shares = [direction.recallAt1, direction.recallAt5, direction.recallAt10].map { cell(percent($0), 10) }
+            return cell(name, 20, isLeading: true) + shares.joined()
+                + cell(String(format: "%.1f", direction.medianRank), 14)
+        }
+        let head = ["recall at 1", "5", "10"].map { cell($0, 10) }.joined()
+        return """
+            \(found.pictures) pictures, \(found.captions) captions
+            \(cell("", 19))\(head)\(cell("median rank", 14))
+            \(row("picture to caption", found.pictureToCaption))
+            \(row("caption to picture", found.captionToPicture))
+            """
+    }
+}

@@ -1,0 +1,103 @@
+import ArgumentParser
+import Evaluation
+import Foundation
+import Training
+
+/// `tihua eval zeroshot`: labelled pictures classified by what their labels' captions say.
+struct EvalZeroshotCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "zeroshot", abstract: "Measure how well captions of labels classify labelled pictures.",
+        discussion: """
+            A class is the mean of the embeddings of all captions of its label, at unit length (prompt ensemble, Radford et al.
+            2021); a picture gets the class that it is nearest to. Only pictures that training leaves out are measured: one in 20
+            by a hash of the key, which is the rule of tihua train clip with its default holdOut.
+
+              tihua eval zeroshot --shard intel-train.tar,labels=Recipes/labels/intel.tsv
+              tihua eval zeroshot --shard weather-train.tar,labels=Recipes/labels/weather.tsv --clip runs/clip/best --json
+            """)
+
+    @Option(help: "SHARD,labels=FILE, as for training; may stand several times.")
+    var shard: [String]
+
+    @Option(help: "One labelled picture in so many is held out; 1 measures all of them.")
+    var heldOut = 20
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @OptionGroup(title: "WEIGHTS") var towers: TowerArguments
+
+    func validate() throws {
+        guard heldOut >= 1 else { throw ValidationError("--held-out is \(heldOut); give at least 1") }
+    }
+
+    func run() async throws {
+        let shards = try shard.map { try PictureShard(TrainClipCommand.source($0)) }
+        let model = try towers.encoder()
+        let rows = try shards.map { Row(shard: $0.name, result: try classify($0, model)) }
+        print(json ? try jsonLine(Report(heldOut: heldOut, shards: rows)) : Self.table(rows))
+    }
+
+    private func classify(_ shard: PictureShard, _ model: LoadedTowers) throws -> Classification {
+        var captions: [String: [String]] = [:]
+        for item in shard.items { if let label = item.label { captions[label] = item.captions } }
+        let labels = captions.keys.sorted()
+        guard labels.count >= 2 else {
+            throw TrainingError.data(
+                path: shard.name, reason: "\(labels.count) labels with captions, at least 2 are needed; add labels=FILE"
+            )
+        }
+        let held = shard.items.indices.filter { shard.items[$0].isHeldOut(oneIn: heldOut) }
+        guard !held.isEmpty else {
+            throw TrainingError.data(
+                path: shard.name, reason: "no picture is held out by --held-out \(heldOut); give a smaller number")
+        }
+        let (indices, pictures) = try model.embed(shard, held)
+        let classes = try model.embed(ensembles: labels.map { captions[$0] ?? [] })
+        let places = Dictionary(uniqueKeysWithValues: zip(labels, labels.indices))
+        return Classification(
+            scores: LoadedTowers.products(pictures, classes),
+            truths: indices.compactMap { shard.items[$0].label.flatMap { places[$0] } }, labels: labels)
+    }
+
+    private struct Row: Encodable {
+        let shard: String
+        let result: Classification
+    }
+
+    private struct Report: Encodable {
+        let heldOut: Int
+        let shards: [Row]
+    }
+
+    /// Classes that are printed at most, the worst of them where there are more.
+    private static let classLimit = 20
+
+    private static func table(_ rows: [Row]) -> String {
+        let width =
+            (rows.flatMap { [$0.shard] + $0.result.classes.map { "  \($0.label)" } }.map(\.count).max() ?? 0) + 1
+        func line(_ name: String, _ cells: [String]) -> String {
+            cell(name, width, isLeading: true) + cells.map { cell($0, 10) }.joined()
+        }
+        var lines = [line("", ["pictures", "classes", "top 1", "top 5"])]
+        for row in rows {
+            let result = row.result
+            lines.append(
+                line(
+                    row.shard,
+                    [
+                        "\(result.pictures)", "\(result.classes.count)", percent(result.accuracy),
+                        result.top5.map(percent) ?? "-",
+                    ]))
+        }
+        for row in rows {
+            let classes = row.result.classes
+            let isLong = classes.count > classLimit
+            lines += ["", row.shard + (isLong ? ", the \(classLimit) worst classes" : "")]
+            let shown = isLong ? Array(classes.sorted { $0.accuracy < $1.accuracy }.prefix(classLimit)) : classes
+            lines += shown.map { line("  \($0.label)", ["\($0.pictures)", "", percent($0.accuracy)]) }
+            lines += row.result.confusions.map { "  \($0.pictures) of \($0.label) taken for \($0.takenFor)" }
+        }
+        return lines.joined(separator: "\n")
+    }
+}

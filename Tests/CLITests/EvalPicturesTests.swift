@@ -1,0 +1,203 @@
+import Foundation
+import PackSupport
+import Testing
+
+/// The measures of the picture side, on a pack of random weights: what they print, and what they refuse.
+@Suite struct EvalPicturesTests {
+    /// A pack beside two shards of equal pictures: `labelled`, eight in two folders, and `captioned`.
+    private struct Bench {
+        let pack: TinyPack
+        var labels: URL { pack.folder.appending(path: "labels.tsv") }
+        var captions: URL { pack.folder.appending(path: "captions.txt") }
+        var environment: [String: String] { ["TIHUA_CACHE": pack.folder.appending(path: "cache").path] }
+
+        init() throws {
+            pack = try TinyPack()
+            var lines = ""
+            for index in 0..<4 {
+                for label in ["warm", "cold"] {
+                    let folder = "labelled/\(label)"
+                    try FileManager.default.createDirectory(
+                        at: pack.folder.appending(path: folder), withIntermediateDirectories: true)
+                    try pack.picture("\(folder)/\(index).png", red: UInt8(50 * index + (label == "warm" ? 40 : 0)))
+                }
+                let folder = pack.folder.appending(path: "captioned")
+                try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+                try pack.picture("captioned/c\(index).png", red: UInt8(60 * index))
+                lines += "c\(index)#zhc#0 山水\(index)\nc\(index)#zhc#1 江月\n"
+            }
+            try lines.write(to: captions, atomically: true, encoding: .utf8)
+            try "label\tcaption\nwarm\t红花\nwarm\t夕阳\ncold\t江水\n".write(to: labels, atomically: true, encoding: .utf8)
+            for name in ["labelled", "captioned"] { try tar(name) }
+        }
+
+        private func tar(_ name: String) throws {
+            let process = Process()
+            process.executableURL = URL(filePath: "/usr/bin/env")
+            process.arguments = [
+                "tar", "--sort=name", "-cf", shard(name), "-C", pack.folder.appending(path: name).path, ".",
+            ]
+            try process.run()
+            process.waitUntilExit()
+            try #require(process.terminationStatus == 0)
+        }
+
+        func shard(_ name: String) -> String { pack.folder.appending(path: "\(name).tar").path }
+
+        func check(_ text: String) throws -> String {
+            let url = pack.folder.appending(path: "check.tsv")
+            try text.write(to: url, atomically: true, encoding: .utf8)
+            return url.path
+        }
+
+        func eval(_ arguments: [String]) throws -> Run {
+            try Run(
+                ["eval"] + arguments + ["--pack", pack.folder.path, "--device", "cpu", "--threads", "1"],
+                environment: environment)
+        }
+
+        func retrieval(_ arguments: String...) throws -> Run {
+            try eval(["retrieval", "--shard", "\(shard("captioned")),captions=\(captions.path)"] + arguments)
+        }
+
+        func zeroshot(_ arguments: String...) throws -> Run {
+            try eval(["zeroshot", "--shard", "\(shard("labelled")),labels=\(labels.path)"] + arguments)
+        }
+
+        func imagery(_ text: String, _ arguments: String...) throws -> Run {
+            try eval(["imagery", check(text), "--shards", pack.folder.path] + arguments)
+        }
+    }
+
+    private func object(_ run: Run) throws -> [String: Any] {
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        return try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
+    }
+
+    @Test func retrievalCountsPicturesAndCaptions() throws {
+        let bench = try Bench()
+        let all = try object(try bench.retrieval("--json"))
+        #expect(all["pictures"] as? Int == 4 && all["captions"] as? Int == 8)
+        for key in ["pictureToCaption", "captionToPicture"] {
+            let direction = try #require(all[key] as? [String: Double])
+            #expect(Set(direction.keys) == ["recallAt1", "recallAt5", "recallAt10", "medianRank"])
+            // Eight captions, four pictures: ten hold every answer.
+            #expect(direction["recallAt10"] == 1)
+        }
+        #expect(try object(try bench.retrieval("--json", "--limit", "3"))["captions"] as? Int == 6)
+        let table = try bench.retrieval()
+        #expect(table.output.hasPrefix("4 pictures, 8 captions\n") && table.output.contains("caption to picture"))
+        // A model without a pack.
+        let alone = try Run([
+            "eval", "retrieval", "--shard", "\(bench.shard("captioned")),captions=\(bench.captions.path)", "--clip",
+            bench.pack.clip.path, "--device", "cpu", "--threads", "1",
+        ])
+        #expect(alone.output == table.output)
+    }
+
+    @Test func zeroshotMeasuresTheLabelsOfTheShard() throws {
+        let bench = try Bench()
+        let report = try object(try bench.zeroshot("--json", "--held-out", "1"))
+        let row = try #require((report["shards"] as? [[String: Any]])?.first)
+        let result = try #require(row["result"] as? [String: Any])
+        #expect(report["heldOut"] as? Int == 1 && row["shard"] as? String == "labelled")
+        #expect(result["pictures"] as? Int == 8 && result["top5"] == nil)
+        // The heading of the table is no class, and each class has its four pictures.
+        let classes = try #require(result["classes"] as? [[String: Any]])
+        #expect(classes.map { $0["label"] as? String } == ["cold", "warm"])
+        #expect(classes.allSatisfy { $0["pictures"] as? Int == 4 })
+        let held = try object(try bench.zeroshot("--json", "--held-out", "2"))
+        let some = try #require((held["shards"] as? [[String: Any]])?.first?["result"] as? [String: Any])
+        #expect((1..<8).contains(try #require(some["pictures"] as? Int)))
+        #expect(try bench.zeroshot("--held-out", "1").output.contains("labelled"))
+    }
+
+    @Test func imageryScoresTheWordsOfKeywords() throws {
+        let bench = try Bench()
+        let picture = bench.pack.folder.appending(path: "captioned/c1.png").path
+        let keywords = try Run(
+            ["keywords", picture, "--n", "5", "--json", "--pack", bench.pack.folder.path],
+            environment: bench.environment)
+        let words = try #require(PoemLine.Keywords.words(keywords))
+        #expect(words.count == 5)
+        let text = "captioned\tc1\t\(words[0]) \(words[3])\t\(words[4])\n"
+        let report = try object(try bench.imagery(text, "--json"))
+        let score = try #require(report["score"] as? [String: Any])
+        #expect(score["expectedShare"] as? Double == 0.4 && score["anyExpectedShare"] as? Double == 1)
+        let faults = try #require(score["forbidden"] as? [[String: String]])
+        #expect(faults == [["shard": "captioned", "key": "c1", "word": words[4]]])
+        let pictures = try #require(report["pictures"] as? [[String: Any]])
+        #expect(pictures.first?["words"] as? [String] == words)
+        let table = try bench.imagery(text)
+        #expect(table.output.contains("40.0 %") && table.output.contains("  captioned  c1  \(words[4])"))
+    }
+
+    @Test(arguments: [
+        ("captioned\tc1\t明月\ncaptioned\tc2\t雪山", "check.tsv, line 2: 雪山 is not in the bank"),
+        ("captioned\tc1\t明月\t仙鹤", "check.tsv, line 1: 仙鹤 is not in the bank"),
+        ("# x\ncaptioned\tc9\t明月", "check.tsv, line 2: captioned.tar holds no picture c9"),
+        ("elsewhere\tc1\t明月", "holds no elsewhere.tar"), ("captioned\tc1", "check.tsv, line 1: 2 columns"),
+        ("# nothing", "check.tsv: holds no pictures"),
+    ])
+    func aBadCheckIsOneLine(text: String, message: String) throws {
+        let run = try Bench().imagery(text)
+        #expect(run.status == 1 && run.isOneLine && run.output.isEmpty && run.errors.contains(message), "\(run.errors)")
+    }
+
+    @Test func badArgumentsAreOneLineAndTheirStatus() throws {
+        let bench = try Bench()
+        let (labelled, captioned) = (bench.shard("labelled"), bench.shard("captioned"))
+        let cases: [([String], Int32, String)] = [
+            (["retrieval", "--shard", captioned], 2, "names no captions"),
+            (["retrieval", "--shard", "\(captioned),words=x"], 2, "words"),
+            (["retrieval", "--shard", "\(captioned),captions=/nowhere"], 1, "/nowhere"),
+            (["retrieval", "--shard", "\(captioned),captions=\(bench.captions.path)", "--limit", "0"], 2, "--limit"),
+            (["retrieval", "--shard", "\(captioned),captions=\(bench.captions.path)", "--clip", "x"], 2, "--clip"),
+            (["zeroshot", "--shard", labelled], 1, "none of its pictures has a caption or a label"),
+            (["zeroshot", "--shard", "/nowhere.tar,labels=\(bench.labels.path)"], 1, "/nowhere.tar"),
+            (["zeroshot", "--shard", "\(captioned),captions=\(bench.captions.path)"], 1, "labels"),
+            (["zeroshot", "--shard", "\(labelled),labels=\(bench.labels.path)", "--held-out", "0"], 2, "--held-out"),
+            (
+                ["zeroshot", "--shard", "\(labelled),labels=\(bench.labels.path)", "--held-out", "1000000007"], 1,
+                "no picture is held out"
+            ),
+            (["imagery", "/nowhere.tsv", "--shards", "/nowhere"], 1, "/nowhere.tsv"),
+            (["imagery", try bench.check("captioned\tc1\t明月"), "--shards", "x", "--top", "0"], 2, "--top"),
+        ]
+        for (arguments, status, message) in cases {
+            let run = try bench.eval(arguments)
+            #expect(run.status == status && run.isOneLine && run.output.isEmpty, "\(arguments) \(run.errors)")
+            #expect(run.errors.contains(message), "\(run.errors)")
+        }
+    }
+
+    @Test func picturesThatCannotBeReadAreNamedAndLeftOut() throws {
+        let bench = try Bench()
+        let folder = bench.pack.folder.appending(path: "mixed/warm")
+        try FileManager.default.createDirectory(
+            at: folder.deletingLastPathComponent(), withIntermediateDirectories: true)
+        try FileManager.default.copyItem(at: bench.pack.folder.appending(path: "labelled/warm"), to: folder)
+        try FileManager.default.copyItem(
+            at: bench.pack.folder.appending(path: "labelled/cold"),
+            to: bench.pack.folder.appending(path: "mixed/cold"))
+        try Data("no picture".utf8).write(to: folder.appending(path: "9.png"))
+        let run = try bench.eval([
+            "zeroshot", "--shard", "\(bench.pack.folder.appending(path: "mixed").path),labels=\(bench.labels.path)",
+            "--held-out", "1", "--json",
+        ])
+        #expect(run.status == 0 && run.isOneLine && run.errors.contains("warm/9"))
+        #expect(run.output.contains("\"pictures\":8"))
+    }
+}
+
+extension PoemLine {
+    /// The JSON line of `tihua keywords --json`.
+    enum Keywords {
+        private struct Line: Decodable { let keywords: [PoemLine.Keyword] }
+
+        /// The words of the first picture.
+        static func words(_ run: Run) -> [String]? {
+            (try? JSONDecoder().decode(Line.self, from: Data(run.output.utf8)))?.keywords.map(\.word)
+        }
+    }
+}
