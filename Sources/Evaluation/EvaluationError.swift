@@ -1,4 +1,4 @@
-/// What can be wrong with a file that a measure is taken by.
+/// What can be wrong with what is to be measured.
 public enum EvaluationError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A line, counted from 1, is not what the format asks for, or names what is not there.
     case badLine(file: String, line: Int, reason: String)
