@@ -70,8 +70,7 @@ public actor Poet {
         let cache = BankCache(folder: cacheFolder, shipped: pack.bankCache)
         let eye = Eye(
             encoder: encoder,
-            index: ImageryIndex(
-                bank: bank, embeddings: try cache.embeddings(of: bank, with: encoder), calibration: calibration),
+            index: ImageryIndex(bank: bank, embeddings: try cache.embeddings(of: bank, with: encoder)),
             calibration: calibration)
         loadedEye = eye
         return eye

@@ -14,7 +14,7 @@ struct KeywordsCommand: AsyncParsableCommand {
               tihua keywords *.jpg --json | jq -r '.keywords[0].word'
 
             For makers of packs: --write-calibration measures what the given pictures have in common, which is then taken
-            off every score; --write-bank-cache writes the embeddings of the bank, so that a first start computes none.
+            off the score of every poem; --write-bank-cache writes the embeddings of the bank, so that a first start computes none.
             """)
 
     @Argument(help: "Pictures.", completion: .file())
