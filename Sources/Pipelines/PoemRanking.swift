@@ -22,28 +22,53 @@ public struct PoemScores: Sendable, Equatable, Encodable {
 }
 
 /// Chooses among candidates.
-enum PoemRanking {
-    /// How much a deviation of each score counts. A keyword that stands in the poem is what a reader sees first; tone and novelty are nearly
-    /// settled by the constraint and only break ties.
-    private static let weights: [(score: @Sendable (PoemScores) -> Double, weight: Double)] = [
-        ({ $0.picture }, 0.5), ({ $0.imagery }, 0.4), ({ $0.fluency }, 1), ({ $0.coverage }, 1.1),
-        ({ $0.repetition }, -0.4), ({ $0.tone }, 0.2), ({ $0.novelty }, 0.2),
+public enum PoemRanking {
+    /// What speaks for or against a candidate.
+    public enum Term: String, Sendable, CaseIterable, Codable {
+        case picture, imagery, fluency, coverage, repetition, tone, novelty
+
+        func value(_ scores: PoemScores) -> Double {
+            switch self {
+            case .picture: scores.picture
+            case .imagery: scores.imagery
+            case .fluency: scores.fluency
+            case .coverage: scores.coverage
+            case .repetition: scores.repetition
+            case .tone: scores.tone
+            case .novelty: scores.novelty
+            }
+        }
+    }
+
+    /// How much a deviation of each term counts.
+    public static let weights: [Term: Double] = [
+        .picture: 0.5, .imagery: 0.4, .fluency: 1, .coverage: 1.1, .repetition: -0.4, .tone: 0.2, .novelty: 0.2,
     ]
     /// How much being unlike the poems before counts against the total.
     private static let diversity = 0.3
 
-    /// Fills in the totals.
-    static func total(_ scores: [PoemScores]) -> [PoemScores] {
-        var result = scores
-        for (score, weight) in weights {
-            let values = scores.map(score)
+    /// Each candidate's terms, in the order of `Term.allCases`, less their mean and over their deviation among the
+    /// candidates; 0 for a term that is the same for all.
+    public static func deviations(_ scores: [PoemScores]) -> [[Double]] {
+        var result = scores.map { _ in [Double](repeating: 0, count: Term.allCases.count) }
+        for (column, term) in Term.allCases.enumerated() {
+            let values = scores.map(term.value)
             let mean = values.reduce(0, +) / Double(max(1, values.count))
             let deviation = (values.map { ($0 - mean) * ($0 - mean) }.reduce(0, +) / Double(max(1, values.count)))
                 .squareRoot()
             guard deviation > 1e-9 else { continue }
-            for index in result.indices { result[index].total += weight * (values[index] - mean) / deviation }
+            for index in result.indices { result[index][column] = (values[index] - mean) / deviation }
         }
         return result
+    }
+
+    /// Fills in the totals.
+    static func total(_ scores: [PoemScores]) -> [PoemScores] {
+        zip(scores, deviations(scores)).map { score, deviations in
+            var score = score
+            score.total = zip(Term.allCases, deviations).reduce(0) { $0 + (weights[$1.0] ?? 0) * $1.1 }
+            return score
+        }
     }
 
     /// The `count` best that are unlike each other (maximal marginal relevance over shared pairs of characters), by index,
