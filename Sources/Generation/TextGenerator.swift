@@ -77,6 +77,7 @@ public final class TextGenerator {
         precondition(
             source.promptCount == nil || source.promptCount == prompts.count,
             "\(prompts.count) prompts, but the source has \(source.promptCount ?? 0)")
+        guard !prompts.isEmpty else { return [] }
         let starts = try prompts.map(start)
         let longest = (starts.map(\.count).max() ?? 0) + source.prefixLength
         guard longest + decoding.rules.maximumLength <= source.positionCount else {
