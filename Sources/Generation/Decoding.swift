@@ -27,7 +27,9 @@ public struct Decoding: Sendable, Equatable {
     }
 
     /// The most probable token every time.
-    public static func greedy(rules: TokenRules = TokenRules()) -> Decoding { Decoding(.sampling(.greedy), rules: rules) }
+    public static func greedy(rules: TokenRules = TokenRules()) -> Decoding {
+        Decoding(.sampling(.greedy), rules: rules)
+    }
 
     /// What ClipCap-Chinese does (its predict.py): 10 samples from a nucleus of 0.8 at temperature 1, up to 101 tokens,
     /// since it counts to "more than 100"; `[UNK]` is never written, `[SEP]` ends a text, and nothing else is forbidden.
@@ -45,7 +47,8 @@ public struct Decoding: Sendable, Equatable {
         switch method {
         case .sampling(let sampling):
             try sampling.validate()
-            (most, limit) = sampling.temperature == 0 ? (1, "1: a greedy search has one result") : (10_000, "1 to 10000")
+            let isGreedy = sampling.temperature == 0
+            (most, limit) = isGreedy ? (1, "1: a greedy search has one result") : (10_000, "1 to 10000")
         case .beam(let search):
             try search.validate()
             (most, limit) = (search.width, "1 to \(search.width), the number of beams")

@@ -112,6 +112,7 @@ public struct Sampling: Sendable, Equatable {
     /// The first index whose sum exceeds the target. target `[B, 1]`, cumulative `[B, K]` -> int64 `[B, 1]`
     private static func place(of target: Tensor, in cumulative: Tensor) -> Tensor {
         let width = cumulative.size(1)
-        return cumulative.lessOrEqual(target).to(.int64).sum(1, keep: true).clamped(maximum: Double(width - 1)).to(.int64)
+        return cumulative.lessOrEqual(target).to(.int64).sum(1, keep: true).clamped(maximum: Double(width - 1)).to(
+            .int64)
     }
 }

@@ -92,7 +92,8 @@ final class TokenSession {
     private var origins: [Int]
     /// False where there is padding: bool `[B, S]`; nil where there is none.
     private(set) var present: Tensor?
-    /// The hidden states of the tokens that came last: at first `[B, S, C]`, prefix included, then `[B, T, C]`.
+    /// The hidden states of the tokens that came last: at first `[B, S, C]`, prefix included, then `[B, T, C]`, in the order
+    /// that the rows had then: `reorder` leaves them.
     private(set) var hidden = Tensor.zeros([0])
     /// The scores of the next token of each row. float32 `[B, V]`
     private(set) var next = Tensor.zeros([0])

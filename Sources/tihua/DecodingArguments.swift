@@ -12,7 +12,7 @@ struct DecodingArguments: ParsableArguments {
     @Option(help: "Beams: 0 ranks by probability, 1 by its mean over the tokens; more favours long texts.")
     var lengthPenalty: Double?
 
-    @Option(help: "Contrastive search: how much a token may not be like those before, 0 to 1; tries --top-k tokens, or 4.")
+    @Option(help: "Contrastive search: how much unlikeness to the tokens before counts, 0 to 1; tries --top-k or 4.")
     var contrastive: Double?
 
     @Option(help: "Higher is bolder; 0 takes the likeliest token each time.")

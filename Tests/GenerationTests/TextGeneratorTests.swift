@@ -7,7 +7,8 @@ import Torch
 
 /// Searches with rules of every kind, so that a property holds with them too.
 private let rules = TokenRules(
-    stop: [1, 7, 23, 40], suppressed: [3], minimumLength: 3, maximumLength: 12, repetitionPenalty: 1.2, noRepeatNGram: 3)
+    stop: [1, 7, 23, 40], suppressed: [3], minimumLength: 3, maximumLength: 12, repetitionPenalty: 1.2, noRepeatNGram: 3
+)
 private let searches: [(name: String, decoding: Decoding)] = [
     ("greedy", .greedy(rules: rules)),
     ("nucleus", Decoding(.sampling(Sampling(temperature: 1, topK: 0, topP: 0.8)), count: 5, rules: rules)),
@@ -158,7 +159,8 @@ private func expectEqual(
     @Test func rulesThatForbidEverythingEndTheText() throws {
         let tiny = try TinyModel("gpt2")
         for (name, var decoding) in searches {
-            decoding.rules = TokenRules(suppressed: Array(0..<64).filter { $0 != 9 }, maximumLength: 6, noRepeatNGram: 2)
+            let others = (0..<64).filter { $0 != 9 }.map(Int32.init)
+            decoding.rules = TokenRules(suppressed: others, maximumLength: 6, noRepeatNGram: 2)
             // 9 may follow 35 and itself, once each.
             let texts = try tiny.generator().generate([TextPrompt(ids: [35])], decoding)
             #expect(texts[0].first?.ids == [9, 9], "\(name)")
@@ -181,17 +183,18 @@ private func expectEqual(
         #expect(texts[0].map(\.ids) != texts[1].map(\.ids))  // another prefix
     }
 
-    @Test(arguments: [
-        (Decoding(.beam(BeamSearch(width: 3)), count: 4), "3"), (.greedy(), ""),
-        (Decoding(.beam(BeamSearch(width: 0))), "beams"), (Decoding(.sampling(.greedy), count: 2), "greedy"),
-        (Decoding(.contrastive(ContrastiveSearch(penalty: 1.1))), "penalty"),
-        (Decoding(.contrastive(ContrastiveSearch(candidates: 0))), "candidates"),
-        (Decoding(.beam(BeamSearch(lengthPenalty: .nan))), "length penalty"),
-        (Decoding(.sampling(Sampling()), rules: TokenRules(repetitionPenalty: 0)), "repetition"),
-        (Decoding(.sampling(Sampling()), rules: TokenRules(maximumLength: 0)), "maximum"),
-        (Decoding(.sampling(Sampling()), rules: TokenRules(minimumLength: 101)), "minimum"),
-        (Decoding(.sampling(Sampling()), rules: TokenRules(noRepeatNGram: -1)), "n-gram"),
-    ] as [(Decoding, String)])
+    @Test(
+        arguments: [
+            (Decoding(.beam(BeamSearch(width: 3)), count: 4), "3"), (.greedy(), ""),
+            (Decoding(.beam(BeamSearch(width: 0))), "beams"), (Decoding(.sampling(.greedy), count: 2), "greedy"),
+            (Decoding(.contrastive(ContrastiveSearch(penalty: 1.1))), "penalty"),
+            (Decoding(.contrastive(ContrastiveSearch(candidates: 0))), "candidates"),
+            (Decoding(.beam(BeamSearch(lengthPenalty: .nan))), "length penalty"),
+            (Decoding(.sampling(Sampling()), rules: TokenRules(repetitionPenalty: 0)), "repetition"),
+            (Decoding(.sampling(Sampling()), rules: TokenRules(maximumLength: 0)), "maximum"),
+            (Decoding(.sampling(Sampling()), rules: TokenRules(minimumLength: 101)), "minimum"),
+            (Decoding(.sampling(Sampling()), rules: TokenRules(noRepeatNGram: -1)), "n-gram"),
+        ] as [(Decoding, String)])
     func settingsOutOfRangeAreErrorsOfOneLine(decoding: Decoding, message: String) throws {
         guard !message.isEmpty else { return try decoding.validate() }
         let error = try #require(#expect(throws: GenerationError.self) { try decoding.validate() })
