@@ -1,9 +1,15 @@
-/// Why a poem cannot be written.
+/// Why a poem or another text cannot be written.
 public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// A setting of the sampling out of its range.
+    /// A setting of the search out of its range.
     case sampling(setting: String, value: String, range: String)
     /// Prompt and poem are longer than what the model has positions for.
     case tooLong(tokens: Int, positions: Int)
+    /// A prompt and the new tokens are longer than what the model has positions for.
+    case noRoom(prompt: Int, new: Int, positions: Int)
+    /// A prompt names a token that the model does not have.
+    case token(id: Int, vocabularySize: Int)
+    /// There is nothing to continue.
+    case emptyPrompt
     /// The vocabulary is neither that of a Tihua poet nor that of an Image2Poem model.
     case unknownFormat(missing: [String])
     /// Every candidate came to a dead end, or only repeated lines that are known already.
@@ -18,11 +24,16 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
         case .tooLong(let tokens, let positions):
             "prompt and poem take \(tokens) tokens and this poet has room for \(positions); "
                 + "shorten the theme, or choose a shorter form"
+        case .noRoom(let prompt, let new, let positions):
+            "the prompt takes \(prompt) positions and \(new) tokens may follow, but the model has \(positions) positions; "
+                + "shorten the prompt or lower the maximum length"
+        case .token(let id, let size): "token id \(id) is outside of the vocabulary, 0 to \(size - 1)"
+        case .emptyPrompt: "there is nothing to continue; give a text, token ids or a picture"
         case .unknownFormat(let missing):
             "this vocabulary is of no poet that is known: it has no \(missing.joined(separator: ", "))"
         case .nothingWritten(let candidates):
             "none of \(candidates) candidates became a poem; try another seed, more --candidates or a higher --temperature"
-        case .brokenModel: "the poet's scores are not numbers; its weights are damaged, get them again"
+        case .brokenModel: "the model's scores are not numbers; its weights are damaged, get them again"
         }
     }
 }

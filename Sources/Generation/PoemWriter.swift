@@ -278,7 +278,7 @@ public final class PoemWriter {
 
 /// A session with the tokens that are chosen and not yet fed: they go in together with what must follow them.
 private struct Pass {
-    let session: any VerseSession
+    let session: TokenSession
     var pending: [[Int32]]
 
     struct Mark {
@@ -287,7 +287,7 @@ private struct Pass {
         let pending: [[Int32]]
     }
 
-    init(_ session: any VerseSession) {
+    init(_ session: TokenSession) {
         self.session = session
         pending = Array(repeating: [], count: session.next.size(0))
     }

@@ -56,8 +56,26 @@ public final class KeyValueCache {
     }
 
     /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names, as beam search asks.
-    public func reorder(by rows: Tensor) {
-        remake { $0.gatheringSlices(0, at: rows) }
+    ///
+    /// A batch that keeps its size keeps its memory.
+    ///
+    /// - Parameter start: rows are equal up to this position, so that only what comes after moves
+    /// - Precondition: `start` is 0 where the size of the batch changes.
+    public func reorder(by rows: Tensor, from start: Int = 0) {
+        guard let batch = layers.first?.keys?.size(0) else { return }
+        guard rows.size(0) == batch else {
+            precondition(start == 0, "a batch of \(batch) becomes one of \(rows.size(0)), so every position moves")
+            remake { $0.gatheringSlices(0, at: rows) }
+            return
+        }
+        withoutGradients {
+            for layer in layers {
+                for room in [layer.keys, layer.values].compactMap(\.self) where start < layer.length {
+                    let stored = room.narrowed(2, start..<layer.length)
+                    stored.copy_(stored.gatheringSlices(0, at: rows))
+                }
+            }
+        }
     }
 
     /// Forgets every token from `length` on. Longer than what is stored changes nothing.

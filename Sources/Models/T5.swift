@@ -224,8 +224,13 @@ public final class T5Cache {
     }
 
     /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names.
-    public func reorder(by rows: Tensor) {
-        tokens.reorder(by: rows)
+    ///
+    /// - Parameters:
+    ///   - start: rows are equal up to this position, as in `KeyValueCache.reorder`
+    ///   - keepingMemory: the encoder's memory at each place is that of the row which comes there, and stays
+    public func reorder(by rows: Tensor, from start: Int = 0, keepingMemory: Bool = false) {
+        tokens.reorder(by: rows, from: start)
+        guard !keepingMemory else { return }
         memory = memory.mapValues { ($0.keys.gatheringSlices(0, at: rows), $0.values.gatheringSlices(0, at: rows)) }
     }
 

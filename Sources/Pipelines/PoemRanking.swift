@@ -1,4 +1,5 @@
 import Foundation
+import Generation
 import Prosody
 
 /// Why a poem stands where it does. All but `total` are of the poem alone and compare across pictures.
@@ -71,28 +72,9 @@ public enum PoemRanking {
         }
     }
 
-    /// The `count` best that are unlike each other (maximal marginal relevance over shared pairs of characters), by index,
-    /// best first; the same poem is never given twice.
+    /// The `count` best that are unlike each other, by index, best first; the same poem is never given twice.
     static func select(_ poems: [[String]], totals: [Double], count: Int) -> [Int] {
-        let pairs = poems.map { lines in
-            Set(lines.flatMap { line in zip(line, line.dropFirst()).map { "\($0)\($1)" } })
-        }
-        let (low, high) = (totals.min() ?? 0, totals.max() ?? 0)
-        let range = max(high - low, 1e-9)
-        var left = Array(poems.indices)
-        var chosen: [Int] = []
-        func merit(_ index: Int) -> Double {
-            let alike = chosen.map { other in
-                let shared = pairs[index].intersection(pairs[other]).count
-                return Double(shared) / Double(max(1, pairs[index].union(pairs[other]).count))
-            }
-            return (1 - diversity) * (totals[index] - low) / range - diversity * (alike.max() ?? 0)
-        }
-        while chosen.count < count, let best = left.max(by: { (merit($0), $1) < (merit($1), $0) }) {
-            chosen.append(best)
-            left.removeAll { poems[$0] == poems[best] }
-        }
-        return chosen
+        selectDiverse(poems.map { $0.joined(separator: "\n") }, scores: totals, count: count, diversity: diversity)
     }
 
     /// The share of `keywords` that stand in the text.

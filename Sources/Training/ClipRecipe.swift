@@ -416,15 +416,15 @@ public final class ClipTask: TrainingTask {
         return Tensor(values, [places.count, 3, size, size]).to(nil, device).channelsLast()
     }
 
-    /// float32 `[B, 3, S, S]`: the middle of each picture as it is.
+    /// float32 `[B, 3, S, S]`: the whole of each picture, as it is seen in use.
     private func pixels(_ places: [Place]) -> Tensor {
         let size = options.imageSize
         var values = [Float](repeating: 0, count: places.count * 3 * size * size)
         for (index, place) in places.enumerated() {
-            let room = Float((sets[place.set].side - size) / 2)
-            let cut = Cut(
-                x: room, y: room, extent: Float(size), isMirrored: false, isGrey: false, gains: [1, 1, 1], lift: 0)
-            copy(place, cut, to: &values, at: index * 3 * size * size)
+            let whole = Cut(
+                x: 0, y: 0, extent: Float(sets[place.set].side), isMirrored: false, isGrey: false, gains: [1, 1, 1],
+                lift: 0)
+            copy(place, whole, to: &values, at: index * 3 * size * size)
         }
         return Tensor(values, [places.count, 3, size, size]).to(nil, device).channelsLast()
     }

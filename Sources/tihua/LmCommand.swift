@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Generation
 import Models
 import Tokenizers
 import Torch
@@ -13,10 +14,12 @@ struct LmCommand: ParsableCommand {
             --ids are the decoder's, which start with the start token unless they are given.
 
               tihua lm --model Weights/mini/poet --text 春眠不觉晓 --generate 20 --greedy
+              tihua lm --model gpt2-chinese --text 春眠 --generate 40 --beams 5 --n 3 --no-repeat-ngram 2
               tihua lm --model gpt2-chinese --ids 101,3217,4697 --json
               tihua lm --model t5 --encoder-ids 12,99,1 --ids 0,45,7 --json
 
-            logprobs are natural logarithms, one for each given id after the first.
+            Tokens are drawn from all, unless another search or a filter is named. logprobs are natural logarithms, one for
+            each given id after the first; those of texts are of all their tokens.
             """)
 
     @Option(help: "The folder of the model.", completion: .directory)
@@ -34,14 +37,11 @@ struct LmCommand: ParsableCommand {
     @Option(help: "How many tokens to add; fewer where the model ends the text.")
     var generate = 0
 
-    @Flag(help: "Take the likeliest token each time instead of drawing one.")
-    var greedy = false
-
     @Flag(help: "Compute the whole sequence anew for each token. Slow; for comparison.")
     var noCache = false
 
-    @Option(help: "Of the tokens that are drawn.")
-    var seed: UInt64 = 0
+    @OptionGroup(title: "Search")
+    var search: DecodingArguments
 
     @OptionGroup(title: "Computation")
     var compute: ComputeOptions
@@ -57,10 +57,11 @@ struct LmCommand: ParsableCommand {
     func validate() throws {
         if text == nil, ids == nil, encoderIds == nil { throw ValidationError("nothing to read; give --text or --ids") }
         guard (0...1_000_000).contains(generate) else { throw ValidationError("--generate takes 0 to 1000000") }
+        if generate > 0 { _ = try usage { try search.decoding(stop: [], maximumLength: generate) } }
     }
 
     func run() throws {
-        let output = try withoutGradients { try score() }
+        let output = try usage { try withoutGradients { try score() } }
         print(json ? try jsonLine(output) : output.summary)
     }
 
@@ -69,7 +70,7 @@ struct LmCommand: ParsableCommand {
         let device = try compute.place.prepare()
         let dtype = compute.dtype.dtype
         let reader = try LmTokenizer(folder)
-        let language: any LanguageModel
+        let source: TextSource
         let given: [Int32]
         switch folder.architecture {
         case .gpt2:
@@ -78,56 +79,51 @@ struct LmCommand: ParsableCommand {
             let gpt2 = try GPT2.load(folder, dtype: dtype, device: device)
             try reader.check(rows: gpt2.configuration.vocabularySize)
             given = try text.map { try reader.prompt($0) } ?? list(ids, "--ids")
-            language = DecoderOnly(model: gpt2, device: device)
+            source = .decoder(gpt2)
         case .t5:
             guard text == nil || encoderIds == nil else {
                 throw ValidationError("give --text or --encoder-ids, not both")
             }
             let t5 = try T5.load(folder, dtype: dtype, device: device)
             try reader.check(rows: t5.configuration.vocabularySize)
-            let source = try text.map { try reader.source($0) } ?? list(encoderIds, "--encoder-ids")
-            guard !source.isEmpty else { throw ValidationError("T5 needs --text or --encoder-ids for its encoder") }
-            guard source.count <= 4096 else { throw ValidationError("the encoder takes at most 4096 tokens here") }
-            try check(source, rows: t5.configuration.vocabularySize)
+            let read = try text.map { try reader.source($0) } ?? list(encoderIds, "--encoder-ids")
+            guard !read.isEmpty else { throw ValidationError("T5 needs --text or --encoder-ids for its encoder") }
+            guard read.count <= 4096 else { throw ValidationError("the encoder takes at most 4096 tokens here") }
+            try check(read, rows: t5.configuration.vocabularySize)
             given = try ids == nil ? [Int32(t5.configuration.startTokenID)] : list(ids, "--ids")
-            language = EncoderDecoder(model: t5, source: source, device: device)
+            source = .encoderDecoder(t5, memory: t5.encode(Tensor.ids(read, [1, read.count]).to(nil, device)))
         default:
             throw LmFailure.notALanguageModel(model, folder.architecture.rawValue)
         }
         guard !given.isEmpty else { throw ValidationError("no tokens; give --text or --ids") }
-        try check(given, rows: language.vocabularySize)
-        guard given.count + generate <= language.positionCount else {
-            throw LmFailure.tooLong(given.count + generate, language.positionCount)
+        try check(given, rows: source.vocabularySize)
+        guard given.count + generate <= source.positionCount else {
+            throw LmFailure.tooLong(given.count + generate, source.positionCount)
         }
-        let run = try continuation(of: given, with: language, device)
-        return Output(ids: given, logprobs: run.logprobs, generated: run.generated, text: reader.text(run.generated))
+        return Output(
+            ids: given, logprobs: try logprobs(of: given, source, device),
+            texts: try continuations(of: given, source, device).map { text in
+                let generated = text.ids + (text.stop.map { [$0] } ?? [])
+                return Output.Text(
+                    generated: generated, text: reader.text(generated), logprob: text.logProbability, score: text.score)
+            })
     }
 
-    private func continuation(
-        of given: [Int32], with language: any LanguageModel, _ device: Device
-    ) throws -> (logprobs: [Double], generated: [Int32]) {
-        let generator = Generator(seed: seed, device: device)
-        if !noCache { language.startCache(capacity: given.count + generate) }
-        var scores = language.logits(given)  // [T, V]
-        if let logits {
-            try TensorFile.write([("logits", scores)], to: URL(filePath: logits))
-        }
-        var logprobs: [Double] = []
-        if given.count > 1 {
-            let targets = Tensor.ids(Array(given.dropFirst()), [given.count - 1, 1]).to(nil, device)
-            let known = scores.narrowed(0, 0..<given.count - 1).logSoftmax(-1).gathered(1, targets)
-            logprobs = known.array(of: Double.self)
-        }
-        var generated: [Int32] = []
-        while generated.count < generate {
-            let last = scores.narrowed(0, scores.size(0) - 1..<scores.size(0))  // [1, V]
-            let next = greedy ? last.argmax(-1) : last.softmax(-1).multinomial(generator: generator).squeezed(0)
-            let id = Int32(clamping: next.array(of: Int64.self).first ?? 0)
-            generated.append(id)
-            if id == language.endTokenID.map(Int32.init) || generated.count == generate { break }
-            scores = language.logits(noCache ? given + generated : [id])
-        }
-        return (logprobs, generated)
+    /// The log-probability of each id after the first.
+    private func logprobs(of given: [Int32], _ source: TextSource, _ device: Device) throws -> [Double] {
+        guard given.count > 1 || logits != nil else { return [] }
+        let scores = source.scores(of: given, device: device)  // [T, V]
+        if let logits { try TensorFile.write([("logits", scores)], to: URL(filePath: logits)) }
+        guard given.count > 1 else { return [] }
+        let targets = Tensor.ids(Array(given.dropFirst()), [given.count - 1, 1]).to(nil, device)
+        return scores.narrowed(0, 0..<given.count - 1).logSoftmax(-1).gathered(1, targets).array(of: Double.self)
+    }
+
+    private func continuations(of given: [Int32], _ source: TextSource, _ device: Device) throws -> [GeneratedText] {
+        guard generate > 0 else { return [] }
+        let decoding = try search.decoding(stop: source.endTokenID.map { [$0] } ?? [], maximumLength: generate)
+        let generator = TextGenerator(source, device: device, caching: !noCache)
+        return try generator.generate([TextPrompt(ids: given, seed: search.seed)], decoding).first ?? []
     }
 
     /// The ids of an option, none where it is not given.
@@ -199,66 +195,35 @@ private struct LmTokenizer {
     func text(_ ids: [Int32]) -> String? { wordPiece?.decode(ids) ?? sentencePiece?.decode(ids) }
 }
 
-/// One sequence through either architecture.
-private protocol LanguageModel: AnyObject {
-    var vocabularySize: Int { get }
-    var positionCount: Int { get }
-    var endTokenID: Int? { get }
-    func startCache(capacity: Int)
-    /// The scores after each of the ids, `[1, T, V]`; with a cache, the ids are those after the ones before.
-    func scores(_ ids: Tensor) -> Tensor
-    var device: Device { get }
-}
-
-extension LanguageModel {
-    /// `[T, V]`
-    func logits(_ ids: [Int32]) -> Tensor { scores(Tensor.ids(ids, [1, ids.count]).to(nil, device)).squeezed(0) }
-}
-
-private final class DecoderOnly: LanguageModel {
-    private let model: GPT2
-    private var cache: KeyValueCache?
-    let device: Device
-
-    init(model: GPT2, device: Device) {
-        self.model = model
-        self.device = device
-    }
-
-    var vocabularySize: Int { model.configuration.vocabularySize }
-    var positionCount: Int { model.configuration.positionCount }
-    var endTokenID: Int? { model.configuration.eosTokenID }
-    func startCache(capacity: Int) { cache = model.makeCache(capacity: capacity) }
-    func scores(_ ids: Tensor) -> Tensor { model.logits(model.hidden(ids, cache: cache)) }
-}
-
-private final class EncoderDecoder: LanguageModel {
-    private let model: T5
-    private let memory: Tensor
-    private var cache: T5Cache?
-    let device: Device
-
-    init(model: T5, source: [Int32], device: Device) {
-        self.model = model
-        self.device = device
-        memory = model.encode(Tensor.ids(source, [1, source.count]).to(nil, device))
-    }
-
-    var vocabularySize: Int { model.configuration.vocabularySize }
-    /// Relative positions have no end; the limit keeps the table of distances small.
-    var positionCount: Int { 4096 }
-    var endTokenID: Int? { model.configuration.eosTokenID }
-    func startCache(capacity: Int) { cache = model.makeCache(capacity: capacity) }
-    func scores(_ ids: Tensor) -> Tensor { model.logits(model.decode(ids, memory: memory, cache: cache)) }
-}
-
 /// What `tihua lm` prints.
 private struct Output: Encodable {
     let ids: [Int32]
     let logprobs: [Double]
-    let generated: [Int32]
-    /// The generated text, where the folder has a tokenizer.
-    let text: String?
+    /// The continuations, best first where the search ranks them.
+    let texts: [Text]
+
+    struct Text: Encodable {
+        /// The new ids, with the one that ended the text.
+        let generated: [Int32]
+        /// The generated text, where the folder has a tokenizer.
+        let text: String?
+        let logprob: Double
+        let score: Double
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case ids, logprobs, texts, generated, text
+    }
+
+    /// The first text stands at the top too.
+    func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(ids, forKey: .ids)
+        try values.encode(logprobs, forKey: .logprobs)
+        try values.encode(texts, forKey: .texts)
+        try values.encode(texts.first?.generated ?? [], forKey: .generated)
+        try values.encodeIfPresent(texts.first?.text, forKey: .text)
+    }
 
     var summary: String {
         func row(_ name: String, _ values: [String]) -> String { "\(name)  \(values.joined(separator: " "))" }
@@ -266,8 +231,11 @@ private struct Output: Encodable {
             row("ids      ", ids.map(String.init)),
             row("logprobs ", logprobs.map { String(format: "%.4f", $0) }),
         ]
-        if !generated.isEmpty { lines.append(row("generated", generated.map(String.init))) }
-        if let text, !generated.isEmpty { lines.append(row("text     ", [text])) }
+        for text in texts {
+            lines.append(row("generated", text.generated.map(String.init)))
+            if let words = text.text { lines.append(row("text     ", [words])) }
+            lines.append(row("logprob  ", [String(format: "%.4f", text.logprob)]))
+        }
         return lines.joined(separator: "\n")
     }
 }

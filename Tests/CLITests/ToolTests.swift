@@ -85,11 +85,38 @@ import Testing
             (["--ids", "1,x"], "“x”"), (["--ids", "1,99999"], "99999"), (["--ids=-1"], "-1"),
             (["--text", "山", "--ids", "1"], "not both"), (["--ids", "1", "--generate", "-2"], "--generate"),
             (["--ids", "1", "--encoder-ids", "2"], "--encoder-ids"), (["--ids", "1", "--device", "tpu"], "tpu"),
+            (["--ids", "1", "--generate", "5", "--beams", "2", "--greedy"], "--beams"),
+            (["--ids", "1", "--generate", "5", "--beams", "2", "--n", "3"], "1 to 2"),
+            (["--ids", "1", "--generate", "5", "--contrastive", "2"], "0 to 1"),
+            (["--ids", "1", "--generate", "5", "--length-penalty", "2"], "--length-penalty"),
         ])
     func badTokensAreUsageErrors(arguments: [String], message: String) throws {
         let run = try Run(["lm", "--model", fixture("Models/gpt2").path] + arguments)
         #expect(run.status == 2 && run.isOneLine && run.output.isEmpty, "\(run.status) \(run.errors)")
         #expect(run.errors.contains(message), "\(run.errors)")
+    }
+
+    @Test func languageModelWritesSeveralTextsBestFirst() throws {
+        struct Written: Decodable {
+            struct Text: Decodable {
+                let generated: [Int]
+                let logprob: Double
+                let score: Double
+            }
+            let generated: [Int]
+            let texts: [Text]
+        }
+        let run = try Run([
+            "lm", "--model", fixture("Models/gpt2").path, "--ids", "35,48", "--generate", "8", "--beams", "4", "--n",
+            "3",
+            "--no-repeat-ngram", "2", "--json", "--device", "cpu", "--threads", "1",
+        ])
+        try #require(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        let written = try JSONDecoder().decode(Written.self, from: Data(run.output.utf8))
+        #expect(written.texts.count == 3 && Set(written.texts.map(\.generated)).count == 3)
+        #expect(written.generated == written.texts[0].generated)
+        for (better, worse) in zip(written.texts, written.texts.dropFirst()) { #expect(better.score >= worse.score) }
+        for text in written.texts { #expect(abs(text.logprob / Double(text.generated.count) - text.score) < 1e-4) }
     }
 
     @Test func moreTokensThanPositionsAreRefused() throws {

@@ -1,8 +1,12 @@
-import Generation
 import Models
 import Prosody
+import TestSupport
+import Testing
 import Torch
 import TorchNN
+import WeightFiles
+
+@testable import Generation
 
 /// A small poet with random weights: every group of both books has some characters in its vocabulary.
 struct TinyPoet {
@@ -57,5 +61,34 @@ struct TinyPoet {
         return PoemPlan(
             prompt: PoemPrompt(form: form, rhyme: rhyme, keywords: keywords, theme: theme), constraint: constraint,
             seed: seed)
+    }
+}
+
+/// The models of `Scripts/make_lm_fixtures.py` with two prompts beside tokens.
+struct TinyModel {
+    let source: TextSource
+
+    /// - Parameter name: `gpt2`, `gpt2-prefix`, `t5_relu` or `t5_gated`
+    init(_ name: String) throws {
+        Runtime.threadCount = 1
+        let folder = try ModelFolder(at: fixture("Models/\(name == "gpt2-prefix" ? "gpt2" : name)"))
+        switch name {
+        case "gpt2": source = .decoder(try GPT2.load(folder))
+        case "gpt2-prefix":
+            let file = try SafetensorsFile(contentsOf: fixture("Generation/decoding.safetensors"))
+            source = .decoder(try GPT2.load(folder), prefix: try Tensor.borrowing(#require(file["prefix"])))
+        default:
+            let model = try T5.load(folder)
+            let file = try SafetensorsFile(contentsOf: fixture("Models/\(name).golden.safetensors"))
+            let present = try Tensor.borrowing(#require(file["present"]))
+            let ids = try Tensor.borrowing(#require(file["encoder_ids"]))
+            source = .encoderDecoder(
+                model, memory: withoutGradients { model.encode(ids, mask: present) }, mask: present)
+        }
+    }
+
+    /// - Parameter index: the only prompt, all if nil
+    func generator(only index: Int? = nil, caching: Bool = true) -> TextGenerator {
+        TextGenerator(index.map { source.prompts($0..<$0 + 1) } ?? source, caching: caching)
     }
 }
