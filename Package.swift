@@ -109,7 +109,7 @@ let package = Package(
         tests("Pictures", ["Pictures", "CVips"]),
         tests("WeightFiles", ["WeightFiles"]),
         tests("Corpora", ["Corpora"]),
-        tests("Evaluation", ["Evaluation"]),
+        tests("Evaluation", ["Evaluation", "Prosody"]),
         tests("Torch", ["TorchNN", "Torch", "WeightFiles"]),
         tests("Models", ["Models"]),
         tests("Generation", ["Generation", "TorchNN"]),
