@@ -13,12 +13,10 @@ public struct CopiedRuns {
 
     private var states = [State(length: 0)]
     private let texts: [[UInt16]]
-    private let breaks: Set<UInt16>
 
-    /// - Parameter breaks: tokens that no run crosses, such as boundaries of lines; empty lets runs cross everything
-    public init(texts: [[UInt16]], breaks: Set<UInt16> = []) {
+    /// Takes the texts whose runs are looked for.
+    public init(texts: [[UInt16]]) {
         self.texts = texts
-        self.breaks = breaks
         for text in texts {
             var last: Int32 = 0
             for token in text { last = extend(last, token) }
@@ -67,10 +65,6 @@ public struct CopiedRuns {
         var state = 0
         var length: Int32 = 0
         for token in text {
-            if breaks.contains(token) {
-                (state, length) = (0, 0)
-                continue
-            }
             while state != 0, states[state].next[token] == nil {
                 state = Int(states[state].link)
                 length = states[state].length

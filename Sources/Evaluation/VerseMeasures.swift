@@ -2,12 +2,31 @@ public import Prosody
 
 /// Counts of verse: how much of it keeps its form, and how much of it repeats.
 public enum VerseMeasures {
+    /// A poem and what was asked for.
+    public struct Poem: Sendable {
+        /// The lines, without punctuation.
+        public var lines: [String]
+        /// The form that it is held against.
+        public var form: Form
+        /// The group that its rhymes should be in, of the form's own book; nil where none was asked for.
+        public var rhyme: RhymeGroup?
+
+        /// A poem of these parts.
+        public init(lines: [String], form: Form, rhyme: RhymeGroup?) {
+            self.lines = lines
+            self.form = form
+            self.rhyme = rhyme
+        }
+    }
+
     /// How poems keep to their forms; shares of all poems unless said otherwise, nil where there are none.
     public struct Regularity: Sendable, Equatable, Encodable {
         /// The number of lines and of characters in each line is the form's.
         public let format: Double
         /// The format is right and all rhymes are in one group.
         public let rhyme: Double
+        /// The format is right and all rhymes are in the group that was asked for; of the poems where one was.
+        public let askedRhyme: Double?
         /// The format is right and no tone is at fault, by the strict pattern.
         public let tone: Double
         /// The share of characters that suit the strict pattern, among poems of the right format; nil where none is.
@@ -21,14 +40,20 @@ public enum VerseMeasures {
     /// Judges poems by `ProsodyChecker`; nil for no poems.
     ///
     /// - Parameter poems: lines of simplified characters; a poem with anything else has not the right format
-    public static func regularity(of poems: [(lines: [String], form: Form)]) -> Regularity? {
+    public static func regularity(of poems: [Poem]) -> Regularity? {
         guard !poems.isEmpty else { return nil }
         var (format, rhyme, tone, regular, loose) = (0, 0, 0, 0, 0)
         var (right, judged) = (0.0, 0.0)
+        let asked = poems.count { $0.rhyme != nil }
+        var met = 0
         for poem in poems where poem.lines.map(\.count) == poem.form.lineLengths {
             guard let report = try? ProsodyChecker(tones: .strict).check(poem.lines, as: poem.form) else { continue }
             format += 1
             if report.rhymeAccuracy == 1 { rhyme += 1 }
+            if let group = poem.rhyme {
+                let ends = poem.form.rhymingLines.compactMap { poem.lines[$0].last }
+                if ends.allSatisfy({ groups(of: $0, in: group.book).contains(group.id) }) { met += 1 }
+            }
             if report.faults.allSatisfy({ $0.kind.isAboutRhyme || $0.kind == .unknown }) { tone += 1 }
             if let accuracy = report.toneAccuracy {
                 right += accuracy * Double(poem.form.characterCount)
@@ -39,7 +64,8 @@ public enum VerseMeasures {
         }
         func share(_ count: Int) -> Double { Double(count) / Double(poems.count) }
         return Regularity(
-            format: share(format), rhyme: share(rhyme), tone: share(tone),
+            format: share(format), rhyme: share(rhyme), askedRhyme: asked > 0 ? Double(met) / Double(asked) : nil,
+            tone: share(tone),
             toneCharacters: judged > 0 ? right / judged : nil, regular: share(regular), regularLoose: share(loose))
     }
 

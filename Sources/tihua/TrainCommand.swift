@@ -91,18 +91,7 @@ struct TrainPoetCommand: AsyncParsableCommand {
               tihua train poet --recipe image2poem-t5 --corpus ccpc_train.json --config Recipes/image2poem-t5.json --out runs/t5
             """)
 
-    @Option(name: .long, help: "Poems: JSON lines of tihua data poems, CCPC, or plain text.", completion: .file())
-    var corpus: [String]
-
-    @Option(
-        name: .long,
-        help: "Files whose first column lists words that may be keywords, and whose third may say what a picture of it shows.",
-        completion: .file())
-    var words: [String] = []
-
-    @Option(
-        name: .long, help: "CCPM JSON lines: modern sentences with the classical lines they mean.", completion: .file())
-    var glosses: [String] = []
+    @OptionGroup var data: PoetDataArguments
 
     @Option(name: .long, help: "A GPT2 poet of Tihua to go on from.", completion: .directory)
     var from: String?
@@ -130,34 +119,13 @@ struct TrainPoetCommand: AsyncParsableCommand {
         let objective = try file.section("image2poem", or: Image2PoemOptions())
         let shape = try file.section("t5", or: T5Options())
         let device = try run.place.prepare()
-        let poems = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
-        var known: [String] = []
-        var descriptions: [String: [String]] = [:]
-        for file in words {
-            for columns in try Self.rows(of: file) {
-                known.append(columns[0])
-                guard columns.count > 2 else { continue }
-                descriptions[columns[0], default: []] += columns[2].split(separator: "|").map {
-                    $0.trimmingCharacters(in: .whitespaces)
-                }
-            }
-        }
-        known += KeywordExtractor.frequentPairs(in: poems.lazy.map(\.lines))
-        var themes: [String: [String]] = [:]
-        for file in glosses {
-            for item in try MatchingItem.read(URL(filePath: file)) {
-                themes[item.choices[item.answer], default: []].append(item.translation)
-            }
-        }
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
         let vocabulary = try from.map {
             try PoetVocabulary(
                 tokens: readText(URL(filePath: $0).appending(path: "vocab.txt")).split(separator: "\n").map(String.init)
             )
         }
-        let dataset = PoemDataset(
-            poems: poems, words: known, themes: themes, descriptions: descriptions, vocabulary: vocabulary,
-            options: options)
+        let dataset = try data.dataset(vocabulary: vocabulary, options: options)
         if !run.quiet {
             let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(
                 separator: ", ")
@@ -188,6 +156,50 @@ struct TrainPoetCommand: AsyncParsableCommand {
                     training: training,
                     device: device), training)
         }
+    }
+}
+
+/// What a poet is trained on, and measured on: the same options name the same poems, split in the same way.
+struct PoetDataArguments: ParsableArguments {
+    @Option(name: .long, help: "Poems: JSON lines of tihua data poems, CCPC, or plain text.", completion: .file())
+    var corpus: [String]
+
+    @Option(
+        name: .long,
+        help: "Files whose first column lists words that may be keywords, and whose third may say what a picture of it shows.",
+        completion: .file())
+    var words: [String] = []
+
+    @Option(
+        name: .long, help: "CCPM JSON lines: modern sentences with the classical lines they mean.", completion: .file())
+    var glosses: [String] = []
+
+    /// Reads the files and splits the poems.
+    ///
+    /// - Throws: `CorporaError`, or Foundation's error for a file that cannot be read.
+    func dataset(vocabulary: PoetVocabulary?, options: PoetOptions) throws -> PoemDataset {
+        let poems = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
+        var known: [String] = []
+        var descriptions: [String: [String]] = [:]
+        for file in words {
+            for columns in try Self.rows(of: file) {
+                known.append(columns[0])
+                guard columns.count > 2 else { continue }
+                descriptions[columns[0], default: []] += columns[2].split(separator: "|").map {
+                    $0.trimmingCharacters(in: .whitespaces)
+                }
+            }
+        }
+        known += KeywordExtractor.frequentPairs(in: poems.lazy.map(\.lines))
+        var themes: [String: [String]] = [:]
+        for file in glosses {
+            for item in try MatchingItem.read(URL(filePath: file)) {
+                themes[item.choices[item.answer], default: []].append(item.translation)
+            }
+        }
+        return PoemDataset(
+            poems: poems, words: known, themes: themes, descriptions: descriptions, vocabulary: vocabulary,
+            options: options)
     }
 
     /// The columns of each line that is not empty, at least one.

@@ -33,12 +33,11 @@ import Testing
         }
     }
 
-    @Test func copiedRunsKeepToLines() {
-        var crossing = CopiedRuns(texts: [[1, 2, 0, 3, 4]])
-        var kept = CopiedRuns(texts: [[1, 2, 0, 3, 4], [9]], breaks: [0])
-        crossing.scan([7, 1, 2, 0, 3, 4])
-        kept.scan([7, 1, 2, 0, 3, 4])
-        #expect(crossing.longest() == [5] && kept.longest() == [2, 0])
+    @Test func copiedRunsOfRepeatedAndEmptyTexts() {
+        var runs = CopiedRuns(texts: [[1, 1, 1, 2], [1, 1, 1, 2], [], [9]])
+        runs.scan([5, 1, 1, 1])
+        runs.scan([1, 2])
+        #expect(runs.longest() == [3, 3, 0, 0])
     }
 
     @Test func regularityTellsFormRhymeAndTone() throws {
@@ -47,12 +46,17 @@ import Testing
         let offTone = ["白日依山尽", "黄河入海流", "欲穷千里目", "更山一层楼"]
         let short = ["白日依山尽", "黄河入海流", "欲穷千里目"]
         let broken = ["白日依山尽", "黄河入海□", "欲穷千里目", "更上一层楼"]
-        let all = [regular, offRhyme, offTone, short, broken].map { (lines: $0, form: Form.wujue) }
+        let all = [regular, offRhyme, offTone, short, broken].map {
+            VerseMeasures.Poem(lines: $0, form: .wujue, rhyme: RhymeBook.pingshui.groups(named: "十一尤").first)
+        }
         let found = try #require(VerseMeasures.regularity(of: all))
         #expect(found.format == 0.6 && found.rhyme == 0.4 && found.tone == 0.4)
         #expect(found.regular == 0.2 && found.regularLoose == 0.2)
         #expect(try #require(found.toneCharacters) > 0.9)
+        #expect(found.askedRhyme == 0.4)
         #expect(VerseMeasures.regularity(of: []) == nil)
+        let unasked = VerseMeasures.Poem(lines: regular, form: .wujue, rhyme: nil)
+        #expect(VerseMeasures.regularity(of: [unasked])?.askedRhyme == nil)
     }
 
     @Test func distinctCountsWithinLines() {
