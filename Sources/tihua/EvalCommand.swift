@@ -11,6 +11,7 @@ struct EvalCommand: AsyncParsableCommand {
         commandName: "eval", abstract: "Measure a model on held-out data.",
         subcommands: [
             EvalImageryCommand.self,
+            Poet.self,
             Ranking.self,
             EvalRetrievalCommand.self,
             EvalZeroshotCommand.self,

@@ -1,0 +1,362 @@
+import Corpora
+import Evaluation
+import Foundation
+import Generation
+import Models
+import Prosody
+import Torch
+import Training
+
+/// The measures of one poet on the held-out poems of its dataset.
+final class PoetMeasures {
+    /// The poems that are looked at: all that are held out, or `limit` of them drawn by the seed.
+    let heldOut: [PoemExample]
+
+    private let dataset: PoemDataset
+    private let vocabulary: PoetVocabulary
+    private let scorer: PoemScorer
+    private let writer: PoemWriter
+    private let freeWriter: FreeWriter
+    private let writable: Set<Character>
+    private let limit: Int?
+    private let keywordCount: Int
+    private let seed: UInt64
+    private let progress: EvalProgress
+    private let trainingLines: Set<String>
+    private lazy var ngrams = makeNGrams()
+
+    /// Lines from which on one that stands in a training poem is a copy.
+    private static let shortestOwnLine = 5
+
+    init(
+        model: GPT2, vocabulary: PoetVocabulary, device: Device, dataset: PoemDataset, limit: Int?, keywordCount: Int,
+        seed: UInt64, progress: EvalProgress
+    ) throws {
+        self.dataset = dataset
+        self.vocabulary = vocabulary
+        self.limit = limit
+        self.keywordCount = keywordCount
+        self.seed = seed
+        self.progress = progress
+        let lines = Set(dataset.training.lazy.flatMap(\.lines))
+        trainingLines = lines
+        let format = try PoetFormat(tokens: vocabulary.tokens)
+        writable = format.writable
+        scorer = try PoemScorer(model, vocabulary: vocabulary, device: device)
+        // As the pack's filter of lines does: what stands in a training poem is written again.
+        writer = try PoemWriter(model, format: format, device: device, isKnown: lines.contains)
+        freeWriter = FreeWriter(model, format: format, device: device)
+        var random = SplitMix64(seed: seed)
+        heldOut =
+            limit.map { Array(dataset.validation.shuffled(using: &random).prefix($0)) } ?? dataset.validation
+    }
+
+    // MARK: - Perplexity
+
+    /// Which parts of a held-out poem's own prompt the poet is told.
+    private struct Condition {
+        let name: String
+        var form = false
+        var rhyme = false
+        var keywords = false
+        var theme = false
+    }
+
+    private static let conditions = [
+        Condition(name: "form, rhyme, keywords", form: true, rhyme: true, keywords: true),
+        Condition(name: "form, keywords", form: true, keywords: true),
+        Condition(name: "form, rhyme", form: true, rhyme: true),
+        Condition(name: "keywords", keywords: true),
+        Condition(name: "rhyme", rhyme: true),
+        Condition(name: "form", form: true),
+        Condition(name: "nothing"),
+    ]
+
+    /// For the poems that have a theme: how much it tells.
+    private static let themed = [
+        Condition(name: "form, theme", form: true, theme: true), Condition(name: "form", form: true),
+    ]
+
+    private func prompt(for example: PoemExample, rhyme: Bool, keywords: Bool, theme: Bool = false) -> PoemPrompt {
+        PoemPrompt(
+            form: example.form, rhyme: rhyme ? example.rhyme : nil,
+            keywords: keywords ? Array(example.keywords.prefix(keywordCount)) : [], theme: theme ? example.theme : nil)
+    }
+
+    func perplexities() throws -> [PerplexityRow] {
+        var rows: [PerplexityRow] = []
+        let withTheme = heldOut.filter { $0.theme != nil }
+        let tasks =
+            Self.conditions.map { ($0, heldOut, false) }
+            + (withTheme.isEmpty ? [] : Self.themed.map { ($0, withTheme, true) })
+        for (condition, poems, isThemed) in tasks {
+            let texts = poems.map { poem in
+                PoemScorer.Text(
+                    prompt: prompt(
+                        for: poem, rhyme: condition.rhyme, keywords: condition.keywords, theme: condition.theme),
+                    namesForm: condition.form, lines: poem.lines)
+            }
+            let scores = try scorer.logProbabilities(of: texts) {
+                progress.show("perplexity given \(condition.name)  \($0)/\(texts.count)")
+            }
+            rows.append(row("poet", condition.name, poems, scores, isThemed: isThemed))
+        }
+        progress.show("training the 5-gram model")
+        let model = ngrams
+        progress.show("perplexity of the 5-gram model")
+        rows.append(
+            row("5-gram", "nothing", heldOut, heldOut.map { model.logProbabilities(of: tokens($0.lines)) }, isThemed: false)
+        )
+        return rows
+    }
+
+    private func row(
+        _ model: String, _ prompt: String, _ poems: [PoemExample], _ scores: [[Double]], isThemed: Bool
+    ) -> PerplexityRow {
+        var forms: [String: Perplexity] = [:]
+        for (poem, values) in zip(poems, scores) {
+            let characters = characterScores(values, lines: poem.lines)
+            for name in [PoetForms.all, PoetForms.name(of: poem.form)] {
+                forms[name, default: Perplexity()].add(characters: characters, all: values)
+            }
+        }
+        return PerplexityRow(model: model, prompt: prompt, onlyThemed: isThemed, forms: forms)
+    }
+
+    /// The scores of the characters alone; each line has one more, for its end.
+    private func characterScores(_ scores: [Double], lines: [String]) -> [Double] {
+        var (result, start): ([Double], Int) = ([], 0)
+        for line in lines {
+            result += scores[start..<start + line.count]
+            start += line.count + 1
+        }
+        return result
+    }
+
+    private func tokens(_ lines: [String]) -> [UInt16] {
+        vocabulary.encode(lines: lines).map { UInt16(truncatingIfNeeded: $0) }
+    }
+
+    /// Of the characters that a poem may hold, and the two ends.
+    private func makeNGrams() -> NGramModel {
+        NGramModel(
+            texts: dataset.training.lazy.map { [self] in tokens($0.lines) },
+            start: UInt16(truncatingIfNeeded: vocabulary.start), tokenCount: writable.count + 2)
+    }
+
+    // MARK: - Writing
+
+    /// Poems of one way of writing, with what they were asked for.
+    struct Written {
+        var report: WritingRow
+        /// Nil where nothing was obeyed.
+        let tones: TonePolicy?
+        let poems: [(example: PoemExample, lines: [String])]
+    }
+
+    /// Poems for the prompts of held-out ones, and the held-out ones themselves first.
+    func write(_ count: Int, tones: [TonePolicy], sampling: Sampling) throws -> [Written] {
+        let examples = sample(count)
+        guard !examples.isEmpty else { return [] }
+        var random = SplitMix64(seed: seed ^ 0x7115_C0DE)
+        let seeds = examples.map { _ in random.next() }
+        func plans(_ tones: TonePolicy) throws -> [PoemPlan] {
+            try zip(examples, seeds).map { example, seed in
+                PoemPlan(
+                    prompt: prompt(for: example, rhyme: true, keywords: true),
+                    constraint: try constraint(for: example, tones), seed: seed)
+            }
+        }
+        var sets: [(name: String, tones: TonePolicy?, poems: [(PoemExample, [String])])] = [
+            ("people", nil, examples.map { ($0, $0.lines) })
+        ]
+        progress.show("writing \(examples.count) poems freely")
+        sets.append(("poet, free", nil, Array(zip(examples, try freeWriter.write(plans(.off), sampling: sampling)))))
+        for policy in tones {
+            progress.show("writing \(examples.count) poems, tones \(policy.rawValue)")
+            let written = try writer.write(plans(policy), sampling: sampling)
+            sets.append(("poet, tones \(policy.rawValue)", policy, written.map { (examples[$0.plan], $0.lines) }))
+        }
+
+        progress.show("looking for copies among \(dataset.training.count) training poems")
+        var runs = CopiedRuns(texts: sets.flatMap { $0.poems.map { characters($0.1) } })
+        for poem in dataset.training { runs.scan(characters(poem.lines)) }
+        var longest = runs.longest()[...]
+        return sets.map { set in
+            let copied = Array(longest.prefix(set.poems.count))
+            longest = longest.dropFirst(set.poems.count)
+            return Written(
+                report: report(set.name, set.poems, asked: examples.count, copied: copied), tones: set.tones,
+                poems: set.poems)
+        }
+    }
+
+    private func report(
+        _ name: String, _ poems: [(example: PoemExample, lines: [String])], asked: Int, copied: [Int]
+    ) -> WritingRow {
+        let lines = poems.map(\.lines)
+        let copies = lines.count { $0.contains { $0.count >= Self.shortestOwnLine && trainingLines.contains($0) } }
+        return WritingRow(
+            name: name, asked: asked, written: poems.count,
+            regularity: VerseMeasures.regularity(
+                of: poems.map { .init(lines: $0.lines, form: $0.example.form, rhyme: $0.example.rhyme) }),
+            distinct1: VerseMeasures.distinct(1, in: lines), distinct2: VerseMeasures.distinct(2, in: lines),
+            meanCopiedRun: copied.isEmpty ? nil : Double(copied.reduce(0, +)) / Double(copied.count),
+            longestCopiedRun: copied.max(),
+            poemsWithCopiedLine: poems.isEmpty ? nil : Double(copies) / Double(poems.count),
+            keywords: VerseMeasures.coverage(
+                of: poems.map { (words: Array($0.example.keywords.prefix(keywordCount)), lines: $0.lines) }))
+    }
+
+    /// The characters of a poem one after the other, ends of lines left out; those that the poet does not know are 1.
+    private func characters(_ lines: [String]) -> [UInt16] {
+        lines.joined().map { UInt16(truncatingIfNeeded: vocabulary.id(of: $0) ?? vocabulary.unknown) }
+    }
+
+    private func constraint(for example: PoemExample, _ tones: TonePolicy) throws -> MetreConstraint {
+        try MetreConstraint(
+            form: example.form, tones: tones, book: example.form.defaultBook, rhymeGroup: example.rhyme,
+            vocabulary: writable)
+    }
+
+    /// Held-out poems with two keywords or more and a rhyme that the metre of their form admits, as many of each form as can
+    /// be, in an order that the seed gives.
+    private func sample(_ count: Int) -> [PoemExample] {
+        var random = SplitMix64(seed: seed ^ 0x5A3B_1E00)
+        var byForm: [String: [PoemExample]] = [:]
+        for example in heldOut.shuffled(using: &random) {
+            guard example.keywords.count >= 2, example.rhyme != nil, (try? constraint(for: example, .strict)) != nil else {
+                continue
+            }
+            byForm[PoetForms.name(of: example.form), default: []].append(example)
+        }
+        let share = (count + PoetForms.names.count - 1) / PoetForms.names.count
+        return Array(PoetForms.names.flatMap { (byForm[$0] ?? []).prefix(share) }.prefix(count))
+    }
+
+    // MARK: - The mass that the constraint removes
+
+    /// Under strict tones: along the held-out poems that keep to them, and along what was written under them; with the rhyme
+    /// in the prompt and without.
+    func removedMass(_ written: [Written]) throws -> [RemovedMassRow] {
+        var rows: [RemovedMassRow] = []
+        var sources = [(name: "people", poems: heldOut.map { (example: $0, lines: $0.lines) })]
+        if let strict = written.first(where: { $0.tones == .strict }) { sources.append(("poet", strict.poems)) }
+        for source in sources {
+            let poems = source.poems.compactMap { poem -> (PoemExample, [String], MetreConstraint)? in
+                guard poem.example.rhyme != nil, let constraint = try? constraint(for: poem.example, .strict) else {
+                    return nil
+                }
+                return (poem.example, poem.lines, constraint)
+            }
+            for rhyme in [true, false] {
+                progress.show("mass that the constraint removes, \(source.name)")
+                let slots = try scorer.removedMass(
+                    of: poems.map { example, lines, constraint in
+                        let prompt = prompt(for: example, rhyme: rhyme, keywords: true)
+                        return (.init(prompt: prompt, lines: lines), constraint)
+                    }
+                ).compactMap { $0 }
+                rows.append(RemovedMassRow(poems: source.name, rhymeInPrompt: rhyme, slots: slots))
+            }
+        }
+        return rows
+    }
+
+    // MARK: - Other people's judgements
+
+    /// A prompt for lines of unknown origin: of the quatrain with such lines, or of no form.
+    private func prompt(forLines length: Int, theme: String? = nil) -> (prompt: PoemPrompt, namesForm: Bool) {
+        let form = length == 5 ? Form.wujue : Form.qijue
+        return (PoemPrompt(form: form, theme: theme), length == 5 || length == 7)
+    }
+
+    private func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
+
+    /// Chooses the likeliest of the four lines, per character.
+    ///
+    /// Sentences of CCPM are themes in training, so an item counts only where no part of the right line stands in a training
+    /// poem.
+    func matching(_ items: [MatchingItem]) throws -> MatchingReport {
+        let parts = items.map { item in item.choices.map { $0.split { !$0.isHan }.map(String.init) } }
+        func isKnown(_ lines: [String]) -> Bool { lines.contains(where: trainingLines.contains) }
+        var counted = items.indices.filter { index in
+            let choices = parts[index]
+            return items[index].translation.count <= 100 && choices.count > 1
+                && choices.allSatisfy { !$0.isEmpty && $0.joined().count <= 40 } && !isKnown(choices[items[index].answer])
+        }
+        var random = SplitMix64(seed: seed)
+        if let limit { counted = Array(counted.shuffled(using: &random).prefix(limit)) }
+
+        func likelihoods(theme: Bool, _ name: String) throws -> [[Double]] {
+            let texts = counted.flatMap { index in
+                parts[index].map { lines in
+                    let told = prompt(
+                        forLines: lines.first?.count ?? 0, theme: theme ? items[index].translation : nil)
+                    return PoemScorer.Text(prompt: told.prompt, namesForm: told.namesForm, lines: lines)
+                }
+            }
+            let scores = try scorer.logProbabilities(of: texts) {
+                progress.show("CCPM \(name)  \($0)/\(texts.count)")
+            }
+            return grouped(zip(texts, scores).map { mean(characterScores($1, lines: $0.lines)) })
+        }
+        func grouped(_ values: [Double]) -> [[Double]] {
+            var rest = values[...]
+            return counted.map { index in
+                let count = parts[index].count
+                defer { rest = rest.dropFirst(count) }
+                return Array(rest.prefix(count))
+            }
+        }
+        let told = try likelihoods(theme: true, "with the sentence")
+        let plain = try likelihoods(theme: false, "without the sentence")
+        progress.show("CCPM, 5-gram")
+        let ngram = grouped(
+            counted.flatMap { index in
+                parts[index].map { mean(characterScores(ngrams.logProbabilities(of: tokens($0)), lines: $0)) }
+            })
+        func accuracies(_ among: [Int]) -> MatchingReport.Accuracies? {
+            guard !among.isEmpty else { return nil }
+            func accuracy(_ scores: (Int) -> [Double]) -> Double {
+                let right = among.count { place in
+                    let values = scores(place)
+                    return values.indices.max { values[$0] < values[$1] } == items[counted[place]].answer
+                }
+                return Double(right) / Double(among.count)
+            }
+            return .init(
+                items: among.count, withSentence: accuracy { told[$0] }, withoutSentence: accuracy { plain[$0] },
+                gain: accuracy { place in zip(told[place], plain[place]).map { $0 - $1 } },
+                ngram: accuracy { ngram[$0] })
+        }
+        return MatchingReport(
+            items: items.count,
+            counted: accuracies(Array(counted.indices)),
+            unseen: accuracies(counted.indices.filter { !parts[counted[$0]].contains(where: isKnown) }))
+    }
+
+    /// How the mean likelihood of a character goes with the marks that people gave.
+    func ratings(_ poems: [RatedPoem]) throws -> RatingsReport {
+        let texts = poems.map { poem in
+            let told = prompt(forLines: poem.lines.first?.count ?? 0)
+            return PoemScorer.Text(prompt: told.prompt, namesForm: told.namesForm, lines: poem.lines)
+        }
+        let scores = try scorer.logProbabilities(of: texts) { progress.show("PQED  \($0)/\(texts.count)") }
+        let poet = zip(poems, scores).map { mean(characterScores($1, lines: $0.lines)) }
+        let ngram = poems.map { mean(characterScores(ngrams.logProbabilities(of: tokens($0.lines)), lines: $0.lines)) }
+        func correlations(_ among: [Int]) -> RatingsReport.Correlations {
+            var (byPoet, byNGram): ([String: Double], [String: Double]) = ([:], [:])
+            var marks = poems.first?.marks.keys.sorted().map { name in (name, among.map { poems[$0].marks[name] ?? 0 }) } ?? []
+            marks.append(("mean", among.map { mean(Array(poems[$0].marks.values)) }))
+            for (name, values) in marks {
+                byPoet[name] = Correlation.spearman(among.map { poet[$0] }, values)
+                byNGram[name] = Correlation.spearman(among.map { ngram[$0] }, values)
+            }
+            return .init(poems: among.count, poet: byPoet, ngram: byNGram)
+        }
+        return RatingsReport(
+            all: correlations(Array(poems.indices)),
+            unseen: correlations(poems.indices.filter { !poems[$0].lines.contains(where: trainingLines.contains) }))
+    }
+}
