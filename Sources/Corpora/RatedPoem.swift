@@ -7,6 +7,12 @@ public struct RatedPoem: Sendable, Equatable {
     /// The marks by what they are for: fluency, coherence, meaningfulness, overall score.
     public let marks: [String: Double]
 
+    /// A poem with its marks.
+    public init(lines: [String], marks: [String: Double]) {
+        self.lines = lines
+        self.marks = marks
+    }
+
     /// Reads PQED's JSON lines: `poem` ("…|…|…|…") and marks.
     ///
     /// - Throws: `CorporaError.badLine` for a line without a poem or without the marks of the first line, `.nothingFound`

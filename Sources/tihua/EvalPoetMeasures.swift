@@ -104,9 +104,9 @@ final class PoetMeasures {
         progress.show("training the 5-gram model")
         let model = ngrams
         progress.show("perplexity of the 5-gram model")
-        rows.append(
-            row("5-gram", "nothing", heldOut, heldOut.map { model.logProbabilities(of: tokens($0.lines)) }, isThemed: false)
-        )
+        let scores = heldOut.map { model.logProbabilities(of: tokens($0.lines)) }
+        rows.append(row("5-gram", "nothing", heldOut, scores, isThemed: false))
+        rows.append(row("5-gram", "line lengths", heldOut, zip(heldOut, scores).map(toldLengths), isThemed: false))
         return rows
     }
 
@@ -131,6 +131,19 @@ final class PoetMeasures {
             start += line.count + 1
         }
         return result
+    }
+
+    /// The 5-gram model's scores where it is told which tokens are ends: what it gives to ends where a character stands is
+    /// shared out among the characters, and ends cost nothing. A poet that is told the form knows as much.
+    private func toldLengths(_ poem: PoemExample, _ scores: [Double]) -> [Double] {
+        let text = tokens(poem.lines)
+        let history = [ngrams.start] + text
+        let ends = [vocabulary.lineBoundary, vocabulary.end].map { UInt16(truncatingIfNeeded: $0) }
+        return text.indices.map { index in
+            if ends.contains(text[index]) { return 0 }
+            let lost = ends.reduce(0.0) { $0 + exp(ngrams.logProbability(of: $1, after: history[...index])) }
+            return scores[index] - log1p(-lost)
+        }
     }
 
     private func tokens(_ lines: [String]) -> [UInt16] {

@@ -52,7 +52,7 @@ struct Perplexity: Encodable {
 struct PerplexityRow: Encodable {
     /// `poet` or `5-gram`.
     let model: String
-    /// What the prompt told.
+    /// What the prompt told; the 5-gram model is told nothing, or where the lines end.
     let prompt: String
     /// Whether only the poems with a theme are in it.
     let onlyThemed: Bool
@@ -177,7 +177,7 @@ struct EvalPoetReport: Encodable {
         let rows = perplexity.map { row in
             let count = row.forms[PoetForms.all]?.poems ?? 0
             let name = "\(row.model), told \(row.prompt)" + (row.onlyThemed ? " (\(count) poems with a theme)" : "")
-            return [row.model == "poet" ? name : "\(row.model), modified Kneser-Ney"]
+            return [name]
                 + names.map { Self.number(row.forms[$0].map { exp($0.nats) }, 1) }
                 + [Self.number(row.forms[PoetForms.all].map { exp($0.natsWithEnds) }, 1)]
         }

@@ -13,6 +13,8 @@ struct TinyPoet {
     let store: ParameterStore
     let model: GPT2
     let format: PoetFormat
+    /// The tokens by id.
+    let vocabulary: [String]
 
     init(seed: UInt64 = 7, format kind: PoetFormat.Kind = .tihua, membersOfGroup: Int = 24) throws {
         var characters: [Character] = []
@@ -30,6 +32,7 @@ struct TinyPoet {
                     + characters.filter { !"关键词".contains($0) }.map(String.init)
             }
         format = try PoetFormat(tokens: tokens)
+        vocabulary = tokens
         let configuration = GPT2Configuration(
             vocabularySize: tokens.count, hiddenSize: 16, layerCount: 2, headCount: 2, positionCount: 192)
         store = ParameterStore(seed: seed)

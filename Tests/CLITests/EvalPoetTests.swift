@@ -1,0 +1,219 @@
+import Corpora
+import Foundation
+import PackSupport
+import Prosody
+import TestSupport
+import Testing
+
+@Suite struct EvalPoetTests {
+    /// A pack and a corpus of regular poems in its characters, of which one in three is held out.
+    private final class Case {
+        let pack: TinyPack
+        let folder: URL
+        var corpus: URL { folder.appending(path: "corpus.jsonl") }
+        var config: URL { folder.appending(path: "config.json") }
+
+        deinit { try? FileManager.default.removeItem(at: folder) }
+
+        init(poet: TinyPack.Poet = .gpt2) throws {
+            pack = try TinyPack(poet: poet)
+            folder = try temporaryFolder()
+            let known = try String(contentsOf: pack.poet.appending(path: "vocab.txt"), encoding: .utf8)
+                .split(separator: "\n").filter { $0.count == 1 }.compactMap(\.first)
+            var random = Numbers()
+            var lines: [Data] = []
+            for form in [Form.wujue, .qijue] {
+                let group = try form.defaultBook.group(named: "七阳", for: form)
+                let constraint = try MetreConstraint(
+                    form: form, tones: .strict, book: form.defaultBook, rhymeGroup: group, vocabulary: Set(known))
+                for _ in 0..<30 {
+                    var state = MetreState(constraint)
+                    var text = ""
+                    while !state.isComplete {
+                        let character = known[Int(random.next() % UInt64(known.count))]
+                        if state.append(character) { text.append(character) }
+                    }
+                    let size = form.lineLengths[0]
+                    let characters = Array(text)
+                    let verse = (0..<4).map { String(characters[$0 * size..<($0 + 1) * size]) }
+                    let poem = Poem(
+                        form: form.name, lines: verse, keywords: [String(verse[0].prefix(2)), String(verse[2].suffix(2))])
+                    lines.append(try JSONEncoder().encode(poem))
+                }
+            }
+            try Data(lines.joined(separator: [0x0A])).write(to: corpus)
+            try Data(#"{"poet": {"holdOut": 3}}"#.utf8).write(to: config)
+        }
+
+        func run(_ arguments: String...) throws -> Run {
+            try Run(
+                ["eval", "poet", "--pack", pack.folder.path, "--corpus", corpus.path, "--config", config.path]
+                    + ["--threads", "1", "--device", "cpu"] + arguments)
+        }
+    }
+
+    private struct Report: Decodable {
+        struct Row: Decodable {
+            struct Figures: Decodable {
+                let poems: Int
+                let characters: Int
+                let perplexity: Double
+                let perplexityWithEnds: Double
+            }
+
+            let model: String
+            let prompt: String
+            let forms: [String: Figures]
+        }
+
+        struct Writing: Decodable {
+            struct Regularity: Decodable {
+                let format: Double
+                let rhyme: Double
+                let askedRhyme: Double?
+                let regular: Double
+            }
+
+            let name: String
+            let asked: Int
+            let written: Int
+            let regularity: Regularity?
+        }
+
+        struct Removed: Decodable {
+            struct Part: Decodable { let mean: Double }
+
+            let poems: String
+            let poemCount: Int
+            let all: Part?
+        }
+
+        struct Matching: Decodable {
+            struct Accuracies: Decodable { let items: Int }
+
+            let items: Int
+            let counted: Accuracies?
+        }
+
+        struct Ratings: Decodable {
+            struct Correlations: Decodable {
+                let poems: Int
+                let poet: [String: Double]
+            }
+
+            let all: Correlations
+        }
+
+        let heldOutPoems: Int
+        let trainingPoems: Int
+        let perplexity: [Row]
+        let writing: [Writing]
+        let removedMass: [Removed]
+        let matching: Matching?
+        let ratings: Ratings?
+    }
+
+    @Test func reportHasEveryMeasure() throws {
+        let test = try Case()
+        // The first item's answer is a line of the corpus' poems; each poem has four, so some are trained on.
+        let poems = try PoemFile.read(test.corpus)
+        let lines = poems.map { $0.lines[1] }
+        let items = (0..<poems.count).map { index in
+            let choices = (0..<4).map { lines[(index + $0) % 30 + index / 30 * 30] }
+            return #"{"translation": "天上有月", "choices": ["\#(choices.joined(separator: #"", ""#))"], "answer": 0}"#
+        }
+        let ccpm = test.folder.appending(path: "ccpm.jsonl")
+        try Data(items.joined(separator: "\n").utf8).write(to: ccpm)
+        let rated = poems.prefix(5).enumerated().map {
+            #"{"poem": "\#($1.lines.joined(separator: "|"))", "fluency": \#(Double($0)), "overall score": 3.5}"#
+        }
+        let pqed = test.folder.appending(path: "pqed.json")
+        try Data(rated.joined(separator: "\n").utf8).write(to: pqed)
+
+        let arguments = ["--poems", "6", "--tones", "off", "--tones", "strict", "--seed", "3"]
+        let options = ["--ccpm", ccpm.path, "--pqed", pqed.path]
+        let base = ["eval", "poet", "--poet", test.pack.poet.path, "--corpus", test.corpus.path, "--config", test.config.path]
+        let run = try Run(base + arguments + options + ["--json", "--threads", "1", "--device", "cpu"])
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        let report = try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
+        #expect(report.heldOutPoems > 0 && report.heldOutPoems + report.trainingPoems == 60)
+        #expect(report.perplexity.map(\.model).suffix(2) == ["5-gram", "5-gram"] && report.perplexity.count == 9)
+        let characters = report.perplexity.map { $0.forms["all"]?.characters }
+        #expect(Set(characters).count == 1 && characters[0] ?? 0 > 0)
+        let nothing = report.perplexity.first { $0.model == "5-gram" && $0.prompt == "nothing" }?.forms["all"]
+        let lengths = report.perplexity.first { $0.prompt == "line lengths" }?.forms["all"]
+        #expect(try #require(lengths).perplexity < #require(nothing).perplexity)
+
+        #expect(report.writing.map(\.name) == ["people", "poet, free", "poet, tones off", "poet, tones strict"])
+        let people = try #require(report.writing[0].regularity)
+        #expect(people.regular == 1 && people.askedRhyme == 1)
+        let strict = try #require(report.writing[3].regularity)
+        #expect(strict.format == 1 && strict.rhyme == 1 && strict.askedRhyme == 1 && strict.regular == 1)
+        // Random weights do not count characters.
+        #expect(try #require(report.writing[1].regularity).format < 1)
+
+        #expect(report.removedMass.map(\.poems) == ["people", "people", "poet", "poet"])
+        #expect(report.removedMass[0].poemCount == report.heldOutPoems)
+        #expect(report.removedMass.allSatisfy { (0...1).contains($0.all?.mean ?? -1) })
+        // Right lines of training poems do not count.
+        #expect(report.matching?.items == 60 && report.matching?.counted?.items == report.heldOutPoems)
+        #expect(report.ratings?.all.poems == 5 && report.ratings?.all.poet["fluency"] != nil)
+        #expect(report.ratings?.all.poet["overall score"] == nil, "equal marks have no order")
+    }
+
+    @Test func tableIsForPeopleAndSeedsRepeat() throws {
+        let test = try Case()
+        let run = try test.run("--poems", "4", "--limit", "8", "--seed", "2")
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        #expect(run.output.contains("Perplexity per character") && run.output.contains("poet, tones strict"))
+        #expect(try test.run("--poems", "4", "--limit", "8", "--seed", "2").output == run.output)
+        #expect(try test.run("--poems", "4", "--limit", "8", "--seed", "4").output != run.output)
+    }
+
+    @Test func whatIsTypedWrongIsOneLineAndTwo() throws {
+        let test = try Case()
+        for arguments in [
+            ["--limit", "0"], ["--poems", "-1"], ["--keywords", "9"], ["--tones", "lax"], ["--temperature", "-1"],
+            ["--poet", test.pack.poet.path],
+        ] {
+            let run = try Run(
+                ["eval", "poet", "--pack", test.pack.folder.path, "--corpus", test.corpus.path] + arguments)
+            #expect(run.status == 2 && run.isOneLine && run.output.isEmpty, "\(arguments): \(run.errors)")
+        }
+    }
+
+    @Test func badInputIsOneLine() throws {
+        let test = try Case()
+        func expect(_ run: Run, _ part: String) {
+            #expect(run.status == 1 && run.isOneLine && run.output.isEmpty, "\(run.errors)")
+            #expect(run.errors.contains(part), "\(run.errors)")
+        }
+        let base = ["eval", "poet", "--corpus"]
+        expect(try Run(base + ["/nowhere.jsonl", "--pack", test.pack.folder.path]), "/nowhere.jsonl")
+        expect(try Run(base + [test.corpus.path, "--poet", "/nowhere"]), "/nowhere")
+        let none = test.folder.appending(path: "none.json")
+        try Data(#"{"poet": {"holdOut": 0}}"#.utf8).write(to: none)
+        let unheld = try Run(
+            base + [test.corpus.path, "--pack", test.pack.folder.path, "--config", none.path])
+        expect(unheld, "none of its poems is held out")
+        let t5 = try TinyPack(poet: .t5)
+        expect(try Run(base + [test.corpus.path, "--poet", t5.poet.path]), "t5")
+        // The tokens of an Image2Poem GPT2.
+        let tokens = try String(contentsOf: test.pack.poet.appending(path: "vocab.txt"), encoding: .utf8)
+            .replacing("[KW]", with: "[X]")
+        try Data(tokens.utf8).write(to: test.pack.poet.appending(path: "vocab.txt"))
+        expect(try test.run(), "[KW]")
+        let bad = test.folder.appending(path: "bad.json")
+        try Data("{\"poem\": \"山|水\", \"fluency\": 1}\n{\"poem\": \"山\"}".utf8).write(to: bad)
+        expect(try test.run("--pqed", bad.path), "line 2")
+    }
+
+    private struct Numbers {
+        private var state: UInt64 = 11
+
+        mutating func next() -> UInt64 {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return state >> 33
+        }
+    }
+}
