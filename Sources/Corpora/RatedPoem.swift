@@ -36,8 +36,8 @@ public struct RatedPoem: Sendable, Equatable {
             }
             guard !lines.isEmpty, !marks.isEmpty else { throw bad("a poem without lines, or without marks") }
             if let first = poems.first, Set(first.marks.keys) != Set(marks.keys) {
-                throw bad(
-                    "the marks are not those of the first poem: \(first.marks.keys.sorted().joined(separator: ", "))")
+                let names = first.marks.keys.sorted().joined(separator: ", ")
+                throw bad("the marks are not those of the first poem, \(names)")
             }
             poems.append(RatedPoem(lines: lines, marks: marks))
         }

@@ -52,7 +52,8 @@ public struct NGramModel: Sendable {
 
         // Tokens are packed 16 bits each, the first highest, so that keys sort as their tokens do.
         var longest: [UInt128] = []
-        var openings: [[UInt128]] = Array(repeating: [], count: order)  // by length less one, where shorter than the order
+        // N-grams that begin a text and are shorter than the order, by their length less one.
+        var openings: [[UInt128]] = Array(repeating: [], count: order)
         for text in texts {
             var key = UInt128(start)
             for (index, token) in text.enumerated() {

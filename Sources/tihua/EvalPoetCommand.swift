@@ -32,7 +32,9 @@ extension EvalCommand {
 
         @OptionGroup(title: "DATA") var data: PoetDataArguments
 
-        @Option(help: "The options that the poet was trained with, for its share of held-out poems.", completion: .file())
+        @Option(
+            help: "The options that the poet was trained with, for its share of held-out poems.",
+            completion: .file(extensions: ["json"]))
         var config: String?
 
         @Option(help: "CCPM JSON lines, to choose among four lines by likelihood.", completion: .file())

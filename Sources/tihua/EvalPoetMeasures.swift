@@ -77,15 +77,23 @@ final class PoetMeasures {
         Condition(name: "form, theme", form: true, theme: true), Condition(name: "form", form: true),
     ]
 
+    /// As in training: a sentence of the glosses, or what a picture of one or two of its words shows.
+    private func theme(of example: PoemExample) -> String? {
+        if let theme = example.theme { return theme }
+        let described = example.descriptions.prefix(2).joined(separator: "，")
+        return described.isEmpty ? nil : described
+    }
+
     private func prompt(for example: PoemExample, rhyme: Bool, keywords: Bool, theme: Bool = false) -> PoemPrompt {
         PoemPrompt(
             form: example.form, rhyme: rhyme ? example.rhyme : nil,
-            keywords: keywords ? Array(example.keywords.prefix(keywordCount)) : [], theme: theme ? example.theme : nil)
+            keywords: keywords ? Array(example.keywords.prefix(keywordCount)) : [],
+            theme: theme ? self.theme(of: example) : nil)
     }
 
     func perplexities() throws -> [PerplexityRow] {
         var rows: [PerplexityRow] = []
-        let withTheme = heldOut.filter { $0.theme != nil }
+        let withTheme = heldOut.filter { theme(of: $0) != nil }
         let tasks =
             Self.conditions.map { ($0, heldOut, false) }
             + (withTheme.isEmpty ? [] : Self.themed.map { ($0, withTheme, true) })
@@ -232,19 +240,23 @@ final class PoetMeasures {
             vocabulary: writable)
     }
 
-    /// Held-out poems with two keywords or more and a rhyme that the metre of their form admits, as many of each form as can
-    /// be, in an order that the seed gives.
+    /// Held-out poems with two keywords or more and a rhyme that the metre of their form admits, in an order that the seed
+    /// gives: of each form equally many, and more of the others where one has too few.
     private func sample(_ count: Int) -> [PoemExample] {
         var random = SplitMix64(seed: seed ^ 0x5A3B_1E00)
         var byForm: [String: [PoemExample]] = [:]
         for example in heldOut.shuffled(using: &random) {
-            guard example.keywords.count >= 2, example.rhyme != nil, (try? constraint(for: example, .strict)) != nil else {
-                continue
-            }
+            guard example.keywords.count >= 2, example.rhyme != nil,
+                (try? constraint(for: example, .strict)) != nil
+            else { continue }
             byForm[PoetForms.name(of: example.form), default: []].append(example)
         }
-        let share = (count + PoetForms.names.count - 1) / PoetForms.names.count
-        return Array(PoetForms.names.flatMap { (byForm[$0] ?? []).prefix(share) }.prefix(count))
+        var chosen: [PoemExample] = []
+        for place in 0..<(byForm.values.map(\.count).max() ?? 0) where chosen.count < count {
+            let next = PoetForms.names.compactMap { byForm[$0]?.dropFirst(place).first }
+            chosen += next.prefix(count - chosen.count)
+        }
+        return chosen
     }
 
     // MARK: - The mass that the constraint removes
@@ -295,8 +307,10 @@ final class PoetMeasures {
         func isKnown(_ lines: [String]) -> Bool { lines.contains(where: trainingLines.contains) }
         var counted = items.indices.filter { index in
             let choices = parts[index]
+            // What is longer would not leave the poet room.
             return items[index].translation.count <= 100 && choices.count > 1
-                && choices.allSatisfy { !$0.isEmpty && $0.joined().count <= 40 } && !isKnown(choices[items[index].answer])
+                && choices.allSatisfy { !$0.isEmpty && $0.joined().count <= 40 }
+                && !isKnown(choices[items[index].answer])
         }
         var random = SplitMix64(seed: seed)
         if let limit { counted = Array(counted.shuffled(using: &random).prefix(limit)) }
@@ -360,9 +374,9 @@ final class PoetMeasures {
         let ngram = poems.map { mean(characterScores(ngrams.logProbabilities(of: tokens($0.lines)), lines: $0.lines)) }
         func correlations(_ among: [Int]) -> RatingsReport.Correlations {
             var (byPoet, byNGram): ([String: Double], [String: Double]) = ([:], [:])
-            var marks = poems.first?.marks.keys.sorted().map { name in (name, among.map { poems[$0].marks[name] ?? 0 }) } ?? []
-            marks.append(("mean", among.map { mean(Array(poems[$0].marks.values)) }))
-            for (name, values) in marks {
+            let names = poems.first?.marks.keys.sorted() ?? []
+            let marks = names.map { name in (name, among.map { poems[$0].marks[name] ?? 0 }) }
+            for (name, values) in marks + [("mean", among.map { mean(Array(poems[$0].marks.values)) })] {
                 byPoet[name] = Correlation.spearman(among.map { poet[$0] }, values)
                 byNGram[name] = Correlation.spearman(among.map { ngram[$0] }, values)
             }

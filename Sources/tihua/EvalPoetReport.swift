@@ -182,7 +182,9 @@ struct EvalPoetReport: Encodable {
                 + [Self.number(row.forms[PoetForms.all].map { exp($0.natsWithEnds) }, 1)]
         }
         let counts =
-            ["characters"] + names.map { name in perplexity.first?.forms[name].map { "\($0.characters)" } ?? "-" } + [""]
+            ["characters"] + names.map { name in perplexity.first?.forms[name].map { "\($0.characters)" } ?? "-" } + [
+                ""
+            ]
         return Self.table([head] + rows + [counts])
     }
 
@@ -253,7 +255,9 @@ struct EvalPoetReport: Encodable {
 
     /// Rows of equal length as columns; the first stands left, the others right. Chinese characters are two columns wide.
     private static func table(_ rows: [[String]]) -> String {
-        func width(_ text: String) -> Int { text.unicodeScalars.reduce(0) { $0 + ($1.properties.isIdeographic ? 2 : 1) } }
+        func width(_ text: String) -> Int {
+            text.unicodeScalars.reduce(0) { $0 + ($1.properties.isIdeographic ? 2 : 1) }
+        }
         let widths = (rows.first ?? []).indices.map { column in rows.map { width($0[column]) }.max() ?? 0 }
         return rows.map { row in
             row.enumerated().map { column, text in

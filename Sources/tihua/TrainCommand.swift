@@ -166,7 +166,8 @@ struct PoetDataArguments: ParsableArguments {
 
     @Option(
         name: .long,
-        help: "Files whose first column lists words that may be keywords, and whose third may say what a picture of it shows.",
+        help:
+            "Files whose first column lists words that may be keywords, and whose third may say what a picture of it shows.",
         completion: .file())
     var words: [String] = []
 

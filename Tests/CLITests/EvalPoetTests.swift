@@ -37,7 +37,8 @@ import Testing
                     let characters = Array(text)
                     let verse = (0..<4).map { String(characters[$0 * size..<($0 + 1) * size]) }
                     let poem = Poem(
-                        form: form.name, lines: verse, keywords: [String(verse[0].prefix(2)), String(verse[2].suffix(2))])
+                        form: form.name, lines: verse,
+                        keywords: [String(verse[0].prefix(2)), String(verse[2].suffix(2))])
                     lines.append(try JSONEncoder().encode(poem))
                 }
             }
@@ -132,7 +133,9 @@ import Testing
 
         let arguments = ["--poems", "6", "--tones", "off", "--tones", "strict", "--seed", "3"]
         let options = ["--ccpm", ccpm.path, "--pqed", pqed.path]
-        let base = ["eval", "poet", "--poet", test.pack.poet.path, "--corpus", test.corpus.path, "--config", test.config.path]
+        let base = [
+            "eval", "poet", "--poet", test.pack.poet.path, "--corpus", test.corpus.path, "--config", test.config.path,
+        ]
         let run = try Run(base + arguments + options + ["--json", "--threads", "1", "--device", "cpu"])
         #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
         let report = try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))

@@ -16,11 +16,13 @@ import Testing
         #expect(found == [RatedPoem(lines: ["春眠不觉晓", "处处闻啼鸟"], marks: ["fluency": 4.5, "overall score": 5])])
     }
 
-    @Test("a bad line is named", arguments: [
-        "{\"poem\": \"山\", \"fluency\": 1}\n{\"fluency\": 1}", "{\"poem\": \"山\", \"fluency\": 1}\n[]",
-        "{\"poem\": \"山\", \"fluency\": 1}\n{\"poem\": \"水\"}",
-        "{\"poem\": \"山\", \"fluency\": 1}\n{\"poem\": \"水\", \"beauty\": 1}",
-    ])
+    @Test(
+        "a bad line is named",
+        arguments: [
+            "{\"poem\": \"山\", \"fluency\": 1}\n{\"fluency\": 1}", "{\"poem\": \"山\", \"fluency\": 1}\n[]",
+            "{\"poem\": \"山\", \"fluency\": 1}\n{\"poem\": \"水\"}",
+            "{\"poem\": \"山\", \"fluency\": 1}\n{\"poem\": \"水\", \"beauty\": 1}",
+        ])
     func badLine(text: String) {
         #expect {
             try read(text)

@@ -74,7 +74,8 @@ import Torch
                 for character in line {
                     let rule = state.rule
                     let admitted = poet.vocabulary.indices.reduce(0.0) { sum, token in
-                        guard let character = vocabulary.character(of: Int32(token)), rule.admits(character, in: form.defaultBook)
+                        guard let character = vocabulary.character(of: Int32(token)),
+                            rule.admits(character, in: form.defaultBook)
                         else { return sum }
                         return sum + Double(expected[place][token])
                     }
