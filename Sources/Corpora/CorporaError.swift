@@ -14,6 +14,8 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     case nothingFound(file: String, expected: String)
     /// A binary file of this package is damaged or of another kind.
     case badFile(file: String, reason: String)
+    /// Two pictures would have one key.
+    case duplicateKey(key: String, first: String, second: String)
 
     /// One line: what happened, where, what to do.
     public var description: String {
@@ -32,6 +34,10 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(file): holds no \(expected); name the folder or archive of the upstream repository"
         case .badFile(let file, let reason):
             "\(file): \(reason); make it again"
+        case .duplicateKey(let key, let first, let second):
+            first == second
+                ? "\(first): two pictures have the key \(key); rename one of them"
+                : "\(first) and \(second) both have a picture \(key); rename it in one of them, or leave one out"
         }
     }
 }
