@@ -6,7 +6,8 @@ import Prosody
 /// - `IMAGE#LANGUAGE#NUMBER TEXT` (Flickr8k-CN, Flickr30k-CN of li-xirong/cross-lingual-cap) and `IMAGE#NUMBER TEXT` (Flickr8k,
 ///   COCO-CN), with spaces or a tab in between;
 /// - `IMAGE<TAB>TEXT`, as `tihua data captions` and ClipCap-Chinese's `flickr_caption.txt` have it, with further columns for
-///   further captions (what its `predict.py` writes).
+///   further captions (what its `predict.py` writes);
+/// - `{"picture": IMAGE, "captions": [TEXT or {"text": TEXT}]}`, as `tihua caption --json` has it.
 struct CaptionLine {
     let image: String
     /// `zhc`, `zhb`, `zhg`, `enc`, …; empty where the line says nothing.
@@ -35,6 +36,13 @@ struct CaptionLine {
         if line.allSatisfy(\.isWhitespace) { return nil }
         // What an earlier conversion could not read has become this character.
         guard !line.unicodeScalars.contains("\u{FFFD}") else { throw .damaged }
+        if line.hasPrefix("{") {
+            guard let written = try? JSONDecoder().decode(Written.self, from: Data(line.utf8)) else { throw .form }
+            image = Self.key(written.picture[...])
+            (language, number, texts) = ("", nil, written.captions.map { $0.text.trimmingCharacters(in: .whitespaces) })
+            guard texts.contains(where: { !$0.isEmpty }) else { throw .empty }
+            return
+        }
         let head = line.prefix { !$0.isWhitespace }
         let parts = head.split(separator: "#", omittingEmptySubsequences: false)
         let texts: [Substring]
@@ -52,6 +60,26 @@ struct CaptionLine {
         guard !image.isEmpty else { throw .form }
         self.texts = texts.map { $0.trimmingCharacters(in: .whitespaces) }
         guard self.texts.contains(where: { !$0.isEmpty }) else { throw .empty }
+    }
+
+    /// A line of JSON.
+    private struct Written: Decodable {
+        struct Caption: Decodable {
+            let text: String
+
+            private enum Key: CodingKey { case text }
+
+            init(from decoder: any Decoder) throws {
+                if let plain = try? decoder.singleValueContainer().decode(String.self) {
+                    text = plain
+                } else {
+                    text = try decoder.container(keyedBy: Key.self).decode(String.self, forKey: .text)
+                }
+            }
+        }
+
+        let picture: String
+        let captions: [Caption]
     }
 
     private static func key(_ text: Substring) -> String {

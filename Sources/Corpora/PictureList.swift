@@ -48,6 +48,13 @@ public struct PictureList: Sendable {
         self.entries = entries
     }
 
+    private init(entries: [Entry]) { self.entries = entries }
+
+    /// The pictures of these keys only; it may be empty.
+    public func restricted(to keys: Set<String>) -> PictureList {
+        PictureList(entries: entries.filter { keys.contains($0.key) })
+    }
+
     private static func entries(of input: URL) throws -> [Entry] {
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: input.path, isDirectory: &isDirectory) else {

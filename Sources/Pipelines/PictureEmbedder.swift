@@ -57,6 +57,32 @@ public actor PictureEmbedder {
         try checked(encoder().encode(texts, isNormalized: isNormalized))
     }
 
+    /// Embeddings of a whole list by key, of unit length, and what could not be read. Throws as above.
+    public nonisolated func embeddings(
+        of list: PictureList, progress: (Int) -> Void = { _ in }
+    ) async throws -> (rows: [String: [Float]], bad: [(key: String, reason: String)]) {
+        let preprocessing = try await preprocessing()
+        var rows: [String: [Float]] = [:]
+        var bad: [(key: String, reason: String)] = []
+        for start in stride(from: 0, to: list.entries.count, by: PictureTextEncoder.batch) {
+            let range = start..<min(start + PictureTextEncoder.batch, list.entries.count)
+            var keys: [String] = []
+            var pixels: [[Float]] = []
+            for (entry, prepared) in zip(list.entries[range], await list.prepare(range, preprocessing)) {
+                switch prepared {
+                case .success(let values):
+                    keys.append(entry.key)
+                    pixels.append(values)
+                case .failure(let problem): bad.append((entry.key, problem.reason))
+                }
+            }
+            let found = try await embeddings(prepared: pixels, isNormalized: true)
+            rows.merge(zip(keys, found)) { first, _ in first }
+            progress(range.upperBound)
+        }
+        return (rows, bad)
+    }
+
     func embeddings(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
         try checked(encoder().encode(prepared: prepared, isNormalized: isNormalized))
     }
@@ -151,7 +177,7 @@ public struct EmbeddingJob: Sendable {
         // The next batch is decoded while this one goes through the model.
         func prefetch(_ place: Int) -> Task<[Prepared], Never>? {
             guard work.indices.contains(place) else { return nil }
-            return Task.detached { await prepare(work[place].1, preprocessing) }
+            return Task.detached { [list] in await list.prepare(work[place].1, preprocessing) }
         }
         var pending = prefetch(0)
         defer { pending?.cancel() }
@@ -228,10 +254,6 @@ public struct EmbeddingJob: Sendable {
         }
     }
 
-    private struct Reason: Error { let text: String }
-
-    private typealias Prepared = Result<[Float], Reason>
-
     /// What is to be written together.
     private struct Part {
         var keys: [String] = []
@@ -251,32 +273,39 @@ public struct EmbeddingJob: Sendable {
                 case .success(let pixels):
                     keys.append(entry.key)
                     return pixels
-                case .failure(let reason):
-                    bad.append(Bad(key: entry.key, reason: reason.text))
+                case .failure(let problem):
+                    bad.append(Bad(key: entry.key, reason: problem.reason))
                     return nil
                 }
             }
         }
     }
+}
 
+/// Pixels for the model, or why there are none.
+private typealias Prepared = Result<[Float], Unreadable>
+
+private struct Unreadable: Error { let reason: String }
+
+extension PictureList {
     /// Decodes and resizes on all processors.
-    private func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing) async -> [Prepared] {
+    fileprivate func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing) async -> [Prepared] {
         await withTaskGroup(of: (Int, Prepared).self) { group in
             for index in range {
-                group.addTask { (index, prepare(list.entries[index], preprocessing)) }
+                group.addTask { (index, prepare(entries[index], preprocessing)) }
             }
-            var rows = [Prepared](repeating: .failure(Reason(text: "not decoded")), count: range.count)
+            var rows = [Prepared](repeating: .failure(Unreadable(reason: "not decoded")), count: range.count)
             for await (index, row) in group { rows[index - range.lowerBound] = row }
             return rows
         }
     }
 
-    private func prepare(_ entry: PictureList.Entry, _ preprocessing: Preprocessing) -> Prepared {
+    private func prepare(_ entry: Entry, _ preprocessing: Preprocessing) -> Prepared {
         do {
-            let picture = try Picture(encoded: Array(try list.bytes(of: entry)), name: entry.key)
+            let picture = try Picture(encoded: Array(try bytes(of: entry)), name: entry.key)
             return .success(preprocessing.pixels(picture))
         } catch {
-            return .failure(Reason(text: "\(error)"))
+            return .failure(Unreadable(reason: "\(error)"))
         }
     }
 }

@@ -10,6 +10,7 @@ struct EvalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measure a model on held-out data.",
         subcommands: [
+            EvalCaptionCommand.self,
             EvalImageryCommand.self,
             Ranking.self,
             EvalRetrievalCommand.self,
