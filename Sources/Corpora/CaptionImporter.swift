@@ -57,7 +57,9 @@ public struct CaptionImporter: Sendable {
         public internal(set) var picturesWithoutCaption: Int?
 
         /// Lines that are at fault: of a wrong form or encoding, empty, or of an unknown picture.
-        public var faults: Int { dropped.reduce(0) { $0 + ($1.key == .duplicate || $1.key == .language ? 0 : $1.value) } }
+        public var faults: Int {
+            dropped.reduce(0) { $0 + ($1.key == .duplicate || $1.key == .language ? 0 : $1.value) }
+        }
     }
 
     /// Captions and the pictures that they belong to.

@@ -111,7 +111,8 @@ enum CaptionText {
         var words = text.split(whereSeparator: \.isWhitespace).map(String.init)
         if let bare = untagged(words) { words = bare }
         return words.reduce(into: "") { result, word in
-            if let last = result.unicodeScalars.last, let first = word.unicodeScalars.first, last.isASCII, first.isASCII {
+            if let last = result.unicodeScalars.last, let first = word.unicodeScalars.first, last.isASCII, first.isASCII
+            {
                 result += " "
             }
             result += word
@@ -122,7 +123,9 @@ enum CaptionText {
     private static func untagged(_ words: [String]) -> [String]? {
         var bare: [String] = []
         for word in words {
-            guard let mark = word.lastIndex(where: { $0 == ":" || $0 == "/" }), mark != word.startIndex else { return nil }
+            guard let mark = word.lastIndex(where: { $0 == ":" || $0 == "/" }), mark != word.startIndex else {
+                return nil
+            }
             let tag = word[word.index(after: mark)...]
             guard (1...5).contains(tag.count), tag.allSatisfy({ $0.isASCII && $0.isLetter }) else { return nil }
             bare.append(String(word[..<mark]))

@@ -119,7 +119,9 @@ public struct CaptionStatistics: Sendable, Codable, Equatable {
     }
 
     private static func top(_ counts: [String: Int]) -> [Count] {
-        counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(10).map { Count(text: $0.key, count: $0.value) }
+        counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(10).map {
+            Count(text: $0.key, count: $0.value)
+        }
     }
 
     private static func suspicions(_ text: String, _ tokens: [String]) -> [Suspicion] {

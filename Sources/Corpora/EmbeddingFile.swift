@@ -34,7 +34,9 @@ public struct EmbeddingFile: Sendable {
         guard let embeddings = file["embeddings"], embeddings.elementType == .float32, embeddings.shape.count == 2,
             let stored = file["keys"], stored.elementType == .uint8
         else { throw bad("embeddings float32 [N, E] or keys uint8 are missing") }
-        guard let text = String(validating: stored.contiguousBytes(), as: UTF8.self) else { throw bad("keys are not UTF-8") }
+        guard let text = String(validating: stored.contiguousBytes(), as: UTF8.self) else {
+            throw bad("keys are not UTF-8")
+        }
         let keys = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
         guard keys.count == embeddings.shape[0] else {
             throw bad("\(keys.count) keys stand beside \(embeddings.shape[0]) rows")

@@ -61,7 +61,8 @@ public struct PictureList: Sendable {
             throw CorporaError.unreadable(file: input.path, reason: "no such file")
         }
         if isDirectory.boolValue {
-            let paths = (FileManager.default.enumerator(atPath: input.path)?.compactMap { $0 as? String } ?? []).sorted()
+            let paths = (FileManager.default.enumerator(atPath: input.path)?.compactMap { $0 as? String } ?? [])
+                .sorted()
             let found = paths.compactMap { path -> Entry? in
                 let url = input.appending(path: path)
                 let isHidden = path.split(separator: "/").contains { $0.hasPrefix(".") }

@@ -103,7 +103,9 @@ public struct WordList: Sendable {
         var start = 0
         while start < characters.count {
             let most = min(longest, characters.count - start)
-            let length = stride(from: most, to: 1, by: -1).first { words.contains(Array(characters[start..<start + $0])) }
+            let length = stride(from: most, to: 1, by: -1).first {
+                words.contains(Array(characters[start..<start + $0]))
+            }
             lengths.append(length ?? 1)
             start += length ?? 1
         }

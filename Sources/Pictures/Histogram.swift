@@ -44,7 +44,8 @@ public struct Histogram: Sendable {
             let left = frame.x + index * frame.width / bars.count
             let right = frame.x + (index + 1) * frame.width / bars.count
             let tall = count * frame.height / most
-            let bar = Rectangle(x: left + 1, y: frame.y + frame.height - tall, width: max(1, right - left - 2), height: tall)
+            let bar = Rectangle(
+                x: left + 1, y: frame.y + frame.height - tall, width: max(1, right - left - 2), height: tall)
             canvas.fill(bar, Self.blue)
             if index * step % labelStep < step {
                 let label = "\(index * step)"

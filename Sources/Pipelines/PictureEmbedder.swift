@@ -216,8 +216,12 @@ public struct EmbeddingJob: Sendable {
 
     private func check(_ found: Plan, _ plan: Plan, at url: URL) throws {
         guard found != plan else { return }
-        let what = found.model != plan.model ? "another model" : found.pictures != plan.pictures ? "other pictures"
-            : found.isNormalized ? "rows of unit length" : "rows as the model gives them"
+        let what =
+            found.model != plan.model
+            ? "another model"
+            : found.pictures != plan.pictures
+                ? "other pictures"
+                : found.isNormalized ? "rows of unit length" : "rows as the model gives them"
         throw PipelineError.otherWork(path: url.path, reason: "holds embeddings of \(what)")
     }
 

@@ -36,7 +36,8 @@ extension DataCommand {
 
         @Option(
             name: .customLong("pictures"), parsing: .singleValue,
-            help: "A shard, a folder or a list of ids: captions of other pictures are left out. May stand several times.",
+            help:
+                "A shard, a folder or a list of ids: captions of other pictures are left out. May stand several times.",
             completion: .file())
         var pictures: [String] = []
 

@@ -49,10 +49,16 @@ extension DataCommand {
                 counts.map { "\($0.text) \(share($0.count, found.captions))" }.joined(separator: "  ")
             }
             var rows = [
-                ("captions", "\(found.captions) of \(found.pictures) pictures, "
-                    + "\(found.captionsPerPicture.map(String.init).joined(separator: " to ")) each"),
-                ("length", "\(lengths.minimum) to \(lengths.maximum) \(unit), mean \(decimal(lengths.mean, 2)), "
-                    + "median \(lengths.median), 95 % at most \(lengths.percentile95)"),
+                (
+                    "captions",
+                    "\(found.captions) of \(found.pictures) pictures, "
+                        + "\(found.captionsPerPicture.map(String.init).joined(separator: " to ")) each"
+                ),
+                (
+                    "length",
+                    "\(lengths.minimum) to \(lengths.maximum) \(unit), mean \(decimal(lengths.mean, 2)), "
+                        + "median \(lengths.median), 95 % at most \(lengths.percentile95)"
+                ),
                 ("vocabulary", "\(found.vocabulary) \(unit), \(found.singletons) of them once"),
                 ("opening with 一", share(found.shareOpeningWithOne)), ("first", list(found.openings)),
                 ("first two", list(found.pairOpenings)),

@@ -74,7 +74,8 @@ extension EvalCommand {
                 result.selfBleu = CaptionDiversity.selfBleu(all.map { $0.map(segmentation.tokens) })
             }
             if !pictures.isEmpty {
-                (result.clipScore, result.refClipScore) = try await clipScores(found.groups.map(\.image), measured, known)
+                (result.clipScore, result.refClipScore) = try await clipScores(
+                    found.groups.map(\.image), measured, known)
             }
             print(json ? try jsonLine(result) : result.text)
         }

@@ -37,7 +37,9 @@ private func near(_ found: [Double], _ expected: [Double]) -> Bool {
 }
 
 @Suite struct CaptionMetricsTests {
-    @Test("BLEU, ROUGE-L and CIDEr-D are those of pycocoevalcap", arguments: ["characters", "words", "one picture", "drawn"])
+    @Test(
+        "BLEU, ROUGE-L and CIDEr-D are those of pycocoevalcap",
+        arguments: ["characters", "words", "one picture", "drawn"])
     func golden(name: String) throws {
         let golden = try #require(try Golden.load().cases.first { $0.name == name })
         let (candidates, references) = (golden.candidates, golden.references)
