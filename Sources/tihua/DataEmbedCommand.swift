@@ -30,7 +30,7 @@ extension DataCommand {
         @Flag(help: "Rows of length 1.")
         var unit = false
 
-        @OptionGroup(title: "WEIGHTS") var encoder: EncoderArguments
+        @OptionGroup(title: "WEIGHTS") var towers: TowerArguments
 
         @Flag(help: "Print one JSON object.")
         var json = false
@@ -39,7 +39,7 @@ extension DataCommand {
         var quiet = false
 
         func run() async throws {
-            let embedder = try encoder.makeEmbedder()
+            let embedder = try towers.makeEmbedder()
             let list = try PictureList(pictures.map { URL(filePath: $0) })
             let job = EmbeddingJob(list, embedder: embedder, output: URL(filePath: out), isNormalized: unit)
             let start = ContinuousClock.now
@@ -97,25 +97,11 @@ extension DataCommand {
     }
 }
 
-/// Which two towers, and where they run.
-struct EncoderArguments: ParsableArguments {
-    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
-    var pack: String?
-
-    @Option(help: "A Chinese-CLIP model, instead of the pack's.", completion: .directory)
-    var clip: String?
-
-    @OptionGroup var place: DeviceOptions
-
+extension TowerArguments {
+    /// The same model as an actor, loaded at its first use.
+    ///
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
     func makeEmbedder() throws -> PictureEmbedder {
-        let device = try place.find()
-        if let clip { return PictureEmbedder(clip: URL(filePath: clip), device: device, threads: place.threads) }
-        let folder = try PackLocator(pack: pack).locate()
-        guard let clip = try Pack(folder: folder).clip else {
-            throw PipelineError.manifest(
-                path: folder.path, reason: "this pack has no clip model; name one with --clip DIR")
-        }
-        return PictureEmbedder(clip: clip, device: device, threads: place.threads)
+        PictureEmbedder(clip: try folder(), device: try usage { try place.find() }, threads: place.threads)
     }
 }

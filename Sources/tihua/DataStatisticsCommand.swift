@@ -103,13 +103,14 @@ struct SegmentationArguments: ParsableArguments {
     }
 }
 
-/// Two columns; the first padded by what it takes on a terminal, where a Han character is two wide.
+/// Two columns, the first as wide as its widest.
 func table(_ rows: [(String, String)]) -> String {
     func width(_ text: String) -> Int { text.unicodeScalars.reduce(0) { $0 + ($1.properties.isIdeographic ? 2 : 1) } }
     let widest = rows.map { width($0.0) }.max() ?? 0
-    return rows.map { "\($0.0)\(String(repeating: " ", count: widest - width($0.0)))  \($0.1)" }.joined(separator: "\n")
+    return rows.map { "\(cell($0.0, widest, isLeading: true))  \($0.1)" }.joined(separator: "\n")
 }
 
+/// A number as people read it.
 func decimal(_ value: Double, _ digits: Int) -> String { String(format: "%.\(digits)f", value) }
 
 /// As per cent.
