@@ -12,8 +12,12 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     case helper(program: String, file: String, reason: String)
     /// The input holds nothing of what was looked for.
     case nothingFound(file: String, expected: String)
+    /// Nothing of the input can be used.
+    case nothingLeft(files: [String], reason: String)
     /// A binary file of this package is damaged or of another kind.
     case badFile(file: String, reason: String)
+    /// Two pictures would have one key.
+    case duplicateKey(key: String, first: String, second: String)
 
     /// One line: what happened, where, what to do.
     public var description: String {
@@ -30,8 +34,14 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(file): \(program) \(reason); install \(program), or unpack the file yourself and name the result"
         case .nothingFound(let file, let expected):
             "\(file): holds no \(expected); name the folder or archive of the upstream repository"
+        case .nothingLeft(let files, let reason):
+            "\(files.joined(separator: ", ")): \(reason); see tihua data captions --help for the forms that are read"
         case .badFile(let file, let reason):
             "\(file): \(reason); make it again"
+        case .duplicateKey(let key, let first, let second):
+            first == second
+                ? "\(first): two pictures have the key \(key); rename one of them"
+                : "\(first) and \(second) both have a picture \(key); rename it in one of them, or leave one out"
         }
     }
 }

@@ -8,6 +8,12 @@ struct Mask {
         coverage = [Float](repeating: 0, count: frame.width * frame.height)
     }
 
+    /// A rectangle full of ink.
+    init(full frame: Rectangle) {
+        self.frame = frame
+        coverage = [Float](repeating: 1, count: frame.width * frame.height)
+    }
+
     /// Adds a character whose top left corner lies at a place of the picture.
     mutating func add(_ glyph: Glyph, left: Int, top: Int, strength: Float) {
         for y in 0..<glyph.height {

@@ -15,11 +15,12 @@ public final class PictureTextEncoder {
     let scale: Float
     private let model: ChineseCLIP
     private let tokenizer: BertTokenizer
-    private let preprocessing: Preprocessing
+    let preprocessing: Preprocessing
     private let device: Device
     private let folder: URL
 
-    private static let batch = 32
+    /// Pictures or texts that go through a tower together.
+    static let batch = 32
 
     /// Loads a Hugging Face folder.
     ///
@@ -40,17 +41,25 @@ public final class PictureTextEncoder {
 
     /// Embeddings of unit length, E numbers each.
     public func encode(_ pictures: [Picture]) -> [[Float]] {
-        batches(pictures) { part in
-            let size = self.preprocessing.size
-            let pixels = part.flatMap(self.preprocessing.pixels)
-            return self.model.encodeImages(Tensor(pixels, [part.count, 3, size, size]).to(.float32, self.device))
-        }
+        batches(pictures) { self.encodeImages($0.flatMap(self.preprocessing.pixels), count: $0.count) }
     }
 
-    /// Embeddings of unit length, E numbers each. Texts are cut to the length that the model was trained with.
-    public func encode(_ texts: [String]) -> [[Float]] {
+    /// Embeddings of pictures that `preprocessing` has made ready, E numbers each.
+    ///
+    /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    func encode(prepared: [[Float]], isNormalized: Bool) -> [[Float]] {
+        batches(prepared, isNormalized: isNormalized) { self.encodeImages($0.flatMap { $0 }, count: $0.count) }
+    }
+
+    private func encodeImages(_ pixels: [Float], count: Int) -> Tensor {
+        let size = preprocessing.size
+        return model.encodeImages(Tensor(pixels, [count, 3, size, size]).to(.float32, device))
+    }
+
+    /// Embeddings, E numbers each. Texts are cut to the length that the model was trained with.
+    public func encode(_ texts: [String], isNormalized: Bool = true) -> [[Float]] {
         let limit = min(ChineseCLIP.contextLength, model.configuration.text.positionCount)
-        return batches(texts) { part in
+        return batches(texts, isNormalized: isNormalized) { part in
             let batch = self.tokenizer.encode(batch: part, maximumLength: limit)
             return self.model.encodeTexts(Tensor.ids(batch.ids, [batch.count, batch.length]).to(.int64, self.device))
         }
@@ -67,11 +76,14 @@ public final class PictureTextEncoder {
         }
     }
 
-    private func batches<Item>(_ items: [Item], _ embed: ([Item]) -> Tensor) -> [[Float]] {
+    private func batches<Item>(
+        _ items: [Item], isNormalized: Bool = true, _ embed: ([Item]) -> Tensor
+    ) -> [[Float]] {
         withoutGradients {
             stride(from: 0, to: items.count, by: Self.batch).flatMap { start in
                 let part = Array(items[start..<min(start + Self.batch, items.count)])
-                let values = embed(part).normalized().floats  // [B, E]
+                let embeddings = embed(part)  // [B, E]
+                let values = (isNormalized ? embeddings.normalized() : embeddings).floats
                 return part.indices.map { Array(values[$0 * self.width..<($0 + 1) * self.width]) }
             }
         }

@@ -20,6 +20,10 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case text(name: String, character: Character)
     /// No picture.
     case noPicture
+    /// Work that was begun, or is done, with something other than what is asked for now.
+    case otherWork(path: String, reason: String)
+    /// A model whose numbers are not finite.
+    case notFinite(path: String)
 
     /// One line: what happened, where, what to do.
     public var description: String {
@@ -37,6 +41,9 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .text(let name, let character):
             "\(name) holds “\(character)”, which is no Chinese character; write it in Chinese characters only"
         case .noPicture: "no picture is given; name at least one"
+        case .otherWork(let path, let reason):
+            "\(path): \(reason); delete it to begin anew, or name another output"
+        case .notFinite(let path): "\(path): the model gives numbers that are not finite; its weights are damaged"
         }
     }
 }

@@ -10,7 +10,11 @@ struct DataCommand: AsyncParsableCommand {
         discussion: """
               tihua data poems chinese-poetry.tar.xz --out corpus.jsonl
               tihua data lines corpus.jsonl --out Weights/mini/poet/lines.filter
-            """, subcommands: [Poems.self, Lines.self, ProsodyTables.self])
+              tihua data captions flickr8kzhc.caption.txt --out captions.tsv
+              tihua data statistics captions.tsv
+              tihua data embed photos/ --out embeddings.safetensors
+            """,
+        subcommands: [Poems.self, Lines.self, ProsodyTables.self, Captions.self, Statistics.self, Embed.self])
 
     /// `tihua data prosody`: tables of tones and rhymes to the source file of `Prosody`.
     struct ProsodyTables: AsyncParsableCommand {

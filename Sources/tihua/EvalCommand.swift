@@ -10,6 +10,7 @@ struct EvalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "eval", abstract: "Measure a model on held-out data.",
         subcommands: [
+            EvalCaptionCommand.self,
             EvalImageryCommand.self,
             Poet.self,
             Ranking.self,
@@ -32,14 +33,20 @@ struct TowerArguments: ParsableArguments {
         if pack != nil, clip != nil { throw ValidationError("--pack and --clip both name a model; give one of them") }
     }
 
+    /// Where the model that was asked for lies.
+    ///
+    /// - Throws: `PackError`, `PipelineError`.
+    func folder() throws -> URL {
+        try clip.map { URL(filePath: $0) } ?? Pack(folder: PackLocator(pack: pack).locate()).requiredClip()
+    }
+
     /// Loads the model that was asked for.
     ///
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`, `ModelError`,
     ///   `WeightFileError`, `TokenizerError`.
     func encoder() throws -> LoadedTowers {
         let device = try usage { try place.prepare() }
-        let folder =
-            try clip.map { URL(filePath: $0) } ?? Pack(folder: PackLocator(pack: pack).locate()).requiredClip()
+        let folder = try folder()
         return LoadedTowers(encoder: try PictureTextEncoder(folder: folder, device: device), folder: folder)
     }
 }

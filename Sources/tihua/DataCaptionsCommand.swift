@@ -1,0 +1,121 @@
+import ArgumentParser
+import Corpora
+import Foundation
+
+extension DataCommand {
+    /// `tihua data captions`: caption files of any known form to one clean file.
+    struct Captions: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "captions", abstract: "Make one clean file of captions for training.",
+            discussion: """
+                Reads lines ID#zhc#N TEXT (Flickr8k-CN, Flickr30k-CN), ID#N TEXT (COCO-CN) and ID<TAB>TEXT; joins words
+                that are segmented (一 只 狗) or tagged (一:m 只:q 狗:n, or with /). Writes ID<TAB>TEXT.
+
+                  tihua data captions flickr8kzhc.caption.txt --out captions.tsv --hold-out 20
+                  tihua data captions flickr8kzhc.caption.txt --out train.tsv --validation flickr8kval.txt
+                  tihua data captions *.caption.txt --language zhc,zhb --pictures flickr8k-train.tar --out train.tsv
+
+                What is held out goes to OUT with .val before its ending, always with all captions of a picture. Lines that
+                cannot be used are named and left out; --strict stops at the first one.
+                """)
+
+        @Argument(help: "Files of captions.", completion: .file())
+        var input: [String]
+
+        @Option(help: "The file to write.", completion: .file(extensions: ["tsv"]))
+        var out: String
+
+        @Option(help: "Hold out one picture in so many, by a hash of its id.")
+        var holdOut: Int?
+
+        @Option(help: "Hold out the pictures of this list: one id a line.", completion: .file())
+        var validation: String?
+
+        @Option(help: "Keep these languages only, such as zhc or zhb,zhg.")
+        var language: String?
+
+        @Option(
+            name: .customLong("pictures"), parsing: .singleValue,
+            help:
+                "A shard, a folder or a list of ids: captions of other pictures are left out. May stand several times.",
+            completion: .file())
+        var pictures: [String] = []
+
+        @Flag(help: "Keep the captions as they are, with the spaces and tags of a segmented file.")
+        var keepSpaces = false
+
+        @Flag(help: "Stop at the first line that cannot be used, and write nothing.")
+        var strict = false
+
+        @Flag(help: "Print the counts as one JSON object.")
+        var json = false
+
+        @Flag(help: "Say nothing but errors.")
+        var quiet = false
+
+        func validate() throws {
+            if holdOut != nil, validation != nil { throw ValidationError("give --hold-out or --validation, not both") }
+            if let holdOut, holdOut < 2 { throw ValidationError("--hold-out is \(holdOut); give at least 2") }
+        }
+
+        func run() async throws {
+            var importer = CaptionImporter()
+            importer.languages = Set((language ?? "").split(separator: ",").map(String.init))
+            importer.keepsSpaces = keepSpaces
+            if let holdOut { importer.heldOut = .oneIn(holdOut) }
+            if let validation { importer.heldOut = .pictures(try ids(validation)) }
+            if !pictures.isEmpty { importer.pictures = try pictures.reduce(into: []) { $0.formUnion(try keys($1)) } }
+            let file = URL(filePath: out)
+            let ending = file.pathExtension.isEmpty ? "" : ".\(file.pathExtension)"
+            let heldOut = URL(filePath: out.dropLast(ending.count) + ".val" + ending)
+            let report = try importer.run(
+                from: input.map { URL(filePath: $0) }, to: file, validation: heldOut, isStrict: strict)
+            for line in report.examples { note(line.text) }
+            if json { print(try jsonLine(Counts(report))) }
+            guard !quiet, !json else { return }
+            if report.faults > report.examples.count { note("… and \(report.faults - report.examples.count) more") }
+            for reason in CaptionImporter.Reason.allCases {
+                if let count = report.dropped[reason] { note("left out: \(count) \(reason.text)") }
+            }
+            if let count = report.picturesWithoutCaption, count > 0 { note("\(count) pictures have no caption") }
+            note("\(report.training.captions) captions of \(report.training.pictures) pictures in \(out)")
+            if report.validation.captions > 0 {
+                let counts = report.validation
+                note("\(counts.captions) captions of \(counts.pictures) pictures in \(heldOut.relativePath)")
+            }
+        }
+
+        /// The ids of a list.
+        private func ids(_ path: String) throws -> Set<String> {
+            let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
+            return Set(
+                text.split(whereSeparator: \.isNewline).map { line in
+                    let line = line.trimmingCharacters(in: .whitespaces)
+                    return line.hasSuffix(".jpg") ? String(line.dropLast(4)) : line
+                })
+        }
+
+        /// The keys of a shard, a folder, or a list of ids.
+        private func keys(_ path: String) throws -> Set<String> {
+            if path.hasSuffix(".txt") { return try ids(path) }
+            return Set(try PictureList([URL(filePath: path)]).entries.map(\.key))
+        }
+
+        private func note(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
+
+        /// What `--json` prints.
+        private struct Counts: Encodable {
+            let read: Int
+            let training: CaptionImporter.Count
+            let validation: CaptionImporter.Count
+            let dropped: [String: Int]
+            let faults: [String]
+
+            init(_ report: CaptionImporter.Report) {
+                (read, training, validation) = (report.read, report.training, report.validation)
+                dropped = Dictionary(uniqueKeysWithValues: report.dropped.map { ($0.key.rawValue, $0.value) })
+                faults = report.examples.map(\.text)
+            }
+        }
+    }
+}

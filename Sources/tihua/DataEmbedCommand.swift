@@ -1,0 +1,107 @@
+import ArgumentParser
+import Corpora
+import Foundation
+import Pipelines
+import Training
+
+extension DataCommand {
+    /// `tihua data embed`: pictures to one file of embeddings.
+    struct Embed: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "embed", abstract: "Embed many pictures into one file, for training captioners.",
+            discussion: """
+                PICTURES are folders, tar shards (KEY.jpg) and single files. The key of a picture is its path in the folder or
+                shard without the ending. The file is safetensors: embeddings, float32 [N, E], as the model gives them
+                (--unit: of length 1), and keys.
+
+                  tihua data embed flickr8k-train.tar flickr8k-val.tar --out flickr8k.safetensors
+                  tihua data embed photos/ --clip chinese-clip-vit-base-patch16 --out photos.safetensors
+
+                After an interrupt the same command continues, and gives the same bytes. Pictures that cannot be read are
+                listed and left out; the exit status is then 1.
+                """)
+
+        @Argument(help: "Folders, tar shards, pictures.", completion: .file())
+        var pictures: [String]
+
+        @Option(help: "The file to write.", completion: .file(extensions: ["safetensors"]))
+        var out: String
+
+        @Flag(help: "Rows of length 1.")
+        var unit = false
+
+        @OptionGroup(title: "WEIGHTS") var towers: TowerArguments
+
+        @Flag(help: "Print one JSON object.")
+        var json = false
+
+        @Flag(help: "Say nothing but errors.")
+        var quiet = false
+
+        func run() async throws {
+            let embedder = try towers.makeEmbedder()
+            let list = try PictureList(pictures.map { URL(filePath: $0) })
+            let job = EmbeddingJob(list, embedder: embedder, output: URL(filePath: out), isNormalized: unit)
+            let start = ContinuousClock.now
+            let count = list.entries.count
+            let showsProgress = !quiet && isatty(STDERR_FILENO) == 1
+            var first: Int?
+            var rate = 0.0
+            let interruption = Interruption()
+            let report = try await job.run(interrupted: { interruption.wasRequested }) { done in
+                // The first batch loads and warms up; what earlier runs did is no speed of this one.
+                let seconds = (ContinuousClock.now - start) / .seconds(1)
+                if let first { rate = Double(done - first) / max(seconds, 0.001) } else { first = max(0, done - 32) }
+                if showsProgress { note("\r\(done)/\(count) pictures, \(Int(rate))/s ") }
+            }
+            if showsProgress { note("\r") }
+            let seconds = (ContinuousClock.now - start) / .seconds(1)
+            for picture in report.bad.prefix(10) { note("left out: \(picture.reason)\n") }
+            if report.bad.count > 10 { note("left out: \(report.bad.count - 10) more\n") }
+            if report.isInterrupted {
+                note("interrupted; the same command continues\n")
+                throw ExitCode(130)
+            }
+            let summary = Summary(
+                pictures: report.pictures, embedded: report.pictures - report.bad.count, earlier: report.earlier,
+                bad: report.bad.map { Summary.Bad(key: $0.key, reason: $0.reason) }, width: try await embedder.width,
+                model: try await embedder.fingerprint, seconds: seconds)
+            if json {
+                print(try jsonLine(summary))
+            } else if !quiet {
+                let earlier = report.earlier > 0 ? " (\(report.earlier) of them done before)" : ""
+                let speed = Double(report.pictures - report.earlier) / max(seconds, 0.001)
+                let time = String(format: "%.1f s, %.0f pictures/s", seconds, speed)
+                note("\(summary.embedded) of \(report.pictures) pictures\(earlier) in \(out), \(time)\n")
+            }
+            if !report.bad.isEmpty { throw ExitCode(1) }
+        }
+
+        private func note(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
+
+        /// What `--json` prints.
+        private struct Summary: Encodable {
+            struct Bad: Encodable {
+                let key: String
+                let reason: String
+            }
+
+            let pictures: Int
+            let embedded: Int
+            let earlier: Int
+            let bad: [Bad]
+            let width: Int
+            let model: String
+            let seconds: Double
+        }
+    }
+}
+
+extension TowerArguments {
+    /// The same model as an actor, loaded at its first use.
+    ///
+    /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
+    func makeEmbedder() throws -> PictureEmbedder {
+        PictureEmbedder(clip: try folder(), device: try usage { try place.find() }, threads: place.threads)
+    }
+}
