@@ -89,16 +89,15 @@ extension EvalCommand {
             try folder.check(vocabulary: vocabulary.count, rows: model.configuration.vocabularySize)
             poetOptions.positionCount = model.configuration.positionCount
 
-            let progress = EvalProgress()
-            progress.show("reading the corpus")
+            showProgress("reading the corpus …")
+            defer { showProgress(nil) }
             let dataset = try data.dataset(vocabulary: vocabulary, options: poetOptions)
             guard !dataset.validation.isEmpty else {
-                progress.show(nil)
                 throw EvalPoetFailure.nothingHeldOut(data.corpus.joined(separator: ", "), dataset, poetOptions.holdOut)
             }
             let measures = try PoetMeasures(
                 model: model, vocabulary: vocabulary, device: device, dataset: dataset, limit: limit,
-                keywordCount: keywords, seed: self.sampling.seed ?? 0, progress: progress)
+                keywordCount: keywords, seed: self.sampling.seed ?? 0)
             var report = EvalPoetReport(
                 poet: folder.url.path, seed: self.sampling.seed ?? 0, trainingPoems: dataset.training.count,
                 heldOutPoems: measures.heldOut.count, keywords: keywords)
@@ -108,7 +107,7 @@ extension EvalCommand {
             report.removedMass = try measures.removedMass(written)
             report.matching = try items.map { try measures.matching($0) }
             report.ratings = try rated.map { try measures.ratings($0) }
-            progress.show(nil)
+            showProgress(nil)
             print(json ? try jsonLine(report) : report.text)
         }
 
@@ -137,13 +136,5 @@ enum EvalPoetFailure: Error, CustomStringConvertible {
                 + dataset.dropped.sorted { $0.key < $1.key }.map { ", \($0.value) \($0.key)" }.joined()
                 + "); name the corpus of the training"
         }
-    }
-}
-
-/// A line on the terminal that says what is being done; nothing in a pipe.
-struct EvalProgress {
-    func show(_ text: String?) {
-        guard isatty(STDERR_FILENO) == 1 else { return }
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(text.map { $0 + " …" } ?? "")".utf8))
     }
 }

@@ -21,7 +21,6 @@ final class PoetMeasures {
     private let limit: Int?
     private let keywordCount: Int
     private let seed: UInt64
-    private let progress: EvalProgress
     private let trainingLines: Set<String>
     private lazy var ngrams = makeNGrams()
 
@@ -30,14 +29,13 @@ final class PoetMeasures {
 
     init(
         model: GPT2, vocabulary: PoetVocabulary, device: Device, dataset: PoemDataset, limit: Int?, keywordCount: Int,
-        seed: UInt64, progress: EvalProgress
+        seed: UInt64
     ) throws {
         self.dataset = dataset
         self.vocabulary = vocabulary
         self.limit = limit
         self.keywordCount = keywordCount
         self.seed = seed
-        self.progress = progress
         let lines = Set(dataset.training.lazy.flatMap(\.lines))
         trainingLines = lines
         let format = try PoetFormat(tokens: vocabulary.tokens)
@@ -105,13 +103,13 @@ final class PoetMeasures {
                     namesForm: condition.form, lines: poem.lines)
             }
             let scores = try scorer.logProbabilities(of: texts) {
-                progress.show("perplexity given \(condition.name)  \($0)/\(texts.count)")
+                showProgress("perplexity given \(condition.name)  \($0)/\(texts.count) …")
             }
             rows.append(row("poet", condition.name, poems, scores, isThemed: isThemed))
         }
-        progress.show("training the 5-gram model")
+        showProgress("training the 5-gram model …")
         let model = ngrams
-        progress.show("perplexity of the 5-gram model")
+        showProgress("perplexity of the 5-gram model …")
         let scores = heldOut.map { model.logProbabilities(of: tokens($0.lines)) }
         rows.append(row("5-gram", "nothing", heldOut, scores, isThemed: false))
         rows.append(row("5-gram", "line lengths", heldOut, zip(heldOut, scores).map(toldLengths), isThemed: false))
@@ -191,15 +189,15 @@ final class PoetMeasures {
         var sets: [(name: String, tones: TonePolicy?, poems: [(PoemExample, [String])])] = [
             ("people", nil, examples.map { ($0, $0.lines) })
         ]
-        progress.show("writing \(examples.count) poems freely")
+        showProgress("writing \(examples.count) poems freely …")
         sets.append(("poet, free", nil, Array(zip(examples, try freeWriter.write(plans(.off), sampling: sampling)))))
         for policy in tones {
-            progress.show("writing \(examples.count) poems, tones \(policy.rawValue)")
+            showProgress("writing \(examples.count) poems, tones \(policy.rawValue) …")
             let written = try writer.write(plans(policy), sampling: sampling)
             sets.append(("poet, tones \(policy.rawValue)", policy, written.map { (examples[$0.plan], $0.lines) }))
         }
 
-        progress.show("looking for copies among \(dataset.training.count) training poems")
+        showProgress("looking for copies among \(dataset.training.count) training poems …")
         var runs = CopiedRuns(texts: sets.flatMap { $0.poems.map { characters($0.1) } })
         for poem in dataset.training { runs.scan(characters(poem.lines)) }
         var longest = runs.longest()[...]
@@ -275,7 +273,7 @@ final class PoetMeasures {
                 return (poem.example, poem.lines, constraint)
             }
             for rhyme in [true, false] {
-                progress.show("mass that the constraint removes, \(source.name)")
+                showProgress("mass that the constraint removes, \(source.name) …")
                 let slots = try scorer.removedMass(
                     of: poems.map { example, lines, constraint in
                         let prompt = prompt(for: example, rhyme: rhyme, keywords: true)
@@ -324,7 +322,7 @@ final class PoetMeasures {
                 }
             }
             let scores = try scorer.logProbabilities(of: texts) {
-                progress.show("CCPM \(name)  \($0)/\(texts.count)")
+                showProgress("CCPM \(name)  \($0)/\(texts.count) …")
             }
             return grouped(zip(texts, scores).map { mean(characterScores($1, lines: $0.lines)) })
         }
@@ -338,7 +336,7 @@ final class PoetMeasures {
         }
         let told = try likelihoods(theme: true, "with the sentence")
         let plain = try likelihoods(theme: false, "without the sentence")
-        progress.show("CCPM, 5-gram")
+        showProgress("CCPM, 5-gram …")
         let ngram = grouped(
             counted.flatMap { index in
                 parts[index].map { mean(characterScores(ngrams.logProbabilities(of: tokens($0)), lines: $0)) }
@@ -369,7 +367,7 @@ final class PoetMeasures {
             let told = prompt(forLines: poem.lines.first?.count ?? 0)
             return PoemScorer.Text(prompt: told.prompt, namesForm: told.namesForm, lines: poem.lines)
         }
-        let scores = try scorer.logProbabilities(of: texts) { progress.show("PQED  \($0)/\(texts.count)") }
+        let scores = try scorer.logProbabilities(of: texts) { showProgress("PQED  \($0)/\(texts.count) …") }
         let poet = zip(poems, scores).map { mean(characterScores($1, lines: $0.lines)) }
         let ngram = poems.map { mean(characterScores(ngrams.logProbabilities(of: tokens($0.lines)), lines: $0.lines)) }
         func correlations(_ among: [Int]) -> RatingsReport.Correlations {
