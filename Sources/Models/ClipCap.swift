@@ -53,7 +53,8 @@ public struct ClipCapConfiguration: Sendable, Equatable {
 
     /// A captioner with the mapper's sizes of the code that it is from.
     public init(
-        mapper: Mapper, embeddingSize: Int, prefixLength: Int = 10, constantLength: Int = 10, languageModel: LanguageModel
+        mapper: Mapper, embeddingSize: Int, prefixLength: Int = 10, constantLength: Int = 10,
+        languageModel: LanguageModel
     ) {
         self.mapper = mapper
         self.embeddingSize = embeddingSize
@@ -169,7 +170,8 @@ extension ClipCapConfiguration: Codable {
         var size = 0
         try reader.size(.embeddingSize, into: &size)
         guard size > 0 else {
-            throw ModelError.unsupported(model: "clipcap", setting: "clip_size", value: "missing", known: "1 to 1048576")
+            throw ModelError.unsupported(
+                model: "clipcap", setting: "clip_size", value: "missing", known: "1 to 1048576")
         }
         self.init(mapper: mapper, embeddingSize: size, languageModel: model)
         try reader.size(.prefixLength, into: &prefixLength, in: 1...4096)
@@ -568,7 +570,8 @@ extension ClipCap {
         if let made = output, made % width != 0 {
             throw .checkpoint(
                 path: path,
-                reason: "the mapper makes \(made) numbers, which are no whole embeddings of the language model's \(width);"
+                reason:
+                    "the mapper makes \(made) numbers, which are no whole embeddings of the language model's \(width);"
                     + " take both from one captioner")
         }
     }
@@ -617,8 +620,12 @@ extension ClipCapConfiguration {
             return shape
         }
         func count(_ prefix: String) -> Int {
-            Set(shapes.keys.filter { $0.hasPrefix(prefix) }.compactMap { Int($0.dropFirst(prefix.count).prefix { $0 != "." }) })
-                .count
+            Set(
+                shapes.keys.filter { $0.hasPrefix(prefix) }.compactMap {
+                    Int($0.dropFirst(prefix.count).prefix { $0 != "." })
+                }
+            )
+            .count
         }
         let model: LanguageModel
         if let stated {
@@ -632,7 +639,9 @@ extension ClipCapConfiguration {
             guard gpt2.hiddenSize % gpt2.headCount == 0 else {
                 throw .checkpoint(
                     path: path,
-                    reason: "how many heads a GPT2 of width \(gpt2.hiddenSize) has is not known; put a config.json beside it")
+                    reason:
+                        "how many heads a GPT2 of width \(gpt2.hiddenSize) has is not known; put a config.json beside it"
+                )
             }
             // [SEP] of BERT's vocabulary, as ClipCap-Chinese ends its captions.
             gpt2.eosTokenID = gpt2.vocabularySize == 21128 ? 102 : nil
@@ -642,7 +651,8 @@ extension ClipCapConfiguration {
         if shapes["clip_project.model.0.weight"] != nil {
             let first = try shape("clip_project.model.0.weight", 2)
             let second = try shape("clip_project.model.2.weight", 2)
-            self.init(mapper: .mlp, embeddingSize: first[1], prefixLength: max(1, second[0] / width), languageModel: model)
+            self.init(
+                mapper: .mlp, embeddingSize: first[1], prefixLength: max(1, second[0] / width), languageModel: model)
         } else {
             let isBert = shapes.keys.contains { $0.hasPrefix("clip_project.bert.") }
             let linear = try shape("clip_project.linear.weight", 2)

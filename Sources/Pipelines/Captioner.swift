@@ -228,7 +228,8 @@ public actor Captioner {
         }
         return zip(written, embeddings).map { texts, embedding in
             let captions = texts.map { text in
-                let caption = hand.tokenizer.decode(hand.tokenizer.encode(request.prompt, addingSpecialTokens: false) + text.ids)
+                let caption = hand.tokenizer.decode(
+                    hand.tokenizer.encode(request.prompt, addingSpecialTokens: false) + text.ids)
                 return (text: caption, generated: text)
             }
             let similarities = eye.map { similarity(captions.map(\.text), embedding, $0) }
@@ -249,7 +250,9 @@ public actor Captioner {
         var best: [Int]
         if request.reranks {
             // Fluency and likeness are of different sizes, so that each is measured by its own spread.
-            let scores = zip(standardized(means), similarities.map(standardized) ?? means.map { _ in 0 }).map { $0 + $1 }
+            let scores = zip(standardized(means), similarities.map(standardized) ?? means.map { _ in 0 }).map {
+                $0 + $1
+            }
             best = selectDiverse(captions.map(\.text), scores: scores, count: request.count, diversity: 0.15)
         } else {
             best = Array(captions.indices.prefix(request.count))

@@ -63,10 +63,12 @@ public struct EmbeddingTable: Sendable {
         let path = urls.map { $0.path(percentEncoded: false) }.joined(separator: ", ")
         guard let first = files.first, files.allSatisfy({ $0.model == first.model && $0.width == first.width }) else {
             throw TrainingError.data(
-                path: path, reason: "holds embeddings of different models; make them with one (tihua data embed --clip)")
+                path: path, reason: "holds embeddings of different models; make them with one (tihua data embed --clip)"
+            )
         }
         guard files.allSatisfy({ $0.isNormalized == first.isNormalized }) else {
-            throw TrainingError.data(path: path, reason: "some embeddings have length 1 and some have not; make them alike")
+            throw TrainingError.data(
+                path: path, reason: "some embeddings have length 1 and some have not; make them alike")
         }
         try self.init(
             keys: files.flatMap(\.keys), values: files.flatMap { $0.embeddings.floats() ?? [] }, width: first.width,
@@ -226,8 +228,10 @@ public struct CaptionDataset: Sendable {
         kept.removeAll { heldKeys.contains($0.key) }
         if kept.count < before { dropped["of held-out pictures", default: 0] += before - kept.count }
 
-        tokens = given ?? CaptionVocabulary.tokens(
-            captions: kept.map(\.text) + sources.sentences, minimumCount: options.minimumCharacterCount)
+        tokens =
+            given
+            ?? CaptionVocabulary.tokens(
+                captions: kept.map(\.text) + sources.sentences, minimumCount: options.minimumCharacterCount)
         let tokenizer = try BertTokenizer(tokens: tokens)
         func encode(_ text: String) -> [Int32]? {
             let ids = tokenizer.encode(text, addingSpecialTokens: false)
@@ -267,11 +271,13 @@ public struct CaptionDataset: Sendable {
         var offset: [Float]?
         if !texts.isEmpty {
             let embedded = try await embedTexts(texts.map(\.text))
-            guard let first = embedded.first, embedded.count == texts.count, sources.pictures == nil || first.count == width
+            guard let first = embedded.first, embedded.count == texts.count,
+                sources.pictures == nil || first.count == width
             else {
                 throw TrainingError.data(
                     path: "the embeddings of the pictures",
-                    reason: "are \(width) wide, those of texts \(embedded.first?.count ?? 0); take one CLIP model for both")
+                    reason:
+                        "are \(width) wide, those of texts \(embedded.first?.count ?? 0); take one CLIP model for both")
             }
             width = first.count
             vectors += embedded.joined()
@@ -279,7 +285,8 @@ public struct CaptionDataset: Sendable {
             if let pictures = sources.pictures {
                 let used = Set(kept.map(\.row))
                 offset = zip(
-                    meanDirection(used.sorted().map { pictures[$0] }, width), meanDirection(embedded.map { $0[...] }, width)
+                    meanDirection(used.sorted().map { pictures[$0] }, width),
+                    meanDirection(embedded.map { $0[...] }, width)
                 ).map { $0 - $1 }
             }
         }
@@ -301,14 +308,17 @@ public struct CaptionDataset: Sendable {
         isNormalized = !texts.isEmpty || sources.pictures?.isNormalized == true
         clipModel = sources.pictures?.model ?? sources.clipModel
         guard !training.isEmpty else {
-            let reasons = dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(held.count) held out"]
+            let reasons =
+                dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(held.count) held out"]
             throw TrainingError.data(
                 path: "the captions", reason: "none are left to train on (\(reasons.joined(separator: ", ")))")
         }
     }
 
     /// Captions to train on, captions that are held out, and the pictures of the latter.
-    public var counts: (training: Int, validation: Int, pictures: Int) { (training.count, validation.count, heldOut.count) }
+    public var counts: (training: Int, validation: Int, pictures: Int) {
+        (training.count, validation.count, heldOut.count)
+    }
 
     /// A number that differs where the examples differ.
     var fingerprint: String {

@@ -114,8 +114,10 @@ public struct CaptionOptions: Codable, Sendable, Equatable {
             ("mapperLayerCount", mapperLayerCount, 1...1024), ("mapperHeadCount", mapperHeadCount, 1...1024),
             ("hiddenSize", hiddenSize, 1...1 << 16), ("layerCount", layerCount, 1...1024),
             ("headCount", headCount, 1...1024), ("maximumLength", maximumLength, 2...1 << 16),
-            ("minimumCharacterCount", minimumCharacterCount, 0...Int.max), ("batchCaptions", batchCaptions, 1...1 << 20),
-            ("epochs", epochs, 0...1 << 20), ("holdOut", holdOut, 0...Int.max), ("sampleCount", sampleCount, 0...Int.max),
+            ("minimumCharacterCount", minimumCharacterCount, 0...Int.max),
+            ("batchCaptions", batchCaptions, 1...1 << 20),
+            ("epochs", epochs, 0...1 << 20), ("holdOut", holdOut, 0...Int.max),
+            ("sampleCount", sampleCount, 0...Int.max),
         ])
         guard hiddenSize % headCount == 0 else {
             throw .option("headCount", "\(headCount)", "a divisor of hiddenSize, \(hiddenSize)")
@@ -213,7 +215,8 @@ public final class CaptionTask: TrainingTask {
             try Self.check(dataset, rows: shape.languageModel.vocabularySize, "the captioner")
             if let one = shape.clipModel, let other = dataset.clipModel, one != other {
                 throw TrainingError.data(
-                    path: "the embeddings", reason: "are of another CLIP model than the one that the captioner was trained with")
+                    path: "the embeddings",
+                    reason: "are of another CLIP model than the one that the captioner was trained with")
             }
             model = ClipCap(shape, computeType: computeType, at: store.root)
             try store.load(names: opened.store.entries.map(\.name)) { name in
@@ -224,7 +227,8 @@ public final class CaptionTask: TrainingTask {
             var folder: ModelFolder?
             if case .languageModel(let given) = start { folder = given }
             guard options.tunesLanguageModel || folder != nil else {
-                throw TrainingError.option("tunesLanguageModel", "false", "true where no language model is given (--lm)")
+                throw TrainingError.option(
+                    "tunesLanguageModel", "false", "true where no language model is given (--lm)")
             }
             let language = try folder.map(Self.languageModel) ?? Self.newModel(dataset, options)
             try Self.check(dataset, rows: language.vocabularySize, folder?.url.path ?? "the language model")
@@ -243,7 +247,8 @@ public final class CaptionTask: TrainingTask {
         let room = shape.languageModel.capacity(behind: shape.captionOffset) ?? .max
         guard options.maximumLength <= room else {
             throw TrainingError.option(
-                "maximumLength", "\(options.maximumLength)", "at most \(room), the room behind the picture's embeddings")
+                "maximumLength", "\(options.maximumLength)", "at most \(room), the room behind the picture's embeddings"
+            )
         }
         identity = "caption \(describe(options)) data \(dataset.fingerprint)"
         let width = dataset.width
@@ -369,7 +374,8 @@ public final class CaptionTask: TrainingTask {
             return .t5(shape)
         default:
             throw TrainingError.data(
-                path: folder.url.path, reason: "is a \(folder.architecture.rawValue); a captioner writes with a gpt2 or t5")
+                path: folder.url.path,
+                reason: "is a \(folder.architecture.rawValue); a captioner writes with a gpt2 or t5")
         }
     }
 
@@ -397,7 +403,8 @@ public final class CaptionTask: TrainingTask {
     private static func check(_ dataset: CaptionDataset, rows: Int, _ name: String) throws(TrainingError) {
         guard dataset.tokens.count <= rows else {
             throw .data(
-                path: name, reason: "has \(rows) tokens, but the vocabulary \(dataset.tokens.count); take both from one folder")
+                path: name,
+                reason: "has \(rows) tokens, but the vocabulary \(dataset.tokens.count); take both from one folder")
         }
     }
 
@@ -524,7 +531,8 @@ final class CaptionJudge {
     init(_ dataset: CaptionDataset, count: Int, device: Device) throws {
         self.dataset = dataset
         self.device = device
-        pictures = Array(dataset.heldOut.sorted { (stableHash($0.key), $0.key) < (stableHash($1.key), $1.key) }.prefix(count))
+        pictures = Array(
+            dataset.heldOut.sorted { (stableHash($0.key), $0.key) < (stableHash($1.key), $1.key) }.prefix(count))
         scorer =
             pictures.isEmpty
             ? nil

@@ -176,32 +176,39 @@ public final class CaptionRewardTask: TrainingTask {
         }
         rules = model.rules(dataset.tokenizer, maximumLength: options.maximumLength)
         guard rules.maximumLength > 1 else {
-            throw TrainingError.option("maximumLength", "\(options.maximumLength)", "2 or more behind the picture's embeddings")
+            throw TrainingError.option(
+                "maximumLength", "\(options.maximumLength)", "2 or more behind the picture's embeddings")
         }
         let grouped = Dictionary(grouping: dataset.training.filter { $0.row < dataset.firstText }, by: \.row)
         let pictures = grouped.keys.sorted().map { row in (row: row, references: (grouped[row] ?? []).map(\.ids)) }
         self.pictures = pictures
         guard !pictures.isEmpty else {
-            throw TrainingError.data(path: "the captions", reason: "are of no picture, so there is nothing to be like; drop --text-only")
+            throw TrainingError.data(
+                path: "the captions", reason: "are of no picture, so there is nothing to be like; drop --text-only")
         }
         let counts = options.ciderWeight > 0
         scorer = counts ? try CiderScorer(references: pictures.map(\.references)) : nil
         let end = dataset.tokenizer.separatorID
         let held = dataset.heldOut.sorted { (stableHash($0.key), $0.key) < (stableHash($1.key), $1.key) }
         let heldOut = held.prefix(caption.sampleCount).map { picture in
-            (row: picture.row, references: picture.captions.map { dataset.tokenizer.encode($0, addingSpecialTokens: false) + [end] })
+            (
+                row: picture.row,
+                references: picture.captions.map { dataset.tokenizer.encode($0, addingSpecialTokens: false) + [end] }
+            )
         }
         self.heldOut = heldOut
         heldOutScorer = heldOut.isEmpty ? nil : try CiderScorer(references: heldOut.map(\.references))
         if options.clipWeight > 0 {
             guard let folder else {
-                throw TrainingError.option("clipWeight", "\(options.clipWeight)", "0 where there is no CLIP model (--clip)")
+                throw TrainingError.option(
+                    "clipWeight", "\(options.clipWeight)", "0 where there is no CLIP model (--clip)")
             }
             let texts = try ClipTexts(folder, device: device)
             guard texts.width == dataset.width else {
                 throw TrainingError.data(
                     path: folder.path,
-                    reason: "embeds texts in \(texts.width) numbers, but the pictures' embeddings have \(dataset.width)")
+                    reason: "embeds texts in \(texts.width) numbers, but the pictures' embeddings have \(dataset.width)"
+                )
             }
             clip = texts
         } else {
@@ -333,7 +340,8 @@ public final class CaptionRewardTask: TrainingTask {
                 reward.clip = 2.5 * max(0, likeness?[place] ?? 0)
                 reward.cider = cider(picture, text.ids + (text.stop == nil ? [] : [dataset.tokenizer.separatorID]))
                 reward.grammar =
-                    CaptionGrammar.score(text.ids, isFinished: text.stop != nil) + options.likelihoodWeight * means[place]
+                    CaptionGrammar.score(text.ids, isFinished: text.stop != nil) + options.likelihoodWeight
+                    * means[place]
                 reward.total =
                     options.clipWeight * reward.clip + options.ciderWeight * reward.cider
                     + options.grammarWeight * reward.grammar

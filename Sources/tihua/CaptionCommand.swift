@@ -150,13 +150,15 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "Of a beam search: more favours long captions.")
     var lengthPenalty = 1.0
 
-    @Option(help: "How many captions are sampled, of which the best are given; by default three times --n, at least 10.")
+    @Option(
+        help: "How many captions are sampled, of which the best are given; by default three times --n, at least 10.")
     var candidates: Int?
 
     @Option(help: "Of samples: higher is bolder.")
     var temperature: Double?
 
-    @Option(help: "Sample from so many of the most probable tokens; 0 from all. In a contrastive search, its candidates.")
+    @Option(
+        help: "Sample from so many of the most probable tokens; 0 from all. In a contrastive search, its candidates.")
     var topK: Int?
 
     @Option(help: "Sample from the most probable tokens that make up this share.")

@@ -61,7 +61,8 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     @Option(help: "A captioner to go on from.", completion: .file())
     var from: String?
 
-    @Option(help: "The Chinese-CLIP model that embeds pictures and texts; the pack's by default.", completion: .directory)
+    @Option(
+        help: "The Chinese-CLIP model that embeds pictures and texts; the pack's by default.", completion: .directory)
     var clip: String?
 
     @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
@@ -85,12 +86,16 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     @OptionGroup var run: RunArguments
 
     func validate() throws {
-        if reward != nil, from == nil { throw ValidationError("--reward goes on from a trained captioner; name it with --from") }
+        if reward != nil, from == nil {
+            throw ValidationError("--reward goes on from a trained captioner; name it with --from")
+        }
         if reward != nil, textOnly || !style.isEmpty {
             throw ValidationError("--reward needs pictures; it does not go with --text-only or --style")
         }
         if captions.isEmpty, style.isEmpty { throw ValidationError("nothing to learn; give --captions or --style") }
-        if lm != nil, from != nil { throw ValidationError("--lm and --from exclude each other: a captioner has its model") }
+        if lm != nil, from != nil {
+            throw ValidationError("--lm and --from exclude each other: a captioner has its model")
+        }
     }
 
     func run() async throws {

@@ -27,7 +27,8 @@ import Testing
         var captions = ""
         for index in 0..<9 {
             try FileManager.default.moveItem(
-                at: pack.picture("p\(index).png", red: UInt8(20 * index)), to: pictures.appending(path: "p\(index).png"))
+                at: pack.picture("p\(index).png", red: UInt8(20 * index)), to: pictures.appending(path: "p\(index).png")
+            )
             captions += "p\(index)\t一只狗在草地上。\np\(index)\t两个孩子。\n"
         }
         captions += "nobody\t一只猫。\n"
@@ -55,20 +56,24 @@ import Testing
         let use = ["caption", "--captioner", out + "/best", "--clip", pack.clip.path, "--pack", folder.path]
         let run = try Run(use + [folder.appending(path: "pictures").path, "--json"])
         #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
-        let lines = try run.output.split(separator: "\n").map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) }
+        let lines = try run.output.split(separator: "\n").map {
+            try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+        }
         #expect(lines.map(\.picture) == (0..<9).map { "p\($0)" })
         #expect(lines.allSatisfy { $0.captions.count == 1 && $0.captions[0].logProbability <= 0 })
         let embedded = try Run(use + ["--embeddings", out + "/embeddings.safetensors", "--json"])
         #expect(embedded.status == 0 && embedded.output.split(separator: "\n").count == 9)
 
-        let missing = try Run(use + [folder.appending(path: "pictures/p1.png").path, folder.appending(path: "none.png").path])
+        let missing = try Run(
+            use + [folder.appending(path: "pictures/p1.png").path, folder.appending(path: "none.png").path])
         #expect(missing.status == 1 && missing.isOneLine && missing.output.contains("p1.png"))
 
         let style = folder.appending(path: "style.txt")
         try "明月照两个孩子。\n一只狗在水上。\n".write(to: style, atomically: true, encoding: .utf8)
         let styled = try Run([
             "train", "caption", "--from", out + "/best", "--style", style.path, "--clip", pack.clip.path, "--config",
-            folder.appending(path: "caption.json").path, "--out", folder.appending(path: "styled").path, "--device", "cpu",
+            folder.appending(path: "caption.json").path, "--out", folder.appending(path: "styled").path, "--device",
+            "cpu",
         ])
         #expect(styled.status == 0, "\(styled.errors)")
         #expect(FileManager.default.fileExists(atPath: folder.appending(path: "styled/best/vocab.txt").path))

@@ -79,7 +79,8 @@ import WeightFiles
         let store = ParameterStore(seed: 1)
         let wide = ClipCapConfiguration(
             mapper: .mlp, embeddingSize: 4, prefixLength: 3,
-            languageModel: .gpt2(.init(vocabularySize: 9, hiddenSize: 8, layerCount: 1, headCount: 1, positionCount: 8)))
+            languageModel: .gpt2(.init(vocabularySize: 9, hiddenSize: 8, layerCount: 1, headCount: 1, positionCount: 8))
+        )
         _ = ClipCap(wide, at: store.root)
         let narrow = ParameterStore(seed: 1)
         _ = GPT2(
@@ -110,7 +111,8 @@ import WeightFiles
         try FileManager.default.createDirectory(at: scratch, withIntermediateDirectories: true)
         try FileManager.default.copyItem(
             at: fixture("Models/clipcap_mlp.pt"), to: scratch.appending(path: "pytorch_model.bin"))
-        let language = #"{"model_type": "gpt2", "vocab_size": 40, "n_embd": 16, "n_layer": 2, "n_head": 1, "n_positions": 24}"#
+        let language =
+            #"{"model_type": "gpt2", "vocab_size": 40, "n_embd": 16, "n_layer": 2, "n_head": 1, "n_positions": 24}"#
         try Data("{\"model_type\": \"clipcap\", \"language_model\": \(language), \(part)}".utf8)
             .write(to: scratch.appending(path: "config.json"))
         let message = failure { _ = try ClipCap.open(scratch) }

@@ -14,11 +14,14 @@ import TorchNN
         let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + "一只狗在草地上奔跑两个孩子海边玩耍。".map(String.init)
         let language: ClipCapConfiguration.LanguageModel
         if t5 {
-            language = .t5(T5Configuration(
-                vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, headSize: 4, innerSize: 16))
+            language = .t5(
+                T5Configuration(
+                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, headSize: 4, innerSize: 16
+                ))
         } else {
-            language = .gpt2(GPT2Configuration(
-                vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, positionCount: 24))
+            language = .gpt2(
+                GPT2Configuration(
+                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, positionCount: 24))
         }
         var shape = ClipCapConfiguration(mapper: .mlp, embeddingSize: width, prefixLength: 2, languageModel: language)
         shape.normalizesEmbedding = true
@@ -43,7 +46,9 @@ import TorchNN
     func severalCaptionsOfAPictureDifferAndRepeat(t5: Bool) async throws {
         let tiny = try TinyPack()
         let captioner = try make(tiny, captioner(tiny, t5: t5))
-        let pictures = try [tiny.picture("a.png"), tiny.picture("b.png", red: 10)].map { try Picture(contentsOf: $0.path) }
+        let pictures = try [tiny.picture("a.png"), tiny.picture("b.png", red: 10)].map {
+            try Picture(contentsOf: $0.path)
+        }
         var request = CaptionRequest()
         request.count = 3
         request.method = .sampling(Sampling(temperature: 1, topK: 0, topP: 1), candidates: 8)

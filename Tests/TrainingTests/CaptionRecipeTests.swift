@@ -2,8 +2,8 @@ import Corpora
 import Foundation
 import Generation
 import Models
-import Tokenizers
 import Testing
+import Tokenizers
 import Torch
 import TorchNN
 import WeightFiles
@@ -77,7 +77,9 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
 
     var testDescription: String { rawValue }
 
-    func task(_ run: TrainingOptions, in scratch: Scratch) async throws -> (task: any TrainingTask, frozen: (String) -> Bool) {
+    func task(_ run: TrainingOptions, in scratch: Scratch) async throws -> (
+        task: any TrainingTask, frozen: (String) -> Bool
+    ) {
         Runtime.threadCount = 1
         let toy = try ToyCaptions()
         let options = ToyCaptions.options { options in
@@ -164,7 +166,9 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         #expect(try await train(toy, run, scratch, "parts", interruptedAt: 3) == .interrupted)
         #expect(try await train(toy, run, scratch, "parts", resume: true) == .finished)
         let (whole, parts) = (try content(of: scratch["whole"]), try content(of: scratch["parts"]))
-        let different = Set(whole.tensors.keys).union(parts.tensors.keys).filter { whole.tensors[$0] != parts.tensors[$0] }
+        let different = Set(whole.tensors.keys).union(parts.tensors.keys).filter {
+            whole.tensors[$0] != parts.tensors[$0]
+        }
         #expect(different.isEmpty, "\(different.sorted().prefix(5))")
         #expect(whole.metadata == parts.metadata)
     }
@@ -216,7 +220,8 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
             #expect((entry.tensor.floats == start[entry.name]) == frozen(entry.name), "\(entry.name)")
         }
         let stored = try content(of: scratch["run"]).tensors.keys
-        #expect(!stored.contains { $0.hasPrefix("first/gpt2.") } && stored.contains { $0.hasPrefix("first/clip_project.") })
+        #expect(
+            !stored.contains { $0.hasPrefix("first/gpt2.") } && stored.contains { $0.hasPrefix("first/clip_project.") })
     }
 
     @Test func aNewLanguageModelCannotBeFrozen() async throws {
@@ -299,8 +304,12 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
             let length = vector.reduce(0) { $0 + $1 * $1 }.squareRoot()
             return vector.map { $0 / length }
         }
-        func mean(_ rows: [[Float]]) -> [Float] { (0..<6).map { i in rows.reduce(0) { $0 + $1[i] } / Float(rows.count) } }
-        func distance(_ a: [Float], _ b: [Float]) -> Float { zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) } }
+        func mean(_ rows: [[Float]]) -> [Float] {
+            (0..<6).map { i in rows.reduce(0) { $0 + $1[i] } / Float(rows.count) }
+        }
+        func distance(_ a: [Float], _ b: [Float]) -> Float {
+            zip(a, b).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+        }
         let moved = zip(mean(texts), offset).map { $0 + $1 }
         #expect(distance(moved, mean(pictures)) < 0.3 * distance(mean(texts), mean(pictures)))
         #expect(dataset.training.allSatisfy { $0.row >= dataset.firstText })
@@ -362,7 +371,9 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         }
         let seed = try RecipeFile(contentsOf: root.appending(path: "caption-seed.json"))
         let options = try seed.section("caption", or: CaptionOptions())
-        #expect(options.batchCaptions == 40 && options.epochs == 40 && options.prefixLength == 10 && options.constantLength == 10)
+        #expect(
+            options.batchCaptions == 40 && options.epochs == 40 && options.prefixLength == 10
+                && options.constantLength == 10)
         let training = try seed.section("training", or: TrainingOptions())
         #expect(training.learningRate == 2e-5 && training.warmup == 5000 && training.schedule == .linear)
     }
@@ -407,7 +418,8 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         run.weightDecay = 0
         run.validateEvery = 100
         let task = try CaptionRewardTask(
-            dataset: dataset, caption: options, options: reward, training: run, captioner: ClipCap.open(scratch["first"]),
+            dataset: dataset, caption: options, options: reward, training: run,
+            captioner: ClipCap.open(scratch["first"]),
             clip: nil)
         func missed() throws -> Double { try withoutGradients { try task.validate()[0].value } }
         let before = try missed()
