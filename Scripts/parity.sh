@@ -12,4 +12,5 @@ fi
 failed=0
 "$python" Scripts/parity_lm.py "$tihua" || failed=1
 "$python" Scripts/parity_clip.py "$tihua" || failed=1
+"$python" Scripts/parity_caption.py "$tihua" || failed=1
 exit $failed

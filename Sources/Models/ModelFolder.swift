@@ -9,6 +9,7 @@ public enum Architecture: String, Sendable, CaseIterable {
     case gpt2
     case t5
     case bert
+    case clipCap = "clipcap"
 
     /// Finds the architecture by `model_type`, or by the class names of `architectures` in old files without one.
     init?(modelType: String?, classes: [String]) {
@@ -20,6 +21,7 @@ public enum Architecture: String, Sendable, CaseIterable {
         case nil:
             let prefixes: [(String, Architecture)] = [
                 ("ChineseCLIP", .chineseCLIP), ("GPT2", .gpt2), ("T5", .t5), ("MT5", .t5), ("Bert", .bert),
+                ("ClipCaption", .clipCap),
             ]
             let known = classes.lazy.compactMap { name in prefixes.first { name.hasPrefix($0.0) }?.1 }.first
             guard let known else { return nil }

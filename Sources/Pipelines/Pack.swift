@@ -3,8 +3,8 @@ public import Foundation
 /// The folders and files that make a picture a poem: what a manifest `pack.json` names, or what the user named one by one.
 ///
 /// The manifest is `{"name": "mini", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "poet/lines.filter",
-/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors"}`, all paths relative to it; the last three
-/// may be missing, and so may `clip` or `poet` where a verb does not need them.
+/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner"}`, all paths relative
+/// to it; the last four may be missing, and so may `clip` or `poet` where a verb does not need them.
 public struct Pack: Sendable, Equatable {
     /// For messages; the folder's name where the manifest has none.
     public var name: String
@@ -12,6 +12,8 @@ public struct Pack: Sendable, Equatable {
     public var clip: URL?
     /// A GPT2 or T5 poet.
     public var poet: URL?
+    /// A ClipCap captioner.
+    public var captioner: URL?
     /// The bank of imagery.
     public var bank: URL?
     /// Tells the lines of the poems that the poet was trained on.
@@ -25,6 +27,7 @@ public struct Pack: Sendable, Equatable {
         var name: String?
         var clip: String?
         var poet: String?
+        var captioner: String?
         var bank: String?
         var lineFilter: String?
         var bankCache: String?
@@ -56,6 +59,7 @@ public struct Pack: Sendable, Equatable {
         name = manifest.name ?? folder.lastPathComponent
         clip = try locate("clip", manifest.clip)
         poet = try locate("poet", manifest.poet)
+        captioner = try locate("captioner", manifest.captioner)
         bank = try locate("bank", manifest.bank)
         lineFilter = try locate("lineFilter", manifest.lineFilter)
         bankCache = try locate("bankCache", manifest.bankCache)
@@ -68,6 +72,7 @@ public struct Pack: Sendable, Equatable {
         name = base?.name ?? "custom"
         self.clip = clip ?? base?.clip
         self.poet = poet ?? base?.poet
+        captioner = base?.captioner
         bank = base?.bank
         bankCache = clip == nil ? base?.bankCache : nil
         calibration = clip == nil ? base?.calibration : nil
@@ -90,6 +95,13 @@ public struct Pack: Sendable, Equatable {
     func requiredPoet() throws(PipelineError) -> URL {
         guard let poet else { throw .manifest(path: name, reason: "this pack has no poet; name one with --poet DIR") }
         return poet
+    }
+
+    func requiredCaptioner() throws(PipelineError) -> URL {
+        guard let captioner else {
+            throw .manifest(path: name, reason: "this pack has no captioner; name one with --captioner DIR")
+        }
+        return captioner
     }
 
     func requiredBank() throws(PipelineError) -> URL {

@@ -14,6 +14,8 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case preprocessing(path: String, reason: String)
     /// A folder whose model is not one that the pack's place needs.
     case wrongModel(path: String, found: String, needed: String)
+    /// Embeddings of another width than the captioner takes.
+    case embeddingWidth(path: String, expected: Int, found: Int)
     /// Numbers of a request out of range.
     case setting(name: String, value: String, range: String)
     /// Text of a request that holds something other than Chinese characters.
@@ -37,6 +39,8 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .manifest(let path, let reason): "\(path): \(reason)"
         case .preprocessing(let path, let reason): "\(path): \(reason)"
         case .wrongModel(let path, let found, let needed): "\(path): holds a \(found) model where \(needed) is needed"
+        case .embeddingWidth(let path, let expected, let found):
+            "\(path): takes embeddings of \(expected) numbers, but is given \(found); use the CLIP model that it was trained with"
         case .setting(let name, let value, let range): "\(name) is \(value); give \(range)"
         case .text(let name, let character):
             "\(name) holds “\(character)”, which is no Chinese character; write it in Chinese characters only"

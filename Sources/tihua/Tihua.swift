@@ -19,6 +19,7 @@ struct Tihua: AsyncParsableCommand {
         subcommands: [
             PoemCommand.self,
             KeywordsCommand.self,
+            CaptionCommand.self,
             CheckCommand.self,
             DataCommand.self,
             DoctorCommand.self,

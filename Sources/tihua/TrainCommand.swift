@@ -11,7 +11,7 @@ import Training
 struct TrainCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Train the models of a pack from data.",
-        subcommands: [TrainPoetCommand.self, TrainClipCommand.self])
+        subcommands: [TrainPoetCommand.self, TrainClipCommand.self, TrainCaptionCommand.self])
 }
 
 /// What every training shares.
@@ -63,8 +63,13 @@ struct RunArguments: ParsableArguments {
     }
 
     /// Trains until the end or Ctrl-C, which leaves a checkpoint and exits with 130.
-    func train(_ task: some TrainingTask, _ training: TrainingOptions) throws {
-        let trainer = try Trainer(task, options: training, folder: URL(filePath: out), resume: resume, quiet: quiet)
+    ///
+    /// - Parameter frozen: parameters that keep their values
+    func train(
+        _ task: some TrainingTask, _ training: TrainingOptions, frozen: (String) -> Bool = { _ in false }
+    ) throws {
+        let trainer = try Trainer(
+            task, options: training, folder: URL(filePath: out), resume: resume, quiet: quiet, frozen: frozen)
         let interruption = Interruption()
         if try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted { throw ExitCode(130) }
     }

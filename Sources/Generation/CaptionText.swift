@@ -1,0 +1,28 @@
+public import Models
+public import Tokenizers
+public import Torch
+
+extension ClipCap {
+    /// What a `TextGenerator` continues, for embeddings of pictures `[B, E]`: B prompts.
+    public func source(_ embeddings: Tensor) -> TextSource {
+        let prefix = prefix(embeddings)
+        return switch languageModel {
+        case .gpt2(let model): .decoder(model, prefix: prefix)
+        case .t5(let model): .encoderDecoder(model, memory: model.encode(embeddings: prefix))
+        }
+    }
+
+    /// What every caption obeys: it ends with `[SEP]` or the model's own end, and no other special token is written.
+    ///
+    /// - Parameters:
+    ///   - tokenizer: of the language model
+    ///   - maximumLength: tokens, the end counted; less where the model has no room for so many behind the picture and a
+    ///     prompt of `promptLength`
+    public func rules(_ tokenizer: BertTokenizer, maximumLength: Int, promptLength: Int = 0) -> TokenRules {
+        let stop = [tokenizer.separatorID] + (configuration.languageModel.eosTokenID.map { [Int32($0)] } ?? [])
+        let room = configuration.languageModel.capacity(behind: configuration.captionOffset + promptLength)
+        return TokenRules(
+            stop: Array(Set(stop)).sorted(), suppressed: tokenizer.specialIDs.subtracting(stop).sorted(),
+            maximumLength: max(1, min(maximumLength, room ?? maximumLength)))
+    }
+}

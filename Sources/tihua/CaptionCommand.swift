@@ -1,0 +1,279 @@
+import ArgumentParser
+import Corpora
+import Foundation
+import Generation
+import Models
+import Pictures
+import Pipelines
+import Torch
+
+/// `tihua caption`: Chinese sentences for pictures.
+struct CaptionCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "caption", abstract: "Say in Chinese what pictures show.",
+        discussion: """
+            Pictures are files, folders of files, or tar archives (KEY.jpg); or the embeddings of tihua data embed.
+
+            EXAMPLES
+              tihua caption photo.jpg
+              tihua caption photo.jpg --n 5
+              tihua caption photo.jpg --prompt 两个孩子
+              tihua caption album/ shard.tar --json > captions.jsonl
+              tihua caption photo.jpg --captioner runs/poetic/best
+              tihua caption photo.jpg --captioner mlp_finetune/checkpoint-35000.pt --clip CLIP --preset seed
+
+            One caption comes from a beam search; several are the best of samples, by likeness to the picture, by fluency, and
+            unlike each other. --preset seed takes 10 samples as they come, as ClipCap-Chinese does.
+            A picture that cannot be read is reported, the others still get their captions, and the exit status is 1.
+            """)
+
+    @Argument(help: "Pictures, folders of pictures, tar archives.", completion: .file())
+    var pictures: [String] = []
+
+    @Option(
+        help: "Caption the embeddings of this file of tihua data embed; may stand several times.", completion: .file())
+    var embeddings: [String] = []
+
+    @OptionGroup(title: "CAPTION") var caption: CaptionArguments
+    @OptionGroup(title: "WEIGHTS") var weights: CaptionerArguments
+
+    @Flag(help: "Print one JSON object a line for each picture.")
+    var json = false
+
+    @Flag(help: "Print nothing but captions and errors.")
+    var quiet = false
+
+    private static let batchSize = 16
+
+    func validate() throws {
+        if pictures.isEmpty, embeddings.isEmpty {
+            throw ValidationError("nothing to caption; name pictures, folders or tar archives, or --embeddings FILE")
+        }
+    }
+
+    func run() async throws {
+        let request = try usage { try caption.request() }
+        try usage { try request.validate() }
+        let captioner = try weights.makeCaptioner()
+        try await usage { try await captioner.check(request) }
+        var failed = false
+        var inputs: [PictureInput] = []
+        for path in pictures {
+            do { inputs += try PictureInput.all(at: path) } catch {
+                Tihua.complain("\(error)")
+                failed = true
+            }
+        }
+        let tables = try embeddings.map { try EmbeddingFile(contentsOf: URL(filePath: $0)) }
+        let total = inputs.count + tables.reduce(0) { $0 + $1.keys.count }
+        var done = 0
+        defer { progress(nil) }
+        for start in stride(from: 0, to: inputs.count, by: Self.batchSize) {
+            let part = inputs[start..<min(start + Self.batchSize, inputs.count)]
+            progress("\(done)/\(total) …")
+            var loaded: [(name: String, picture: Picture)] = []
+            for (input, result) in zip(part, await PictureInput.load(Array(part))) {
+                switch result {
+                case .success(let picture): loaded.append((input.name, picture))
+                case .failure(let error):
+                    progress(nil)
+                    Tihua.complain("\(error)")
+                    failed = true
+                }
+            }
+            let captions = try await captioner.captions(for: loaded.map(\.picture), request: request)
+            progress(nil)
+            for (item, captions) in zip(loaded, captions) { try show(item.name, captions, request) }
+            done += part.count
+        }
+        for table in tables {
+            for start in stride(from: 0, to: table.keys.count, by: Self.batchSize) {
+                let rows = start..<min(start + Self.batchSize, table.keys.count)
+                progress("\(done)/\(total) …")
+                let captions = try await captioner.captions(
+                    forEmbeddings: rows.map(table.embedding), request: request)
+                progress(nil)
+                for (row, captions) in zip(rows, captions) { try show(table.keys[row], captions, request) }
+                done += rows.count
+            }
+        }
+        if failed { throw ExitCode(1) }
+    }
+
+    private func show(_ name: String, _ captions: [Caption], _ request: CaptionRequest) throws {
+        struct Report: Encodable {
+            let picture: String
+            let captions: [Caption]
+            let seed: UInt64
+        }
+        if json {
+            print(try jsonLine(Report(picture: name, captions: captions, seed: request.seed)))
+        } else if quiet {
+            for caption in captions { print(caption.text) }
+        } else {
+            print(([name] + captions.map(\.text)).joined(separator: "\t"))
+        }
+    }
+
+    /// A line on the terminal that goes away again; nothing in a pipe.
+    private func progress(_ text: String?) {
+        guard !quiet, isatty(STDERR_FILENO) == 1 else { return }
+        FileHandle.standardError.write(Data("\r\u{1B}[K\(text ?? "")".utf8))
+    }
+}
+
+/// What the captions shall be.
+struct CaptionArguments: ParsableArguments {
+    enum Decode: String, ExpressibleByArgument, CaseIterable {
+        case auto, greedy, beam, sample, contrastive
+    }
+
+    enum Preset: String, ExpressibleByArgument, CaseIterable {
+        case seed
+    }
+
+    @Option(help: "How many captions a picture gets.")
+    var n: Int?
+
+    @Option(help: "What every caption begins with.")
+    var prompt = ""
+
+    @Option(help: "seed: 10 samples, nucleus 0.8, as ClipCap-Chinese predicts.")
+    var preset: Preset?
+
+    @Option(help: "greedy, beam, sample or contrastive; auto is beam for one caption, sample for several.")
+    var decode = Decode.auto
+
+    @Option(help: "Beams of a beam search.")
+    var beams = 5
+
+    @Option(help: "Of a beam search: more favours long captions.")
+    var lengthPenalty = 1.0
+
+    @Option(
+        help: "How many captions are sampled, of which the best are given; by default three times --n, at least 10.")
+    var candidates: Int?
+
+    @Option(help: "Of samples: higher is bolder.")
+    var temperature: Double?
+
+    @Option(
+        help: "Sample from so many of the most probable tokens; 0 from all. In a contrastive search, its candidates.")
+    var topK: Int?
+
+    @Option(help: "Sample from the most probable tokens that make up this share.")
+    var topP: Double?
+
+    @Option(help: "Of a contrastive search: how much unlikeness counts, 0 to 1.")
+    var alpha = 0.6
+
+    @Option(help: "The most tokens of a caption.")
+    var maxLength: Int?
+
+    @Option(help: "No sequence of so many tokens comes twice in a caption; 0 allows all.")
+    var noRepeat = 0
+
+    @Option(help: "Above 1, tokens that stand in the caption already become less probable.")
+    var repetitionPenalty = 1.0
+
+    @Flag(help: "Leave candidates in the order in which they were found, and compare them with nothing.")
+    var noRerank = false
+
+    @Option(help: "A number; the same one gives the same captions.")
+    var seed: UInt64?
+
+    func request() throws -> CaptionRequest {
+        var request = preset == .seed ? CaptionRequest.seed : CaptionRequest()
+        request.count = n ?? request.count
+        request.prompt = prompt
+        request.maximumLength = maxLength ?? request.maximumLength
+        request.noRepeatNGram = noRepeat
+        request.repetitionPenalty = repetitionPenalty
+        if noRerank { request.reranks = false }
+        request.seed = seed ?? 1
+        let sampling = Sampling(temperature: temperature ?? 1, topK: topK ?? 0, topP: topP ?? 0.8)
+        let samples = candidates ?? (request.reranks ? max(10, 3 * request.count) : request.count)
+        switch decode {
+        case .auto where preset == .seed || request.count > 1 || candidates != nil:
+            request.method = .sampling(sampling, candidates: samples)
+        case .auto, .beam: request.method = .beam(BeamSearch(width: beams, lengthPenalty: lengthPenalty))
+        case .greedy: request.method = .greedy
+        case .sample: request.method = .sampling(sampling, candidates: samples)
+        case .contrastive: request.method = .contrastive(ContrastiveSearch(candidates: topK ?? 4, penalty: alpha))
+        }
+        return request
+    }
+}
+
+/// Which weights, and where they run.
+struct CaptionerArguments: ParsableArguments {
+    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
+    var pack: String?
+
+    @Option(help: "A Chinese-CLIP model, instead of the pack's.", completion: .directory)
+    var clip: String?
+
+    @Option(help: "A captioner: a folder of tihua train caption, or a .pt of ClipCap.", completion: .file())
+    var captioner: String?
+
+    @OptionGroup var place: DeviceOptions
+
+    /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
+    func makeCaptioner() throws -> Captioner {
+        Captioner(pack: try chosen(), device: try place.find(), threads: place.threads) { text in
+            FileHandle.standardError.write(Data("\(text)\n".utf8))
+        }
+    }
+
+    private func chosen() throws -> Pack {
+        var chosen: Pack
+        do {
+            let base = try Pack(folder: PackLocator(pack: pack).locate())
+            chosen = Pack(clip: clip.map { URL(filePath: $0) }, poet: nil, base: base)
+        } catch let error as PackError {
+            // Whoever names a captioner needs no pack for embeddings, and with a CLIP model none for pictures.
+            guard captioner != nil, pack == nil else { throw error }
+            chosen = Pack(clip: clip.map { URL(filePath: $0) }, poet: nil, base: nil)
+        }
+        if let captioner { chosen.captioner = URL(filePath: captioner) }
+        return chosen
+    }
+}
+
+/// A picture of a list, under the name that is printed.
+private struct PictureInput: Sendable {
+    /// The path of a file; of a folder's or archive's pictures the key.
+    let name: String
+    private let list: PictureList
+    private let entry: PictureList.Entry
+
+    /// The pictures of a file, a folder or a tar archive.
+    ///
+    /// - Throws: `CorporaError`.
+    static func all(at path: String) throws -> [PictureInput] {
+        let list = try PictureList([URL(filePath: path)])
+        let ending = URL(filePath: path).pathExtension.lowercased()
+        let isFile = list.entries.count == 1 && PictureList.extensions.contains(ending)
+        return list.entries.map { PictureInput(name: isFile ? path : $0.key, list: list, entry: $0) }
+    }
+
+    /// Decodes pictures on all processors.
+    static func load(_ inputs: [PictureInput]) async -> [Result<Picture, any Error>] {
+        await withTaskGroup(of: (Int, Result<Picture, any Error>).self) { group in
+            for (index, input) in inputs.enumerated() {
+                group.addTask {
+                    (
+                        index,
+                        Result {
+                            let bytes = Array(try input.list.bytes(of: input.entry))
+                            return try Picture(encoded: bytes, name: input.name)
+                        }
+                    )
+                }
+            }
+            var results: [Result<Picture, any Error>] = inputs.map { _ in .failure(CancellationError()) }
+            for await (index, result) in group { results[index] = result }
+            return results
+        }
+    }
+}

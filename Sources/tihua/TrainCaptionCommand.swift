@@ -1,0 +1,187 @@
+import ArgumentParser
+import Corpora
+import Foundation
+import Models
+import Pipelines
+import Torch
+import Training
+
+/// `tihua train caption`: a mapping network from pictures to a language model.
+struct TrainCaptionCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "caption", abstract: "Train a captioner on pictures and captions, or on texts alone.",
+        discussion: """
+            Captions are lines of a picture's key, a tab and a text (tihua data captions), or the lines of Flickr8k-CN. The
+            pictures' embeddings come from tihua data embed, or from the pictures themselves with a CLIP model. One picture in
+            so many is held out with all of its captions.
+
+              tihua train caption --captions train.tsv --embeddings train.safetensors \\
+                  --config Recipes/caption-mini.json --out runs/caption
+              tihua train caption --captions flickr8kzhc.caption.txt --shard flickr8k-train.tar --out runs/caption
+
+            A language model that is there (a folder with vocab.txt) is tuned, or kept as it is where the options say so:
+
+              tihua train caption … --lm gpt2-chinese-cluecorpussmall --config Recipes/caption-seed.json --out runs/seed
+
+            Text only, as CapDec: embeddings of the captions themselves with noise. A style is a file of sentences, one a line,
+            and best learned on top of a captioner:
+
+              tihua train caption … --text-only --out runs/capdec
+              tihua train caption --from runs/caption/best --style poetic.txt --out runs/poetic
+
+            Reward: captions of a trained captioner are drawn and scored by likeness to the picture, CIDEr, or both:
+
+              tihua train caption … --from runs/caption/best --reward mixture --config Recipes/caption-reward.json \\
+                  --out runs/rewarded
+
+            The best model is in runs/NAME/best: tihua caption photo.jpg --captioner runs/NAME/best
+            """)
+
+    @Option(help: "Captions of pictures; may stand several times.", completion: .file())
+    var captions: [String] = []
+
+    @Option(help: "Captions of further pictures, to measure on and never to train on.", completion: .file())
+    var validation: [String] = []
+
+    @Option(help: "Embeddings of pictures, a file of tihua data embed.", completion: .file())
+    var embeddings: [String] = []
+
+    @Option(help: "Pictures to embed now: a tar archive or a folder.", completion: .file())
+    var shard: [String] = []
+
+    @Option(help: "A file of sentences, one a line, to learn without pictures.", completion: .file())
+    var style: [String] = []
+
+    @Flag(help: "Learn the texts of the captions alone; pictures only measure.")
+    var textOnly = false
+
+    @Option(help: "A GPT2 or T5 with its vocab.txt to go on from.", completion: .directory)
+    var lm: String?
+
+    @Option(help: "A captioner to go on from.", completion: .file())
+    var from: String?
+
+    @Option(
+        help: "The Chinese-CLIP model that embeds pictures and texts; the pack's by default.", completion: .directory)
+    var clip: String?
+
+    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
+    var pack: String?
+
+    enum Reward: String, ExpressibleByArgument, CaseIterable {
+        case clip, cider, mixture
+
+        var preset: RewardOptions.Preset {
+            switch self {
+            case .clip: .clip
+            case .cider: .cider
+            case .mixture: .mixture
+            }
+        }
+    }
+
+    @Option(help: "Train by reward what --from names: clip, cider or mixture; weights of a file of options win.")
+    var reward: Reward?
+
+    @OptionGroup var run: RunArguments
+
+    func validate() throws {
+        if reward != nil, from == nil {
+            throw ValidationError("--reward goes on from a trained captioner; name it with --from")
+        }
+        if reward != nil, textOnly || !style.isEmpty {
+            throw ValidationError("--reward needs pictures; it does not go with --text-only or --style")
+        }
+        if captions.isEmpty, style.isEmpty { throw ValidationError("nothing to learn; give --captions or --style") }
+        if lm != nil, from != nil {
+            throw ValidationError("--lm and --from exclude each other: a captioner has its model")
+        }
+    }
+
+    func run() async throws {
+        let file = try run.recipe()
+        var training = try run.options(file)
+        let options = try file.section("caption", or: CaptionOptions())
+        try options.validate()
+        let device = try run.place.prepare()
+        let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
+
+        var sources = CaptionDataset.Sources(
+            captions: try captions.flatMap { try CaptionRecord.read(URL(filePath: $0)) }, pictures: nil)
+        sources.validation = try validation.flatMap { try CaptionRecord.read(URL(filePath: $0)) }
+        sources.sentences = try style.flatMap { try CaptionRecord.sentences(URL(filePath: $0)) }
+        sources.isTextOnly = textOnly
+        let start = try self.start(report)
+        let vocabulary = try (lm ?? from).map(Self.vocabulary)
+        let embedder = PictureEmbedder(clip: try needsClip ? clipFolder() : URL(filePath: ""), device: device)
+        let needsTexts = textOnly || !style.isEmpty
+        if needsTexts { sources.clipModel = try await embedder.fingerprint }
+        var files = embeddings.map { URL(filePath: $0) }
+        if !shard.isEmpty { files.append(try await embed(embedder, report)) }
+        if !files.isEmpty { sources.pictures = try EmbeddingTable(contentsOf: files) }
+        if sources.pictures == nil, !captions.isEmpty, !textOnly {
+            throw ValidationError("captions need their pictures: give --embeddings or --shard, or --text-only")
+        }
+        let dataset = try await CaptionDataset(sources, vocabulary: vocabulary, options: options) { texts in
+            report("embedding \(texts.count) texts")
+            return try await embedder.embeddings(of: texts)
+        }
+        let counts = dataset.counts
+        let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        report(
+            "\(counts.training) captions to train on, \(counts.validation) of \(counts.pictures) pictures held out, "
+                + "\(dataset.tokens.count) tokens" + (dropped.isEmpty ? "" : "; left out: \(dropped)"))
+        if let reward, case .captioner(let opened) = start {
+            let weights = try file.section("reward", or: RewardOptions().with(reward.preset))
+            let task = try CaptionRewardTask(
+                dataset: dataset, caption: options, options: weights, training: training, captioner: opened,
+                clip: weights.clipWeight > 0 ? clipFolder() : nil, device: device, report: report)
+            return try run.train(task, training, frozen: task.isFrozen)
+        }
+        let task = try CaptionTask(
+            dataset: dataset, options: options, training: training, device: device, start: start, report: report)
+        if run.steps == nil, options.epochs > 0 { training.steps = options.epochs * task.batchCount(epoch: 0) }
+        try run.train(task, training, frozen: task.isFrozen)
+    }
+
+    private func start(_ report: (String) -> Void) throws -> CaptionTask.Start {
+        if let lm { return .languageModel(try ModelFolder(at: URL(filePath: lm))) }
+        guard let from else { return .new }
+        let opened = try ClipCap.open(URL(filePath: from))
+        for note in opened.notes { report(note) }
+        return .captioner(opened)
+    }
+
+    private static func vocabulary(_ path: String) throws -> [String] {
+        let url = URL(filePath: path)
+        var isFolder: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+        let folder = isFolder.boolValue ? url : url.deletingLastPathComponent()
+        return try readText(folder.appending(path: "vocab.txt")).split(separator: "\n").map(String.init)
+    }
+
+    private var needsClip: Bool { !shard.isEmpty || textOnly || !style.isEmpty }
+
+    private func clipFolder() throws -> URL {
+        if let clip { return URL(filePath: clip) }
+        return try Pack(folder: PackLocator(pack: pack).locate()).requiredClip()
+    }
+
+    /// Embeds the pictures of all shards into a file of the run's folder, which another start takes up again.
+    private func embed(_ embedder: PictureEmbedder, _ report: (String) -> Void) async throws -> URL {
+        let list = try PictureList(shard.map { URL(filePath: $0) })
+        let folder = URL(filePath: run.out)
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let file = folder.appending(path: "embeddings.safetensors")
+        report("embedding \(list.entries.count) pictures into \(file.path)")
+        let interruption = Interruption()
+        let result = try await EmbeddingJob(list, embedder: embedder, output: file)
+            .run(interrupted: { interruption.wasRequested })
+        if result.isInterrupted { throw ExitCode(130) }
+        if !result.bad.isEmpty {
+            let names = result.bad.prefix(5).map(\.key).joined(separator: ", ")
+            report("\(result.bad.count) pictures cannot be read: \(names)")
+        }
+        return file
+    }
+}

@@ -1,0 +1,105 @@
+import Foundation
+import PackSupport
+import Testing
+
+/// `tihua train caption` and `tihua caption` on a tiny pack: trained, used, and what can go wrong.
+@Suite struct CaptionCommandTests {
+    private struct Line: Decodable {
+        struct Caption: Decodable {
+            let text: String
+            let logProbability: Double
+        }
+
+        let picture: String
+        let captions: [Caption]
+    }
+
+    private static let options = """
+        {"training": {"steps": 4, "accumulation": 1, "warmup": 1, "validateEvery": 2, "logEvery": 2, "precision": "float32"},
+         "caption": {"hiddenSize": 16, "layerCount": 1, "headCount": 2, "prefixLength": 2, "maximumLength": 12,
+                     "minimumCharacterCount": 1, "batchCaptions": 4, "holdOut": 3}}
+        """
+
+    private func scene() throws -> (pack: TinyPack, folder: URL, arguments: [String]) {
+        let pack = try TinyPack()
+        let pictures = pack.folder.appending(path: "pictures")
+        try FileManager.default.createDirectory(at: pictures, withIntermediateDirectories: true)
+        var captions = ""
+        for index in 0..<9 {
+            try FileManager.default.moveItem(
+                at: pack.picture("p\(index).png", red: UInt8(20 * index)), to: pictures.appending(path: "p\(index).png")
+            )
+            captions += "p\(index)\t一只狗在草地上。\np\(index)\t两个孩子。\n"
+        }
+        captions += "nobody\t一只猫。\n"
+        func write(_ text: String, _ name: String) throws -> String {
+            let file = pack.folder.appending(path: name)
+            try text.write(to: file, atomically: true, encoding: .utf8)
+            return file.path
+        }
+        let arguments = [
+            "train", "caption", "--captions", try write(captions, "train.tsv"), "--shard", pictures.path, "--clip",
+            pack.clip.path, "--config", try write(Self.options, "caption.json"), "--device", "cpu", "--threads", "1",
+        ]
+        return (pack, pack.folder, arguments)
+    }
+
+    @Test func aTrainedCaptionerCaptionsAFolder() throws {
+        let (pack, folder, arguments) = try scene()
+        let out = folder.appending(path: "run").path
+        let trained = try Run(arguments + ["--out", out])
+        #expect(trained.status == 0, "\(trained.errors)")
+        #expect(trained.errors.contains("1 without an embedding"))
+        let again = try Run(arguments + ["--out", out])
+        #expect(again.status == 1 && again.errors.contains("--resume"))
+
+        let use = ["caption", "--captioner", out + "/best", "--clip", pack.clip.path, "--pack", folder.path]
+        let run = try Run(use + [folder.appending(path: "pictures").path, "--json"])
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        let lines = try run.output.split(separator: "\n").map {
+            try JSONDecoder().decode(Line.self, from: Data($0.utf8))
+        }
+        #expect(lines.map(\.picture) == (0..<9).map { "p\($0)" })
+        #expect(lines.allSatisfy { $0.captions.count == 1 && $0.captions[0].logProbability <= 0 })
+        let embedded = try Run(use + ["--embeddings", out + "/embeddings.safetensors", "--json"])
+        #expect(embedded.status == 0 && embedded.output.split(separator: "\n").count == 9)
+
+        let missing = try Run(
+            use + [folder.appending(path: "pictures/p1.png").path, folder.appending(path: "none.png").path])
+        #expect(missing.status == 1 && missing.isOneLine && missing.output.contains("p1.png"))
+
+        let style = folder.appending(path: "style.txt")
+        try "明月照两个孩子。\n一只狗在水上。\n".write(to: style, atomically: true, encoding: .utf8)
+        let styled = try Run([
+            "train", "caption", "--from", out + "/best", "--style", style.path, "--clip", pack.clip.path, "--config",
+            folder.appending(path: "caption.json").path, "--out", folder.appending(path: "styled").path, "--device",
+            "cpu",
+        ])
+        #expect(styled.status == 0, "\(styled.errors)")
+        #expect(FileManager.default.fileExists(atPath: folder.appending(path: "styled/best/vocab.txt").path))
+    }
+
+    @Test(arguments: [
+        (["caption"], "nothing to caption"), (["caption", "x.png", "--n", "0"], "number of captions"),
+        (["caption", "x.png", "--decode", "greedy", "--n", "2"], "at most 1"),
+        (["train", "caption", "--out", "x"], "nothing to learn"),
+        (["train", "caption", "--captions", "a", "--lm", "b", "--from", "c", "--out", "x"], "exclude each other"),
+        (["train", "caption", "--captions", "a", "--reward", "clip", "--out", "x"], "--from"),
+    ])
+    func whatIsTypedWronglyIsAUsageError(_ arguments: [String], _ expected: String) throws {
+        let run = try Run(arguments)
+        #expect(run.status == 2 && run.errors.contains(expected), "\(run.errors)")
+    }
+
+    @Test func aStyleOfOneSentenceAndAMissingCaptionerAreOneLine() throws {
+        let pack = try TinyPack()
+        let style = pack.folder.appending(path: "style.txt")
+        try "一句\n".write(to: style, atomically: true, encoding: .utf8)
+        let one = try Run([
+            "train", "caption", "--style", style.path, "--clip", pack.clip.path, "--out", pack.folder.path + "/run",
+        ])
+        #expect(one.status == 1 && one.isOneLine && one.errors.contains("one sentence only"), "\(one.errors)")
+        let none = try Run(["caption", "x.png", "--pack", pack.folder.path])
+        #expect(none.status == 1 && none.isOneLine && none.errors.contains("--captioner"), "\(none.errors)")
+    }
+}

@@ -1,0 +1,107 @@
+import Foundation
+import Generation
+import Models
+import PackSupport
+import Pictures
+import Pipelines
+import Testing
+import Torch
+import TorchNN
+
+@Suite struct CaptionerTests {
+    /// A captioner with random weights beside a tiny pack, whose pictures have 16 numbers.
+    private func captioner(_ pack: TinyPack, width: Int = 16, t5: Bool = false) throws -> URL {
+        let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + "一只狗在草地上奔跑两个孩子海边玩耍。".map(String.init)
+        let language: ClipCapConfiguration.LanguageModel
+        if t5 {
+            language = .t5(
+                T5Configuration(
+                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, headSize: 4, innerSize: 16
+                ))
+        } else {
+            language = .gpt2(
+                GPT2Configuration(
+                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, positionCount: 24))
+        }
+        var shape = ClipCapConfiguration(mapper: .mlp, embeddingSize: width, prefixLength: 2, languageModel: language)
+        shape.normalizesEmbedding = true
+        let store = ParameterStore(seed: 8)
+        let model = ClipCap(shape, at: store.root)
+        // Large enough that pictures differ in what is said of them.
+        for entry in store.entries where entry.name.hasSuffix("weight") { entry.tensor.multiply_(6) }
+        let folder = pack.folder.appending(path: "captioner-\(width)-\(t5)")
+        try model.save(store: store, to: folder)
+        try (tokens.joined(separator: "\n") + "\n").write(
+            to: folder.appending(path: "vocab.txt"), atomically: true, encoding: .utf8)
+        return folder
+    }
+
+    private func make(_ tiny: TinyPack, _ folder: URL) throws -> Captioner {
+        var pack = try Pack(folder: tiny.folder)
+        pack.captioner = folder
+        return Captioner(pack: pack, threads: 1)
+    }
+
+    @Test(arguments: [false, true])
+    func severalCaptionsOfAPictureDifferAndRepeat(t5: Bool) async throws {
+        let tiny = try TinyPack()
+        let captioner = try make(tiny, captioner(tiny, t5: t5))
+        let pictures = try [tiny.picture("a.png"), tiny.picture("b.png", red: 10)].map {
+            try Picture(contentsOf: $0.path)
+        }
+        var request = CaptionRequest()
+        request.count = 3
+        request.method = .sampling(Sampling(temperature: 1, topK: 0, topP: 1), candidates: 8)
+        request.maximumLength = 10
+        let both = try await captioner.captions(for: pictures, request: request)
+        #expect(both.count == 2)
+        for captions in both {
+            #expect((1...3).contains(captions.count))
+            #expect(Set(captions.map(\.text)).count == captions.count)
+            #expect(captions.allSatisfy { $0.logProbability <= 0 && $0.similarity != nil })
+        }
+        // The same alone as beside others.
+        let alone = try await captioner.captions(for: [pictures[1]], request: request)
+        #expect(alone[0].map(\.text) == both[1].map(\.text))
+    }
+
+    @Test(arguments: [false, true])
+    func aCaptionGoesOnFromItsPrompt(t5: Bool) async throws {
+        let tiny = try TinyPack()
+        let captioner = try make(tiny, captioner(tiny, t5: t5))
+        var request = CaptionRequest()
+        request.prompt = "两个孩子"
+        request.maximumLength = 10
+        let embedding = (0..<16).map { Float($0) }
+        let captions = try await captioner.captions(forEmbeddings: [embedding], request: request)
+        #expect(captions[0].allSatisfy { $0.text.hasPrefix("两个孩子") })
+        request.prompt = "hello"
+        await #expect(throws: PipelineError.self) { try await captioner.check(request) }
+    }
+
+    @Test func embeddingsOfAnotherWidthAreRefused() async throws {
+        let tiny = try TinyPack()
+        let captioner = try make(tiny, captioner(tiny, width: 12))
+        let picture = try Picture(contentsOf: tiny.picture().path)
+        let error = await #expect(throws: PipelineError.self) { try await captioner.captions(for: [picture]) }
+        guard case .embeddingWidth(_, 12, 16) = error else {
+            Issue.record("\(String(describing: error))")
+            return
+        }
+    }
+
+    @Test func moreCaptionsThanAMethodFindsAreRefused() {
+        var request = CaptionRequest()
+        request.method = .greedy
+        request.count = 2
+        #expect(throws: PipelineError.self) { try request.validate() }
+        #expect(throws: Never.self) { try CaptionRequest.seed.validate() }
+    }
+
+    @Test func aPackWithoutACaptionerSaysSo() async throws {
+        let tiny = try TinyPack()
+        let captioner = Captioner(pack: try Pack(folder: tiny.folder), threads: 1)
+        let error = await #expect(throws: PipelineError.self) { try await captioner.check(CaptionRequest()) }
+        #expect(error?.description.contains("--captioner") == true)
+    }
+}
