@@ -27,7 +27,9 @@ struct Draft {
     /// A pair of characters that the poem already has.
     private static let repeatedPair: Float = -6
     /// A character that the poem already has.
-    private static let repeatedCharacter: Float = -1
+    private static let repeatedCharacter: Float = -2.5
+    /// A character twice in a row (叠字): the model writes more of these than poets do.
+    private static let doubledCharacter: Float = -2.5
     /// Uses of a character beyond which it is not drawn.
     private static let mostUses = 2
 
@@ -37,11 +39,13 @@ struct Draft {
         random = SplitMix64(seed: plan.seed)
     }
 
-    /// What is added to the scores of some tokens: repetition is discouraged, except 叠字 (a character twice in a row).
+    /// What is added to the scores of some tokens: repetition is discouraged.
     func penalties(_ format: PoetFormat, excluded: Set<Character>) -> [Int32: Float] {
         var result: [Int32: Float] = [:]
-        for (token, count) in uses where token != tokens.last || count >= Self.mostUses {
-            result[token] = count >= Self.mostUses ? Self.never : Self.repeatedCharacter
+        for (token, count) in uses {
+            let isLast = token == tokens.last
+            result[token] =
+                count >= Self.mostUses ? Self.never : isLast ? Self.doubledCharacter : Self.repeatedCharacter
         }
         if let last = tokens.last, let known = followers[last] {
             for token in known where token != last { result[token] = min(result[token] ?? 0, Self.repeatedPair) }

@@ -44,6 +44,8 @@ public final class PoemWriter {
     public let format: PoetFormat
     private let model: any VerseModel
     private let isKnown: (String) -> Bool
+    /// Of the poems under way, `[V]`.
+    private var leaning: Tensor?
     private var tables: [RhymeBook: CharacterTable] = [:]
 
     /// A line that repeats, or is known, is written again so many times before its poem is given up.
@@ -91,9 +93,18 @@ public final class PoemWriter {
     ///
     /// Plans of one form go through the model together. Cancelling the task ends the work at the next line.
     ///
+    /// - Parameter leaning: what is added to the scores (log-probabilities before temperature) of characters
     /// - Throws: `GenerationError`, `PoetVocabularyError.unknownForm`, `CancellationError`.
-    public func write(_ plans: [PoemPlan], sampling: Sampling = Sampling()) throws -> [WrittenPoem] {
+    public func write(
+        _ plans: [PoemPlan], sampling: Sampling = Sampling(), leaning: [Character: Float] = [:]
+    ) throws -> [WrittenPoem] {
         try sampling.validate()
+        var values = [Float](repeating: 0, count: model.scoreCount)
+        for (character, value) in leaning {
+            if let token = format.id(of: character) { values[Int(token)] = value }
+        }
+        self.leaning = leaning.isEmpty ? nil : Tensor(values).to(.float32, model.device)
+        defer { self.leaning = nil }
         var forms: [[Int]: [Int]] = [:]
         for (index, plan) in plans.enumerated() { forms[plan.constraint.form.lineLengths, default: []].append(index) }
         var poems: [WrittenPoem] = []
@@ -211,6 +222,7 @@ public final class PoemWriter {
         var masked = Tensor.stacked(distinct, 0)  // [R, V]
         if distinct.count > 1 { masked = masked.gatheringSlices(0, at: Tensor(rows).to(.int64, model.device)) }
         masked = scores + masked  // [B, V]
+        if let leaning { masked = masked + leaning }
         if let penalties = penalties(rules, drafts) { masked = masked + penalties }
         let width = sampling.width(of: model.scoreCount)
         let best = masked.topK(width, 1)  // [B, K]

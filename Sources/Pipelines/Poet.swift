@@ -156,10 +156,12 @@ public actor Poet {
         var keywords = eye.index.keywords(for: image, count: 8, scale: eye.encoder.scale)
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
         let plans = request.plans(keywords: keywords, constraints: constraints)
-        let written = try hand.writer.write(plans, sampling: request.sampling)
+        let evidence = eye.index.evidence(for: image)
+        let leaning = evidence.mapValues { max(-2, min(2, $0)) * Self.leaning }
+        let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)
         guard !written.isEmpty else { throw GenerationError.nothingWritten(candidates: plans.count) }
 
-        let scores = try score(written, plans, keywords, image, eye, hand)
+        let scores = try score(written, plans, evidence, image, eye, hand)
         let best = PoemRanking.select(written.map(\.lines), totals: scores.map(\.total), count: request.count)
         let poems = best.map { index in
             let plan = plans[written[index].plan]
@@ -170,21 +172,24 @@ public actor Poet {
         return PoemResult(keywords: keywords, poems: poems, seed: request.seed)
     }
 
+    /// How much the picture's evidence for a character adds to its log-probability, in nats a deviation: enough against snow in
+    /// summer, too little to hold against a verse that the model is sure of.
+    private static let leaning: Float = 0.6
+
     private func score(
-        _ written: [WrittenPoem], _ plans: [PoemPlan], _ keywords: [Keyword], _ image: [Float], _ eye: Eye, _ hand: Hand
+        _ written: [WrittenPoem], _ plans: [PoemPlan], _ evidence: [Character: Float], _ image: [Float], _ eye: Eye,
+        _ hand: Hand
     ) throws -> [PoemScores] {
         let texts = eye.encoder.encode(written.map { $0.lines.joined(separator: "，") + "。" })
-        let words = Set(keywords.map(\.word))
-        let shown = eye.index.bank.entries.indices.filter { words.contains(eye.index.bank.entries[$0].word) }
         let scores = try zip(written, texts).map { poem, text in
             let plan = plans[poem.plan]
             let report = try ProsodyChecker(tones: .strict, book: plan.constraint.book)
                 .check(poem.lines, as: plan.constraint.form)
             let known = poem.lines.count(where: hand.isKnown)
-            let imagery = shown.reduce(Float(0)) { $0 + dot(text, eye.index.embeddings[$1]) }
+            let seen = Set(poem.lines.joined()).compactMap { evidence[$0] }
             return PoemScores(
                 picture: Double(dot(text, image) - eye.bias(text)),
-                imagery: Double(imagery / Float(max(1, shown.count))),
+                imagery: Double(seen.reduce(0, +) / Float(max(1, seen.count))),
                 fluency: poem.logProbability / Double(max(1, poem.tokenCount)),
                 tone: report.toneAccuracy ?? 1,
                 coverage: PoemRanking.coverage(of: plan.prompt.keywords, in: poem.lines.joined(separator: " ")),
