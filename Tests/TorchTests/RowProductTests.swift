@@ -26,7 +26,9 @@ import TorchNN
         /// order of the sum in float32.
         var tolerance: Double { input == .bfloat16 ? 1.0 / 256 : 1e-5 }
 
-        func make(_ rows: Int, _ K: Int, _ N: Int, _ generator: Generator) -> (x: Tensor, weight: Tensor, bias: Tensor?) {
+        func make(
+            _ rows: Int, _ K: Int, _ N: Int, _ generator: Generator
+        ) -> (x: Tensor, weight: Tensor, bias: Tensor?) {
             let x = Tensor.randn([rows, K], generator: generator).to(input)
             let shape = isTransposed ? [K, N] : [N, K]
             let weight = Tensor.randn(shape, generator: generator).to(self.weight)
