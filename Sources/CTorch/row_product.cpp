@@ -1,5 +1,5 @@
 // The product of a few rows with a weight. Every weight is read once and used one to four times, so that memory sets
-// the time; of this one's speed libtorch's product of one row reaches 0.7 to 0.95 in float32 and at most half in bfloat16
+// the time. libtorch's product of one row reaches 0.7 to 0.95 of this one's speed in float32, in bfloat16 at most half
 // (see Docs/EXPERIMENTS.md).
 //
 // What makes the difference is the order of reading: one core gets most out of memory with a few streams that each run
