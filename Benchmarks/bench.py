@@ -83,6 +83,8 @@ def generate(folder):
     row("GPT2 12x768, 50 candidates, against 50 calls (50 x the median call)", ours[50], loop, "20x")
     row("GPT2 12x768, 50 candidates, against num_return_sequences=50", ours[50], batch, "2x")
     row("GPT2 12x768, 1 candidate", ours[1], one, "2x")
+    for dtype in dtypes:
+        row(f"GPT2 12x768, 1 candidate, {dtype} against {dtype}", {dtype: ours[1][dtype]}, {dtype: one[dtype]}, "")
 
 
 def embed(folder):

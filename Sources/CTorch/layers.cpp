@@ -1,5 +1,6 @@
 // Layers: the kernels behind Linear, convolutions, normalisation, attention and the losses.
 #include "guard.hpp"
+#include "row_product.hpp"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -11,7 +12,16 @@
 using namespace ct;
 
 ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *out) noexcept {
-    return guard([&] { *out = wrap(at::linear(x->value, weight->value, optional(bias))); });
+    return guard([&] {
+        if (auto product = row_product(x->value, weight->value, optional(bias))) {
+            *out = wrap(std::move(*product));
+            return;
+        }
+        at::ScalarType dtype = x->value.scalar_type();
+        std::optional<at::Tensor> offset = optional(bias);
+        if (offset) offset = offset->to(dtype);
+        *out = wrap(at::linear(x->value, weight->value.to(dtype), offset));
+    });
 }
 
 ct_status ct_embedding(ct_tensor weight, ct_tensor ids, ct_tensor *out) noexcept {

@@ -342,7 +342,7 @@ public final class GPT2 {
 
     /// hidden `[.., C]` -> the scores of each token, float32 `[.., V]`
     public func logits(_ hidden: Tensor) -> Tensor {
-        Kernels.linear(hidden, tokens.weight.to(hidden.dtype), nil).to(.float32)
+        Kernels.linear(hidden, tokens.weight, nil).to(.float32)
     }
 }
 

@@ -496,7 +496,7 @@ public final class T5 {
     public func logits(_ hidden: Tensor) -> Tensor {
         let hidden = configuration.scalesOutput ? hidden * (1 / Double(configuration.hiddenSize).squareRoot()) : hidden
         let weight = head?.weight ?? tokens.weight
-        return Kernels.linear(hidden, weight.to(hidden.dtype), nil).to(.float32)
+        return Kernels.linear(hidden, weight, nil).to(.float32)
     }
 
     private func keyMask(_ present: Tensor) -> Tensor { present.unsqueezed(1).unsqueezed(1) }  // [B, S] -> [B, 1, 1, S]

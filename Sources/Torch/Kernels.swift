@@ -2,7 +2,7 @@ import CTorch
 
 /// The kernels behind the layers of `TorchNN`, named as in `torch.nn.functional`.
 public enum Kernels {
-    /// x [.., in], weight [out, in], bias [out] -> [.., out]
+    /// x [.., in], weight [out, in], bias [out] -> [.., out], in x's element type, whatever that of weight and bias.
     public static func linear(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) -> Tensor {
         .make { out in withOptional(bias) { ct_linear(x.handle, weight.handle, $0, out) } }
     }

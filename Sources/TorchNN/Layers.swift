@@ -20,10 +20,7 @@ public struct Linear {
     }
 
     /// x `[.., in]` -> `[.., out]`
-    public func callAsFunction(_ x: Tensor) -> Tensor {
-        let dtype = x.dtype
-        return Kernels.linear(x, weight.to(dtype), bias?.to(dtype))
-    }
+    public func callAsFunction(_ x: Tensor) -> Tensor { Kernels.linear(x, weight, bias) }
 }
 
 /// GPT2's `Conv1D`: a linear layer whose weight is stored `[in, out]`.
@@ -42,10 +39,7 @@ public struct Conv1D {
     }
 
     /// x `[.., in]` -> `[.., out]`
-    public func callAsFunction(_ x: Tensor) -> Tensor {
-        let dtype = x.dtype
-        return Kernels.linear(x, weight.to(dtype).transposed(0, 1), bias.to(dtype))
-    }
+    public func callAsFunction(_ x: Tensor) -> Tensor { Kernels.linear(x, weight.transposed(0, 1), bias) }
 }
 
 /// PyTorch's `nn.Embedding`.
