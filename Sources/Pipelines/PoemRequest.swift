@@ -88,7 +88,7 @@ public struct PoemRequest: Sendable {
 
     /// What the candidates are asked for: each another choice of two to four of the keywords, the better ones more often.
     func plans(
-        keywords: [Keyword], constraints: [MetreConstraint]
+        keywords: [Keyword], caption: String? = nil, constraints: [MetreConstraint]
     ) -> [PoemPlan] {
         var random = SplitMix64(seed: seed)
         return (0..<candidates).map { index in
@@ -96,7 +96,9 @@ public struct PoemRequest: Sendable {
             let asked = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
             let group = asked ?? suggestedRhyme(constraint, &random)
             let prompt = PoemPrompt(
-                form: constraint.form, rhyme: group, keywords: subset(of: keywords.map(\.word), &random), theme: theme)
+                form: constraint.form, rhyme: group, keywords: subset(of: keywords.map(\.word), &random),
+                // Half of the candidates know what happens too; words alone are the safer half where the caption errs.
+                theme: theme ?? (index % 2 == 1 ? caption : nil))
             return PoemPlan(prompt: prompt, constraint: constraint, seed: random.next())
         }
     }
@@ -118,7 +120,8 @@ public struct PoemRequest: Sendable {
     private func subset(of words: [String], _ random: inout SplitMix64) -> [String] {
         // Who names a few words wants them all.
         if !keywords.isEmpty, words.count <= 4 { return words }
-        let size = min(words.count, 2 + Int(random.next() % 3))
+        // A false word harms more than a missing one.
+        let size = min(words.count, 1 + Int(random.next() % 3))
         var left = words
         var chosen: [String] = []
         while chosen.count < size {
@@ -139,6 +142,8 @@ public struct PoemRequest: Sendable {
 public struct PoemResult: Sendable, Equatable {
     /// What the pictures called up, or what was asked for.
     public let keywords: [Keyword]
+    /// What happens in the picture, as the pack's captioner says it; nil without one.
+    public let caption: String?
     /// Best first.
     public let poems: [Poem]
     /// The seed of the request.

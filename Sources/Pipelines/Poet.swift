@@ -23,6 +23,7 @@ public actor Poet {
     private let cacheFolder: URL?
     private var loadedEye: Eye?
     private var loadedHand: Hand?
+    private let captioner: Captioner?
 
     /// The thread that all of this actor's work runs on.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
@@ -39,6 +40,8 @@ public actor Poet {
         self.device = device
         cacheFolder = cache
         thread = TorchThread(name: "tihua.poet", intraOpThreads: threads)
+        captioner =
+            pack.captioner != nil && pack.clip != nil ? Captioner(pack: pack, device: device, threads: threads) : nil
     }
 
     /// What sees: the CLIP model and the bank.
@@ -146,7 +149,8 @@ public actor Poet {
     ///
     /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `PoetVocabularyError` for the request, `ModelError`,
     ///   `WeightFileError`, `TokenizerError` for the weights, `CancellationError`.
-    public func poems(for pictures: [Picture], request: PoemRequest = PoemRequest()) throws -> PoemResult {
+    public func poems(for pictures: [Picture], request: PoemRequest = PoemRequest()) async throws -> PoemResult {
+        let caption = try await caption(of: pictures, request)
         let hand = try hand()
         let request = try request.simplified(hand.converter)
         let vocabulary = hand.writer.format.writable
@@ -155,7 +159,7 @@ public actor Poet {
         let image = try embedding(of: pictures, eye)
         var keywords = eye.index.keywords(for: image, count: 8, scale: eye.encoder.scale)
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
-        let plans = request.plans(keywords: keywords, constraints: constraints)
+        let plans = request.plans(keywords: keywords, caption: caption, constraints: constraints)
         let evidence = eye.index.evidence(for: image)
         let leaning = evidence.mapValues { max(-2, min(2, $0)) * Self.leaning }
         let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)
@@ -169,7 +173,21 @@ public actor Poet {
             return Poem(
                 form: plan.constraint.form.name, rhyme: group ?? "", lines: written[index].lines, scores: scores[index])
         }
-        return PoemResult(keywords: keywords, poems: poems, seed: request.seed)
+        return PoemResult(keywords: keywords, caption: caption, poems: poems, seed: request.seed)
+    }
+
+    /// What happens in the first picture, as the pack's captioner says it; nil without one, or where the theme or the words are
+    /// given.
+    private func caption(of pictures: [Picture], _ request: PoemRequest) async throws -> String? {
+        guard let captioner, let picture = pictures.first, request.theme == nil, request.keywords.isEmpty else {
+            return nil
+        }
+        var asked = CaptionRequest()
+        asked.method = .greedy
+        asked.reranks = false
+        asked.maximumLength = 32
+        let text = try await captioner.captions(for: [picture], request: asked).first?.first?.text
+        return text.map { $0.filter { $0.isHan } }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
     /// How much the picture's evidence for a character adds to its log-probability, in nats a deviation: enough against snow in

@@ -77,7 +77,9 @@ struct PoemCommand: AsyncParsableCommand {
     static func text(_ result: PoemResult, _ paths: [String], quiet: Bool) -> String {
         var blocks: [String] = []
         if !quiet {
-            blocks.append(paths.joined(separator: " ") + "\n意象  " + result.keywords.map(\.word).joined(separator: " "))
+            let caption = result.caption.map { "\n画面  \($0)" } ?? ""
+            blocks.append(
+                paths.joined(separator: " ") + "\n意象  " + result.keywords.map(\.word).joined(separator: " ") + caption)
         }
         for poem in result.poems {
             let lines = punctuated(poem.lines, form: poem.form).map { "  \($0)" }
@@ -272,6 +274,7 @@ private struct PoemReport: Encodable {
     /// All of them, where several pictures share one poem.
     let pictures: [String]?
     let keywords: [KeywordReport]
+    let caption: String?
     let poems: [Poem]
     let seed: UInt64
 
@@ -279,6 +282,7 @@ private struct PoemReport: Encodable {
         picture = paths[0]
         pictures = paths.count > 1 ? paths : nil
         keywords = result.keywords.map(KeywordReport.init)
+        caption = result.caption
         poems = result.poems
         seed = result.seed
     }
