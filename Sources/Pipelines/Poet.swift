@@ -204,7 +204,8 @@ public actor Poet {
             let report = try ProsodyChecker(tones: .strict, book: plan.constraint.book)
                 .check(poem.lines, as: plan.constraint.form)
             let known = poem.lines.count(where: hand.isKnown)
-            let seen = Set(poem.lines.joined()).compactMap { evidence[$0] }
+            // In their order: a set's changes from run to run, and with it the last digit of the sum.
+            let seen = poem.lines.joined().compactMap { evidence[$0] }
             return PoemScores(
                 picture: Double(dot(text, image) - eye.bias(text)),
                 imagery: Double(seen.reduce(0, +) / Float(max(1, seen.count))),
