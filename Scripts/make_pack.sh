@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a pack of trained models: Scripts/make_pack.sh RUNS CORPUS PICTURES... [PACK]
 #
-#   RUNS      a folder with clip/best and poet/best, as the recipes leave them
+#   RUNS      a folder with clip/best, poet/best and, if there is one, caption/best, as the recipes leave them
 #   CORPUS    what the poet was trained on (tihua data poems)
 #   PICTURES  a folder of pictures, none of a test set: their mean embedding tells what all pictures have in common
 #   PACK      where the pack goes (Weights/mini)
@@ -12,18 +12,22 @@ runs=$1 corpus=$2 pictures=$3 pack=${4:-Weights/mini}
 tihua=.build/release/tihua
 [ -x $tihua ] || { echo "build first: make build" >&2; exit 1; }
 mkdir -p "$pack"
-for part in clip poet; do
+parts="clip poet"
+[ ! -d "$runs/caption/best" ] || parts="$parts captioner"
+for part in $parts; do
     mkdir -p "$pack/$part"
-    cp "$runs/$part/best/"* "$pack/$part/"
+    cp "$runs/${part/captioner/caption}/best/"* "$pack/$part/"
 done
+more=''
+[ ! -d "$pack/captioner" ] || more=$',\n  "captioner": "captioner"'
 [ "$pack" -ef Weights/mini ] || cp Weights/mini/imagery.tsv "$pack/"
 $tihua data lines "$corpus" --out "$pack/poet/lines.filter"
 manifest() { printf '{\n  "name": "mini",\n  "clip": "clip",\n  "poet": "poet",\n  "bank": "imagery.tsv",\n  "lineFilter": "poet/lines.filter"%s\n}\n' "$1"; }
-manifest '' > "$pack/pack.json"
+manifest "$more" > "$pack/pack.json"
 find "$pictures" -type f \( -name '*.jpg' -o -name '*.png' \) | sort > "$pack/.pictures"
 # All at once or not at all: a second run would write its own mean over the first one's.
 xargs -d '\n' -x -n 100000 -s 1900000 $tihua keywords --pack "$pack" --quiet --write-bank-cache "$pack/imagery.safetensors" \
     --write-calibration "$pack/calibration.safetensors" < "$pack/.pictures" > /dev/null
 rm "$pack/.pictures"
-manifest $',\n  "bankCache": "imagery.safetensors",\n  "calibration": "calibration.safetensors"' > "$pack/pack.json"
+manifest $',\n  "bankCache": "imagery.safetensors",\n  "calibration": "calibration.safetensors"'"$more" > "$pack/pack.json"
 du -sh "$pack"
