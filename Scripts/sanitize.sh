@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-suites='TorchTests|WeightFilesTests|EventFileTests|PicturesTests'
+suites='TorchTests\.|WeightFilesTests\.|EventFileTests|^PicturesTests\.'
 
 leaks=$(mktemp)
 trap 'rm -f "$leaks"' EXIT
