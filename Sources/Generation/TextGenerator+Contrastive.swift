@@ -7,7 +7,7 @@ extension TextGenerator {
         _ session: TokenSession, _ search: ContrastiveSearch, _ rules: AppliedRules
     ) throws -> [[GeneratedText]] {
         let tried = min(search.candidates, source.vocabularySize)
-        var texts = session.rows.map { _ in (tokens: [Int32](), logProbability: 0.0, isOpen: true) }
+        var texts = session.rows.map { _ in OpenText() }
         var live = Array(texts.indices)  // the text of each prompt
         var context = session.hidden.to(.float32).normalized()  // [P, S, C]
         var scores = session.next  // [P, V]
@@ -32,13 +32,7 @@ extension TextGenerator {
             let chosen = best.indices.gathered(1, choices.unsqueezed(1)).squeezed(1)
             let drawn = try Self.values(of: chosen, scores: scores, allowed: allowed)
             for (place, index) in live.enumerated() where texts[index].isOpen {
-                guard let logProbability = drawn[place].logProbability else {
-                    texts[index].isOpen = false  // the rules forbid every token
-                    continue
-                }
-                texts[index].tokens.append(drawn[place].token)
-                texts[index].logProbability += logProbability
-                texts[index].isOpen = !rules.stop.contains(drawn[place].token)
+                texts[index].take(drawn[place], stop: rules.stop)
             }
 
             let open = live.indices.filter { texts[live[$0]].isOpen }
@@ -58,7 +52,7 @@ extension TextGenerator {
                 live = keeps.map { live[$0] }
             }
         }
-        return texts.map { [GeneratedText($0.tokens, stop: rules.stop, logProbability: $0.logProbability)] }
+        return texts.map { [$0.generated(stop: rules.stop)] }
     }
 
     private func rowIDs(_ rows: [Int]) -> Tensor { Tensor(rows.map(Int64.init)).to(nil, device) }

@@ -120,13 +120,33 @@ public final class TextGenerator {
         }
     }
 
+    /// A text under way.
+    struct OpenText {
+        private var tokens: [Int32] = []
+        private var logProbability = 0.0
+        private(set) var isOpen = true
+
+        /// Goes on with a drawn token, or ends: with a token that stops, or where the rules forbid every token.
+        mutating func take(_ drawn: (token: Int32, logProbability: Double?), stop: [Int32]) {
+            guard let logProbability = drawn.logProbability else {
+                isOpen = false
+                return
+            }
+            tokens.append(drawn.token)
+            self.logProbability += logProbability
+            isOpen = !stop.contains(drawn.token)
+        }
+
+        func generated(stop: [Int32]) -> GeneratedText {
+            GeneratedText(tokens, stop: stop, logProbability: logProbability)
+        }
+    }
+
     /// One sample under way.
     private struct Sample {
         let prompt: Int
         var random: SplitMix64
-        var tokens: [Int32] = []
-        var logProbability = 0.0
-        var isOpen = true
+        var text = OpenText()
     }
 
     private func sample(
@@ -141,19 +161,13 @@ public final class TextGenerator {
         for length in 0..<rules.maximumLength {
             try Task.checkCancellation()
             let scores = rules.applied(to: session, length: length)  // [B, V]
-            let uniforms = live.map { samples[$0].isOpen ? samples[$0].random.uniform() : 0 }
+            let uniforms = live.map { samples[$0].text.isOpen ? samples[$0].random.uniform() : 0 }
             let chosen = sampling.draw(from: scores, uniforms: uniforms)  // [B]
             let drawn = try Self.values(of: chosen, scores: session.next, allowed: scores)
-            for (row, index) in live.enumerated() where samples[index].isOpen {
-                guard let logProbability = drawn[row].logProbability else {
-                    samples[index].isOpen = false  // the rules forbid every token
-                    continue
-                }
-                samples[index].tokens.append(drawn[row].token)
-                samples[index].logProbability += logProbability
-                samples[index].isOpen = !rules.stop.contains(drawn[row].token)
+            for (row, index) in live.enumerated() where samples[index].text.isOpen {
+                samples[index].text.take(drawn[row], stop: rules.stop)
             }
-            let open = live.indices.filter { samples[live[$0]].isOpen }
+            let open = live.indices.filter { samples[live[$0]].text.isOpen }
             guard !open.isEmpty, length + 1 < rules.maximumLength else { break }
             var tokens = drawn.map(\.token)
             if Self.isWorthDropping(open.count, of: live.count) {
@@ -164,9 +178,7 @@ public final class TextGenerator {
             session.append(tokens.map { [$0] })
         }
         return seeds.indices.map { prompt in
-            samples[prompt * count..<(prompt + 1) * count].map {
-                GeneratedText($0.tokens, stop: rules.stop, logProbability: $0.logProbability)
-            }
+            samples[prompt * count..<(prompt + 1) * count].map { $0.text.generated(stop: rules.stop) }
         }
     }
 

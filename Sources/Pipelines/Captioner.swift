@@ -168,6 +168,9 @@ public actor Captioner {
         return hand
     }
 
+    /// Whether the captioner was trained on embeddings of length 1.
+    func takesUnitEmbeddings() throws -> Bool { try hand().model.configuration.normalizesEmbedding }
+
     /// Loads the captioner and checks a request against it, before a picture is looked at.
     ///
     /// - Throws: as `captions`, for the request and the weights.

@@ -150,7 +150,6 @@ public actor Poet {
     /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `PoetVocabularyError` for the request, `ModelError`,
     ///   `WeightFileError`, `TokenizerError` for the weights, `CancellationError`.
     public func poems(for pictures: [Picture], request: PoemRequest = PoemRequest()) async throws -> PoemResult {
-        let caption = try await caption(of: pictures, request)
         let hand = try hand()
         let request = try request.simplified(hand.converter)
         let vocabulary = hand.writer.format.writable
@@ -159,6 +158,7 @@ public actor Poet {
         let image = try embedding(of: pictures, eye)
         var keywords = eye.index.keywords(for: image, count: 8, scale: eye.encoder.scale)
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
+        let caption = try await caption(of: pictures, request, eye)
         let plans = request.plans(keywords: keywords, caption: caption, constraints: constraints)
         let evidence = eye.index.evidence(for: image)
         let leaning = evidence.mapValues { max(-2, min(2, $0)) * Self.leaning }
@@ -178,7 +178,7 @@ public actor Poet {
 
     /// What happens in the first picture, as the pack's captioner says it; nil without one, or where the theme or the words are
     /// given.
-    private func caption(of pictures: [Picture], _ request: PoemRequest) async throws -> String? {
+    private func caption(of pictures: [Picture], _ request: PoemRequest, _ eye: Eye) async throws -> String? {
         guard let captioner, let picture = pictures.first, request.theme == nil, request.keywords.isEmpty else {
             return nil
         }
@@ -186,7 +186,10 @@ public actor Poet {
         asked.method = .greedy
         asked.reranks = false
         asked.maximumLength = 32
-        let text = try await captioner.captions(for: [picture], request: asked).first?.first?.text
+        let seen = eye.encoder.encode(
+            prepared: [eye.encoder.preprocessing.pixels(picture)],
+            isNormalized: try await captioner.takesUnitEmbeddings())
+        let text = try await captioner.captions(forEmbeddings: seen, request: asked).first?.first?.text
         return text.map { $0.filter { $0.isHan } }.flatMap { $0.isEmpty ? nil : $0 }
     }
 

@@ -14,7 +14,6 @@ public final class Muon: Optimizer {
     /// Indices of `matrices` whose steps have one shape, rows at most columns; orthogonalised together, on a thread of
     /// their own.
     private let batches: [[Int]]
-
     private let isParallel: Bool
 
     private struct Matrix {
@@ -52,8 +51,10 @@ public final class Muon: Optimizer {
         isParallel = workers > 1
     }
 
+    /// Steps taken.
     public var step: Int { adamW.step }
 
+    /// The parameters that are moved.
     public var trained: [ParameterStore.Entry] { adamW.trained + matrices.map(\.entry) }
 
     /// `mean/NAME` of every matrix, and AdamW's moments of the rest.
@@ -61,6 +62,9 @@ public final class Muon: Optimizer {
         adamW.state + matrices.map { ("mean/\($0.entry.name)", $0.mean) }
     }
 
+    /// One step over every parameter that has a gradient, then clears the gradients.
+    ///
+    /// - Throws: `TorchError` if libtorch refuses the step.
     public func step(learningRate: Double) throws(TorchError) {
         // The batches have no matrix in common.
         nonisolated(unsafe) let optimizer = self
@@ -116,6 +120,9 @@ public final class Muon: Optimizer {
         return x
     }
 
+    /// Continues a run from the tensors of `state`.
+    ///
+    /// - Throws: what `stored` throws.
     public func restore(step: Int, _ stored: (String, Tensor) throws -> Tensor) throws {
         try adamW.restore(step: step, stored)
         try withoutGradients {

@@ -1,5 +1,4 @@
 import Foundation
-
 public import Torch
 
 /// What moves the parameters of a store along their gradients.
@@ -142,21 +141,30 @@ public final class AdamW: Optimizer {
     ///
     /// - Throws: `ParameterError.shape` for moments of another shape than their parameter; and what `moments` throws.
     public func restore(step: Int, _ moments: (String) throws -> (first: Tensor, second: Tensor)) throws {
+        try restore(step: step, moments: { slot in try moments(slot.entry.name) })
+    }
+
+    /// Continues a run from the tensors of `state`.
+    ///
+    /// - Throws: `ParameterError.shape` for a tensor of another shape than its parameter; and what `stored` throws.
+    public func restore(step: Int, _ stored: (String, Tensor) throws -> Tensor) throws {
+        try restore(
+            step: step,
+            moments: { slot in
+                let name = slot.entry.name
+                return (try stored("first/\(name)", slot.first), try stored("second/\(name)", slot.second))
+            })
+    }
+
+    private func restore(step: Int, moments: (Slot) throws -> (first: Tensor, second: Tensor)) throws {
         for slot in slots {
-            let stored = try moments(slot.entry.name)
+            let stored = try moments(slot)
             for (moment, source) in [(slot.first, stored.first), (slot.second, stored.second)] {
                 guard moment.shape == source.shape else {
                     throw ParameterError.shape(name: slot.entry.name, expected: moment.shape, found: source.shape)
                 }
                 moment.copy_(source)
             }
-        }
-        self.step = step
-    }
-
-    public func restore(step: Int, _ stored: (String, Tensor) throws -> Tensor) throws {
-        try withoutGradients {
-            for (name, tensor) in state { tensor.copy_(try stored(name, tensor)) }
         }
         self.step = step
     }

@@ -310,7 +310,8 @@ public final class ClipTask: TrainingTask {
     /// Pairs of texts, and as many paraphrases: what is said of a picture, and what else is said of the same picture.
     private func chosenPairs(_ places: [Place], _ captions: [String], using random: inout SplitMix64) -> [TextPair] {
         guard options.batchPairs > 0 else { return [] }
-        let drawn = pairs.isEmpty ? [] : (0..<options.batchPairs).compactMap { _ in pairs.randomElement(using: &random) }
+        let drawn =
+            pairs.isEmpty ? [] : (0..<options.batchPairs).compactMap { _ in pairs.randomElement(using: &random) }
         let described = places.indices.filter { index in
             let item = sets[places[index].set].items[places[index].item]
             return item.group == item.key && item.captions.count > 1
@@ -456,9 +457,11 @@ public final class ClipTask: TrainingTask {
                         let below = picture + (channel * side + row.second) * side
                         let to = start + (channel * size + y) * size
                         for (x, column) in columns.enumerated() {
-                            let top = Float(bytes[above + column.first]) * (1 - column.share)
+                            let top =
+                                Float(bytes[above + column.first]) * (1 - column.share)
                                 + Float(bytes[above + column.second]) * column.share
-                            let bottom = Float(bytes[below + column.first]) * (1 - column.share)
+                            let bottom =
+                                Float(bytes[below + column.first]) * (1 - column.share)
                                 + Float(bytes[below + column.second]) * column.share
                             let value = top + (bottom - top) * row.share
                             values[to + x] = min(1, max(0, value * gain + cut.lift))

@@ -154,7 +154,7 @@ public struct PoemDataset: Sendable {
         }
         // Few descriptions stand for many prompts.
         for texts in descriptions.values {
-            for text in texts { for character in text { counts[character, default: 0] += options.minimumCharacterCount } }
+            for character in texts.joined() { counts[character, default: 0] += options.minimumCharacterCount }
         }
         let vocabulary =
             given

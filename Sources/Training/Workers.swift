@@ -31,7 +31,8 @@ final class Workers<Task: TrainingTask> {
         var tasks = [task]
         while tasks.count < count {
             guard let replica = try task.replica() else {
-                throw TrainingError.option("workers", "\(count)", "1 for this recipe, whose batches come one after the other")
+                throw TrainingError.option(
+                    "workers", "\(count)", "1 for this recipe, whose batches come one after the other")
             }
             tasks.append(replica)
         }

@@ -120,7 +120,8 @@ extension EvalCommand {
                 let weight = report.weights[term.rawValue] ?? 0
                 print(
                     "  \(term.rawValue)".padding(toLength: 14, withPad: " ", startingAt: 0)
-                        + String(format: "%5.1f %%   weight %+.2f now, %+.2f by the choices", 100 * alone,
+                        + String(
+                            format: "%5.1f %%   weight %+.2f now, %+.2f by the choices", 100 * alone,
                             PoemRanking.weights[term] ?? 0, weight))
             }
             print(String(format: "  weights now   %5.1f %%", 100 * report.present))

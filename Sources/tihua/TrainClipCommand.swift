@@ -34,7 +34,9 @@ struct TrainClipCommand: AsyncParsableCommand {
     @Option(name: .long, help: "Further texts whose characters the vocabulary must hold.", completion: .file())
     var texts: [String] = []
 
-    @Option(name: .long, help: "A two-tower model of such a run to go on from, its vocabulary included.", completion: .directory)
+    @Option(
+        name: .long, help: "A two-tower model of such a run to go on from, its vocabulary included.",
+        completion: .directory)
     var from: String?
 
     @Option(name: .long, help: "Where decoded pictures are kept.", completion: .directory)

@@ -90,7 +90,8 @@ import Torch
     private func pairs(_ writer: PairWriter) -> [(input: String, output: String)] {
         Self.lines.indices.map { line in
             var random = SplitMix64(seed: 1)
-            let one = PoemExample(form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
+            let one = PoemExample(
+                form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
             let pair = writer.pair(one, line: line, .all, &random)
             return (text(pair.input, writer.tokens), text(pair.output, writer.tokens))
         }
@@ -125,7 +126,8 @@ import Torch
             PairWriter.tihua(PoetVocabulary(characters: characters)), .image2poem(Image2PoemVocabulary([example])),
         ] {
             let format = try PoetFormat(tokens: writer.tokens)
-            let one = PoemExample(form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
+            let one = PoemExample(
+                form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
             for line in Self.lines.indices {
                 var random = SplitMix64(seed: 1)
                 let pair = writer.pair(one, line: line, .all, &random)

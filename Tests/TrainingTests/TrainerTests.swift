@@ -168,7 +168,9 @@ import WeightFiles
         var run = toyRun(steps: 1)
         run.accumulation = 2
         run.workers = 2
-        #expect(throws: TrainingError.self) { try train(Toy.clipResNet.task(run, in: scratch), run, in: scratch["run"]) }
+        #expect(throws: TrainingError.self) {
+            try train(Toy.clipResNet.task(run, in: scratch), run, in: scratch["run"])
+        }
         run.accumulation = 3
         #expect(throws: TrainingError.option("workers", "2", "a divisor of accumulation, 3")) { try run.validate() }
     }
