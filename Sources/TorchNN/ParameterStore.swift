@@ -87,8 +87,9 @@ public final class ParameterStore {
         original = nil
     }
 
-    /// An empty store for a second model with the numbers of another: what is declared here is the tensor of that name there,
-    /// in the same memory, with a gradient of its own.
+    /// An empty store for a second model with the numbers of another: a parameter that is declared here is the tensor of that
+    /// name there, in the same memory, with a gradient of its own; a buffer is a copy, so that two models at work at the same
+    /// time do not write the same statistics.
     public init(sharing original: ParameterStore) {
         dtype = original.dtype
         device = original.device
@@ -123,7 +124,7 @@ public final class ParameterStore {
             guard let shared = original[name], shared.shape == shape else {
                 fatalError("parameter \(name) is not in the store that is shared")
             }
-            tensor = shared.detached()
+            tensor = isBuffer ? shared.detached().clone() : shared.detached()
         } else if let generator {
             switch initialization {
             case .zeros: tensor = .zeros(shape, dtype: dtype, device: device)

@@ -10,7 +10,7 @@ import WeightFiles
 
 // How the two towers are trained: pictures against captions with a contrastive loss in which everything that is said of the
 // same thing counts as right (a label stands many times in a batch), a teacher's soft labels through a classifier that is thrown
-// away afterwards, and pairs of texts that mean the same.
+// away afterwards, pairs of texts that mean the same, and the words of an imagery bank, each shown or not by itself.
 
 /// The size of a new two-tower model and how its batches are drawn. Read from the same JSON file as `TrainingOptions`.
 public struct ClipOptions: Codable, Sendable, Equatable {
@@ -42,6 +42,10 @@ public struct ClipOptions: Codable, Sendable, Equatable {
     public var teacherWeight = 1.0
     /// The weight of the pairs of texts in the loss, at least 0.
     public var pairWeight = 0.5
+    /// Words of the imagery bank that a batch is compared with, 0 for none.
+    public var batchWords = 0
+    /// The weight of those words in the loss, at least 0.
+    public var wordWeight = 0.5
     /// Ids of a text, the rest is cut off.
     public var textLength = 32
     /// One picture in so many of a labelled set is held out.
@@ -75,6 +79,8 @@ public struct ClipOptions: Codable, Sendable, Equatable {
         try values.read(.batchPairs, &batchPairs)
         try values.read(.teacherWeight, &teacherWeight)
         try values.read(.pairWeight, &pairWeight)
+        try values.read(.batchWords, &batchWords)
+        try values.read(.wordWeight, &wordWeight)
         try values.read(.textLength, &textLength)
         try values.read(.holdOut, &holdOut)
     }
@@ -88,7 +94,8 @@ public struct ClipOptions: Codable, Sendable, Equatable {
             ("layerCount", layerCount, 1...256), ("patchSize", patchSize, 1...imageSize),
             ("textHiddenSize", textHiddenSize, 1...1 << 14), ("textLayerCount", textLayerCount, 1...256),
             ("projectionSize", projectionSize, 1...1 << 14), ("batchPictures", batchPictures, 2...1 << 20),
-            ("batchPairs", batchPairs, 0...1 << 20), ("textLength", textLength, 3...Self.textPositions),
+            ("batchPairs", batchPairs, 0...1 << 20), ("batchWords", batchWords, 0...1 << 20),
+            ("textLength", textLength, 3...Self.textPositions),
             ("holdOut", holdOut, 0...Int.max),
         ])
         guard textHiddenSize < 64 || textHiddenSize % 64 == 0 else {
@@ -109,7 +116,9 @@ public struct ClipOptions: Codable, Sendable, Equatable {
                 throw .option("hiddenSize", "\(hiddenSize)", "a multiple of 64, the width of a head")
             }
         }
-        for (name, value) in [("teacherWeight", teacherWeight), ("pairWeight", pairWeight)]
+        for (name, value) in [
+            ("teacherWeight", teacherWeight), ("pairWeight", pairWeight), ("wordWeight", wordWeight),
+        ]
         where !(value >= 0 && value.isFinite) {
             throw .option(name, "\(value)", "at least 0")
         }
@@ -176,6 +185,7 @@ public final class ClipTask: TrainingTask {
 
     private let model: ChineseCLIP
     private let classifier: Linear?
+    private let words: WordLessons?
     private let configuration: ChineseCLIPConfiguration
     private let tokenizer: BertTokenizer
     private let vocabulary: [String]
@@ -201,12 +211,14 @@ public final class ClipTask: TrainingTask {
     ///   - sets: what is trained on, less what is held out of labelled sets
     ///   - validationSets: what is only measured on
     ///   - vocabulary: the lines of `vocab.txt`
+    ///   - imagery: by which pictures the words of a bank are learned; nil learns none
     ///   - folder: a model of this recipe to go on from; nil starts a new one
     /// - Throws: `TrainingError` for options or pictures that cannot be trained on, `TokenizerError` if the vocabulary lacks a
     ///   special token; `ModelError`, `WeightFileError` for the folder, and `TrainingError` where its sizes are not the options'.
     public init(
         sets: [PictureSet], validationSets: [PictureSet], pairs: [TextPair], vocabulary: [String], options: ClipOptions,
-        training run: TrainingOptions, device: Device = .cpu, continuing folder: ModelFolder? = nil
+        training run: TrainingOptions, imagery: ImageryLessons? = nil, device: Device = .cpu,
+        continuing folder: ModelFolder? = nil
     ) throws {
         try options.validate()
         self.sets = sets + validationSets
@@ -231,6 +243,10 @@ public final class ClipTask: TrainingTask {
         classifier =
             hasTeacher
             ? Linear(options.projectionSize, Self.teacherClasses, at: store.root / "classifier") : nil
+        let wordPath = store.root / "words"
+        words =
+            options.batchWords > 0 && options.wordWeight > 0
+            ? imagery.map { WordLessons($0, sets: sets, at: wordPath) } : nil
         var training: [Place] = []
         var validation: [Place] = []
         for (index, set) in sets.enumerated() {
@@ -261,8 +277,36 @@ public final class ClipTask: TrainingTask {
             data = stableHash(item.key + item.captions.joined(separator: " "), from: data)
         }
         for pair in pairs { data = stableHash(pair.first + " " + pair.second, from: data) }
+        if let words { data = stableHash(words.description, from: data) }
         identity = "clip \(describe(options)) data \(String(data, radix: 16))"
     }
+
+    /// A second model over the parameters of another task, for its data.
+    private init(sharing original: ClipTask) {
+        store = ParameterStore(sharing: original.store)
+        model = ChineseCLIP(original.configuration, computeType: original.model.computeType, at: store.root)
+        let (classifierPath, wordPath) = (store.root / "classifier", store.root / "words")
+        classifier = original.classifier.map { _ in
+            Linear(original.options.projectionSize, Self.teacherClasses, at: classifierPath)
+        }
+        words = original.words.map { WordLessons(sharing: $0, at: wordPath) }
+        configuration = original.configuration
+        tokenizer = original.tokenizer
+        vocabulary = original.vocabulary
+        sets = original.sets
+        validationSets = original.validationSets
+        pairs = original.pairs
+        options = original.options
+        seed = original.seed
+        device = original.device
+        training = original.training
+        validation = original.validation
+        identity = original.identity
+    }
+
+    /// A second model with the same parameters. Each normalises by its own batch; the running statistics are those of the first
+    /// model's batches, as with PyTorch's DistributedDataParallel.
+    public func replica() -> ClipTask? { ClipTask(sharing: self) }
 
     /// Pictures that are trained on and held out.
     public var counts: (training: Int, validation: Int) { (training.count, validation.count) }
@@ -278,10 +322,12 @@ public final class ClipTask: TrainingTask {
         let pixels = pixels(places, augmenting: &random)
         let captions = places.map { sets[$0.set].items[$0.item].captions.randomElement(using: &random) ?? "" }
         let chosen = chosenPairs(places, captions, using: &random)
+        let asked = words?.chosen(places, count: options.batchWords, using: &random) ?? []
 
         let images = model.encodeImages(pixels, train: true)  // [B, E]
-        let (unique, rows) = deduplicated(captions + chosen.map(\.first) + chosen.map(\.second))
-        let texts = model.encodeTexts(ids(unique)).gatheringSlices(0, at: rows)  // [B + 2 P, E]
+        let (unique, rows) = deduplicated(
+            captions + chosen.map(\.first) + chosen.map(\.second) + asked.map(\.text))
+        let texts = model.encodeTexts(ids(unique)).gatheringSlices(0, at: rows)  // [B + 2 P + W, E]
         let scale = model.logitScale.exp()
         let groups = places.map { sets[$0.set].items[$0.item].group }
         var loss = contrast(
@@ -294,6 +340,12 @@ public final class ClipTask: TrainingTask {
             loss =
                 loss + contrast(firsts, seconds, scale, positives: positives(chosen.map(\.second), chosen.map(\.first)))
                 * options.pairWeight
+        }
+        if let words, !asked.isEmpty {
+            let start = places.count + 2 * chosen.count
+            let cosines = images.normalized().matmul(
+                texts.narrowed(0, start..<start + asked.count).normalized().transposed(0, 1))  // [B, W]
+            loss = loss + words.loss(cosines, places, asked.map(\.word)) * options.wordWeight
         }
         if let classifier, let soft = softLabels(places) {
             let scores = classifier(images).logSoftmax(-1)  // [B, 1001]
@@ -543,6 +595,72 @@ public final class ClipTask: TrainingTask {
         // Each column's own shares: the relation is symmetric, but not each answer of a row has as many answers itself.
         let columns = (positives.transposed(0, 1) * logits.logSoftmax(0)).sum(0).mean()
         return -(rows + columns) * 0.5
+    }
+
+    /// The words that a batch is asked for, and which of its pictures show them.
+    private final class WordLessons: CustomStringConvertible {
+        private let texts: [[String]]
+        /// The words of each picture, by set and item.
+        private let shown: [[[Int]]]
+        /// The logarithm of the factor of the cosines, and what is added to them: a word is shown by few pictures.
+        private let scale: Tensor
+        private let bias: Tensor
+
+        init(_ lessons: ImageryLessons, sets: [PictureSet], at path: ParameterPath) {
+            texts = lessons.texts
+            shown = sets.map { set in
+                let sure = set.sureClasses()
+                return set.items.indices.map { index in
+                    let item = set.items[index]
+                    return lessons.rules.words(label: item.label, captions: item.captions, teacherClass: sure[index])
+                }
+            }
+            scale = path.parameter("scale", [], .constant(3))
+            bias = path.parameter("bias", [], .constant(-10))
+        }
+
+        init(sharing original: WordLessons, at path: ParameterPath) {
+            texts = original.texts
+            shown = original.shown
+            scale = path.parameter("scale", [], .constant(0))
+            bias = path.parameter("bias", [], .constant(0))
+        }
+
+        var description: String {
+            texts.flatMap { $0 }.joined(separator: "|") + shown.map { "\($0)" }.joined(separator: "|")
+        }
+
+        /// Words for a batch, each with one of its texts: three quarters of them such as a picture of the batch shows, as far as
+        /// there are so many.
+        func chosen(
+            _ places: [Place], count: Int, using random: inout SplitMix64
+        ) -> [(word: Int, text: String)] {
+            let present = Set(places.flatMap { shown[$0.set][$0.item] }).sorted().shuffled(using: &random)
+            let drawn = present.prefix(max(1, 3 * count / 4))
+            let others = texts.indices.shuffled(using: &random).filter { !drawn.contains($0) }
+            return (drawn + others.prefix(count - drawn.count)).map { word in
+                (word, texts[word].randomElement(using: &random) ?? "")
+            }
+        }
+
+        /// The sigmoid loss (Zhai et al. 2023, SigLIP) for several right answers: each word is shown or not, whatever else is.
+        /// In nats per picture.
+        ///
+        /// - Parameter cosines: `[B, W]`
+        func loss(_ cosines: Tensor, _ places: [Place], _ words: [Int]) -> Tensor {
+            var signs = [Float](repeating: -1, count: places.count * words.count)
+            for (row, place) in places.enumerated() {
+                let shown = Set(shown[place.set][place.item])
+                for (column, word) in words.enumerated() where shown.contains(word) {
+                    signs[row * words.count + column] = 1
+                }
+            }
+            let signed =
+                (cosines * scale.exp() + bias) * Tensor(signs, [places.count, words.count]).to(nil, cosines.device)
+            // log σ(x) = log softmax of x against 0, which does not overflow.
+            let logs = Tensor.stacked([signed, signed * 0], 2).logSoftmax(2)  // [B, W, 2]
+            return -logs.narrowed(2, 0..<1).sum() * (1 / Double(places.count))
+        }
     }
 
     /// The teacher's probabilities `[B, 1001]`, rows without a teacher all zero; nil if no row has one.

@@ -37,6 +37,21 @@ public struct PictureSet: Sendable {
     /// The teacher's classes and their probabilities by row: int16 and uint8 (in 256ths) `[N, K]`; nil without a teacher.
     let teacher: (classes: TensorView, probabilities: TensorView)?
 
+    /// The class of ImageNet, 0 to 999, that the teacher is at least half sure of, for each item; nil without one.
+    func sureClasses() -> [Int?] {
+        guard let teacher, let width = teacher.classes.shape.last, width > 0 else {
+            return Array(repeating: nil, count: items.count)
+        }
+        return rows.map { row in
+            // The classes are in falling order of their probability; class 0 is the background.
+            let probability = teacher.probabilities.withUnsafeBytes { $0[row * width] }
+            let label = teacher.classes.withUnsafeBytes {
+                Int($0.loadUnaligned(fromByteOffset: 2 * row * width, as: Int16.self))
+            }
+            return probability >= 128 && label > 0 ? label - 1 : nil
+        }
+    }
+
     /// What belongs to a shard.
     public struct Source: Sendable {
         /// A tar archive in WebDataset layout, or a folder with one folder of pictures for each label.

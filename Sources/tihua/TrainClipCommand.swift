@@ -2,6 +2,7 @@ import ArgumentParser
 import Corpora
 import Foundation
 import Models
+import Pipelines
 import Torch
 import Training
 
@@ -14,12 +15,15 @@ struct TrainClipCommand: AsyncParsableCommand {
             the key) or from a table of captions by label (label TAB caption), where keys begin with a label. A folder with one
             folder of pictures for each label serves too; without a table its labels go through templates. A teacher's soft
             labels (safetensors: class, prob_u8) may go with a shard. With repeat=N its pictures come up N times in an epoch.
+            With --imagery and --bank the towers also learn which words of the bank a picture shows, by rules over its labels
+            and captions (batchWords in the recipe).
 
               tihua train clip --config Recipes/clip-mini.json --out runs/clip \\
                   --shard flickr8k-train.tar,captions=flickr8kzhc.caption.txt,teacher=flickr8k-train.safetensors \\
                   --shard intel-train.tar,labels=Recipes/labels/intel.tsv,teacher=intel-train.safetensors \\
                   --validation flickr8k-val.tar,captions=flickr8kzhc.caption.txt \\
-                  --pairs ccpm/train.jsonl --texts Weights/mini/imagery.tsv
+                  --pairs ccpm/train.jsonl --texts Weights/mini/imagery.tsv \\
+                  --imagery Recipes/labels/imagery.tsv --bank Weights/mini/imagery.tsv
             """)
 
     @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,repeat=N]")
@@ -35,6 +39,14 @@ struct TrainClipCommand: AsyncParsableCommand {
     var texts: [String] = []
 
     @Option(
+        name: .long, help: "Rules by which a picture shows a word: word TAB labels TAB caption patterns.",
+        completion: .file())
+    var imagery: String?
+
+    @Option(name: .long, help: "The bank whose descriptions stand for the words of --imagery.", completion: .file())
+    var bank: String?
+
+    @Option(
         name: .long, help: "A two-tower model of such a run to go on from, its vocabulary included.",
         completion: .directory)
     var from: String?
@@ -43,6 +55,12 @@ struct TrainClipCommand: AsyncParsableCommand {
     var cache = "runs/pictures"
 
     @OptionGroup var run: RunArguments
+
+    func validate() throws {
+        guard (imagery == nil) == (bank == nil) else {
+            throw ValidationError("--imagery and --bank go together: the rules and the descriptions of the words.")
+        }
+    }
 
     func run() async throws {
         let file = try run.recipe()
@@ -62,6 +80,18 @@ struct TrainClipCommand: AsyncParsableCommand {
         for file in pairs {
             textPairs += try MatchingItem.read(URL(filePath: file)).map { TextPair($0.translation, $0.line) }
         }
+        var lessons: ImageryLessons?
+        if let imagery, let bank {
+            let described = try ImageryBank(contentsOf: URL(filePath: bank)).entries.map {
+                ($0.word, ImageryBank.prompts(for: $0))
+            }
+            lessons = try ImageryLessons(
+                rules: ImageryRules(contentsOf: URL(filePath: imagery)),
+                texts: Dictionary(described) { first, _ in first })
+            guard options.batchWords > 0 else {
+                throw ValidationError("--imagery: the recipe has batchWords 0; set how many words a batch is asked for")
+            }
+        }
         let extra = try texts.map { try readText(URL(filePath: $0)) }
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
         let vocabulary =
@@ -71,7 +101,7 @@ struct TrainClipCommand: AsyncParsableCommand {
                 always: extra)
         let task = try ClipTask(
             sets: sets, validationSets: held, pairs: textPairs, vocabulary: vocabulary, options: options,
-            training: training, device: device, continuing: folder)
+            training: training, imagery: lessons, device: device, continuing: folder)
         report(
             "\(task.counts.training) pictures to train on, \(task.counts.validation) held out, \(vocabulary.count) tokens"
         )

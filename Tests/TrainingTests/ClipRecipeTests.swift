@@ -154,4 +154,70 @@ import Torch
         }
         #expect(error?.description.contains("0 pictures to train on") == true)
     }
+
+    /// The words come of the labels, the captions that agree, and what the teacher is sure of.
+    @Test func rulesSayWhichWordsAPictureShows() throws {
+        let scratch = try Scratch()
+        func rules(_ text: String) throws -> ImageryRules {
+            try ImageryRules(contentsOf: scratch.write(text, to: "rules.tsv"))
+        }
+        let some = try rules(
+            """
+            # words
+            黑犬\tkennel t:223\t黑狗|黑色/乌黑+狗+!白/棕
+
+            雪地\t\t雪地|雪+地上
+            沧海\tsea\t
+            """)
+        #expect(some.words == ["黑犬", "雪地", "沧海"])
+        func shown(_ captions: [String], label: String? = nil, teacher: Int? = nil) -> [String] {
+            some.words(label: label, captions: captions, teacherClass: teacher).map { some.words[$0] }
+        }
+        #expect(shown(["一只黑狗在跑", "乌黑的狗"]) == ["黑犬"])
+        #expect(shown(["一只黑狗在跑", "一只动物"]) == [], "one caption of two is not enough")
+        #expect(shown(["一只黑狗在跑"]) == ["黑犬"], "there is but one")
+        #expect(shown(["黑色和白色的狗", "黑色的狗是棕的"]) == [])
+        #expect(shown(["雪落在地上", "狗在雪地里", "一只黑狗", "黑狗"]) == ["黑犬", "雪地"])
+        #expect(shown(["黑狗在雪地里", "黑狗"], label: "sea") == ["沧海"], "captions of a label are not its own")
+        #expect(shown([], label: "kennel", teacher: 223) == ["黑犬"] && shown([], teacher: 223) == ["黑犬"])
+        #expect(shown([], label: "SEA", teacher: 5) == [] && shown([""]) == [])
+
+        let bad = [
+            ("山\t水", "line 1"), ("# x\n\n山\tt:1000\t", "line 3"), ("山\t\t!水", "line 1"), ("山\t\t\n山\t\t", "line 2"),
+            ("# nothing\n", "no rule"),
+        ]
+        for (text, expected) in bad {
+            let error = #expect(throws: TrainingError.self) { try rules(text) }
+            #expect(error?.description.contains(expected) == true, "\(String(describing: error))")
+        }
+        let unknown = #expect(throws: TrainingError.self) { try ImageryLessons(rules: some, texts: ["黑犬": ["狗"]]) }
+        #expect(unknown?.description.contains("雪地") == true)
+    }
+
+    /// With the words alone in the loss, what a picture shows comes nearer to it than what it does not.
+    @Test func wordsAreLearned() throws {
+        Runtime.threadCount = 1
+        let scratch = try Scratch()
+        var run = toyRun(steps: 60)
+        run.learningRate = 1e-2
+        run.averageDecay = 0
+        run.validateEvery = 1000
+        let task = try toyClipTask(in: scratch, run) {
+            $0.batchPairs = 0
+            $0.teacherWeight = 0
+            $0.wordWeight = 10
+        }
+        func loss() throws -> Double { try withoutGradients { try task.loss(epoch: 0, batch: 0).loss.item } }
+        let before = try loss()
+        try train(task, run, in: scratch["run"])
+        let after = try loss()
+        #expect(after < before / 3, "\(before) \(after)")
+    }
+
+    @Test func unsureTeachersNameNoClass() throws {
+        let scratch = try Scratch()
+        let pictures = try ToyPictures(in: scratch)
+        #expect(pictures.labelled.sureClasses().allSatisfy { $0 == nil }, "100 of 256 is less than half")
+        #expect(pictures.captioned.sureClasses().count == pictures.captioned.items.count)
+    }
 }

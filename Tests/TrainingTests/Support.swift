@@ -142,8 +142,15 @@ func toyClipOptions() -> ClipOptions {
     options.projectionSize = 16
     options.batchPictures = 5
     options.batchPairs = 2
+    options.batchWords = 3
     options.holdOut = 4
     return options
+}
+
+func toyLessons(in scratch: Scratch) throws -> ImageryLessons {
+    let rules = try scratch.write("丹山\twarm\t红色\n碧水\tcold t:7\t蓝色\n白雪\t\t雪\n", to: "imagery.tsv")
+    return try ImageryLessons(
+        rules: ImageryRules(contentsOf: rules), texts: ["丹山": ["红山"], "碧水": ["蓝色的水", "水"], "白雪": ["雪"]])
 }
 
 func toyClipTask(
@@ -157,7 +164,7 @@ func toyClipTask(
     return try ClipTask(
         sets: [pictures.labelled], validationSets: [pictures.captioned], pairs: pairs,
         vocabulary: ClipVocabulary.tokens(captions: texts, always: pairs.flatMap { [$0.first, $0.second] }),
-        options: options, training: run)
+        options: options, training: run, imagery: toyLessons(in: scratch))
 }
 
 /// Every recipe, as small as it gets.

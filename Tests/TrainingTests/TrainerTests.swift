@@ -163,13 +163,31 @@ import WeightFiles
         #expect(one.filter { two[$0.key] != $0.value }.keys.sorted() == [] && one.count == two.count)
     }
 
+    /// Towers too; but of batch normalisation each worker keeps statistics of its own batches, and the first one's count.
+    @Test(arguments: [Toy.clipResNet, .clipTransformer])
+    func workersChangeNothingButTheStatistics(_ toy: Toy) throws {
+        let scratch = try Scratch()
+        func tensors(workers: Int) throws -> [String: [UInt8]] {
+            var run = toyRun(steps: 2)
+            run.workers = workers
+            try train(try toy.task(run, in: scratch), run, in: scratch["\(workers)"])
+            return try content(of: scratch["\(workers)"]).tensors
+        }
+        let (one, two) = (try tensors(workers: 1), try tensors(workers: 2))
+        let others = one.filter { two[$0.key] != $0.value }.keys.filter {
+            !$0.contains("running_") && !$0.contains("num_batches_tracked")
+        }
+        #expect(others.sorted() == [] && one.count == two.count)
+        #expect(one.keys.contains { $0.contains("running_") } == (toy == .clipResNet))
+    }
+
     @Test func workersNeedARecipeThatCan() throws {
         let scratch = try Scratch()
         var run = toyRun(steps: 1)
         run.accumulation = 2
         run.workers = 2
         #expect(throws: TrainingError.self) {
-            try train(Toy.clipResNet.task(run, in: scratch), run, in: scratch["run"])
+            try train(Toy.t5.task(run, in: scratch), run, in: scratch["run"])
         }
         run.accumulation = 3
         #expect(throws: TrainingError.option("workers", "2", "a divisor of accumulation, 3")) { try run.validate() }
