@@ -21,6 +21,8 @@ struct Draft {
 
     private var uses: [Int32: Int] = [:]
     private var followers: [Int32: Set<Int32>] = [:]
+    /// Characters of another season or hour than the keywords and the poem have named.
+    private var untimely: Set<Character> = []
 
     /// So far down no character is drawn while another is admitted; unlike minus infinity it still may be where none is.
     private static let never: Float = -1e4
@@ -30,6 +32,8 @@ struct Draft {
     private static let repeatedCharacter: Float = -2.5
     /// A character twice in a row (叠字): the model writes more of these than poets do.
     private static let doubledCharacter: Float = -2.5
+    /// A character of another season or hour: as dear as a repetition, since a poet may mean it.
+    private static let untimelyCharacter: Float = -2.5
     /// Uses of a character beyond which it is not drawn.
     private static let mostUses = 2
 
@@ -37,11 +41,15 @@ struct Draft {
         self.plan = plan
         metre = MetreState(plan.constraint)
         random = SplitMix64(seed: plan.seed)
+        for character in plan.prompt.keywords.joined() { untimely.formUnion(Moment.others(than: character)) }
     }
 
-    /// What is added to the scores of some tokens: repetition is discouraged.
+    /// What is added to the scores of some tokens: repetition is discouraged, and a second season or hour.
     func penalties(_ format: PoetFormat, excluded: Set<Character>) -> [Int32: Float] {
         var result: [Int32: Float] = [:]
+        for character in untimely {
+            if let token = format.id(of: character) { result[token] = Self.untimelyCharacter }
+        }
         for (token, count) in uses {
             let isLast = token == tokens.last
             result[token] =
@@ -61,6 +69,7 @@ struct Draft {
         guard metre.append(character) else { return false }
         if let last = tokens.last { followers[last, default: []].insert(token) }
         uses[token, default: 0] += 1
+        untimely.formUnion(Moment.others(than: character))
         characters.append(character)
         tokens.append(token)
         return true

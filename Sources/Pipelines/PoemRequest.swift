@@ -132,7 +132,11 @@ public struct PoemRequest: Sendable {
                 target -= weight
                 return target < 0
             }
-            chosen.append(left.remove(at: index ?? left.count - 1))
+            let word = left.remove(at: index ?? left.count - 1)
+            chosen.append(word)
+            // One season, one hour.
+            left.removeAll { PoemPrompt.clash($0, word) }
+            if left.isEmpty { break }
         }
         return chosen
     }

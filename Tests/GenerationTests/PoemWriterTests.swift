@@ -33,6 +33,25 @@ import TorchNN
         #expect(first[0].lines != first[1].lines)
     }
 
+    @Test func aPoemIsToldOffForASecondSeasonOrHour() throws {
+        #expect(Moment.clash("春草", "秋色") && Moment.clash("晓风", "暮云") && Moment.clash("夜雨", "昼眠"))
+        #expect(!Moment.clash("春草", "春风") && !Moment.clash("春草", "夜雨") && !Moment.clash("山", "水"))
+        for (a, b) in [("春", "冬"), ("晚", "晨")] {
+            #expect(Moment.others(than: Character(a)).contains(Character(b)))
+            #expect(Moment.others(than: Character(b)).contains(Character(a)))
+        }
+
+        let poet = try TinyPoet()
+        let named = [Character("春"), "秋", "夜", "晓"].filter { poet.format.id(of: $0) != nil }
+        try #require(named.count >= 2)
+        for character in named {
+            let rivals = Moment.others(than: character).compactMap(poet.format.id)
+            let penalties = Draft(try poet.plan(keywords: [String(character)])).penalties(poet.format, excluded: [])
+            #expect(rivals.allSatisfy { (penalties[$0] ?? 0) < 0 } && penalties.count == rivals.count)
+        }
+        #expect(Draft(try poet.plan(keywords: ["江"])).penalties(poet.format, excluded: []).isEmpty)
+    }
+
     @Test func poemDoesNotDependOnItsBatch() throws {
         let poet = try TinyPoet()
         // Prompts of different lengths, so that rows are padded; a form of another length besides.
