@@ -182,6 +182,8 @@ public final class CaptionTask: TrainingTask {
         case new
         /// A language model with its `vocab.txt`; the mapper is new.
         case languageModel(ModelFolder)
+        /// The language model of a captioner, opened in float32; the mapper is new.
+        case languageModelOf(ClipCap.Opened)
         /// A whole captioner, opened in float32.
         case captioner(ClipCap.Opened)
     }
@@ -223,15 +225,19 @@ public final class CaptionTask: TrainingTask {
                 guard let tensor = opened.store[name] else { throw ParameterError.missing([name]) }
                 return tensor
             }
-        case .new, .languageModel:
-            var folder: ModelFolder?
-            if case .languageModel(let given) = start { folder = given }
-            guard options.tunesLanguageModel || folder != nil else {
-                throw TrainingError.option(
-                    "tunesLanguageModel", "false", "true where no language model is given (--lm)")
+        case .new, .languageModel, .languageModelOf:
+            let language: ClipCapConfiguration.LanguageModel
+            switch start {
+            case .languageModel(let folder): language = try Self.languageModel(folder)
+            case .languageModelOf(let opened): language = opened.model.configuration.languageModel
+            default:
+                guard options.tunesLanguageModel else {
+                    throw TrainingError.option(
+                        "tunesLanguageModel", "false", "true where no language model is given (--lm)")
+                }
+                language = Self.newModel(dataset, options)
             }
-            let language = try folder.map(Self.languageModel) ?? Self.newModel(dataset, options)
-            try Self.check(dataset, rows: language.vocabularySize, folder?.url.path ?? "the language model")
+            try Self.check(dataset, rows: language.vocabularySize, "the language model")
             var shape = ClipCapConfiguration(
                 mapper: options.mapper, embeddingSize: dataset.width, prefixLength: options.prefixLength,
                 constantLength: options.constantLength, languageModel: language)
@@ -241,7 +247,14 @@ public final class CaptionTask: TrainingTask {
             shape.clipModel = dataset.clipModel
             try shape.validate()
             model = ClipCap(shape, computeType: computeType, at: store.root)
-            if let folder { try Self.load(folder, language, into: store) }
+            if case .languageModel(let folder) = start { try Self.load(folder, language, into: store) }
+            if case .languageModelOf(let opened) = start {
+                withoutGradients {
+                    for entry in opened.store.entries where entry.name.hasPrefix("\(language.path).") {
+                        store[entry.name]?.copy_(entry.tensor)
+                    }
+                }
+            }
         }
         let shape = model.configuration
         let room = shape.languageModel.capacity(behind: shape.captionOffset) ?? .max

@@ -55,7 +55,9 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     @Flag(help: "Learn the texts of the captions alone; pictures only measure.")
     var textOnly = false
 
-    @Option(help: "A GPT2 or T5 with its vocab.txt to go on from.", completion: .directory)
+    @Option(
+        help: "A GPT2 or T5 with its vocab.txt to go on from, or a captioner whose language model is taken.",
+        completion: .directory)
     var lm: String?
 
     @Option(help: "A captioner to go on from.", completion: .file())
@@ -145,7 +147,13 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     }
 
     private func start(_ report: (String) -> Void) throws -> CaptionTask.Start {
-        if let lm { return .languageModel(try ModelFolder(at: URL(filePath: lm))) }
+        if let lm {
+            let folder = try ModelFolder(at: URL(filePath: lm))
+            guard folder.architecture == .clipCap else { return .languageModel(folder) }
+            let opened = try ClipCap.open(folder.url)
+            for note in opened.notes { report(note) }
+            return .languageModelOf(opened)
+        }
         guard let from else { return .new }
         let opened = try ClipCap.open(URL(filePath: from))
         for note in opened.notes { report(note) }

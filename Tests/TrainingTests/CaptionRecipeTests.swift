@@ -433,4 +433,39 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         let options = try JSONDecoder().decode(RewardOptions.self, from: Data(json.utf8))
         #expect(throws: TrainingError.self) { try options.validate() }
     }
+
+    /// Another mapper in front of the language model of a captioner: frozen, it stays as it was.
+    @Test func aCaptionersLanguageModelCanBeTaken() async throws {
+        Runtime.threadCount = 1
+        let scratch = try Scratch()
+        let toy = try ToyCaptions()
+        let options = ToyCaptions.options()
+        let first = try await CaptionTask(dataset: toy.dataset(options), options: options, training: toyRun())
+        try first.save(to: scratch["captioner"]) { _ in nil }
+        let opened = try ClipCap.open(scratch["captioner"])
+
+        let frozen = ToyCaptions.options {
+            $0.mapper = .transformer
+            $0.constantLength = 2
+            $0.tunesLanguageModel = false
+        }
+        let tokens = try await toy.dataset(options).tokens
+        let task = try await CaptionTask(
+            dataset: toy.dataset(frozen, vocabulary: tokens), options: frozen, training: toyRun(),
+            start: .languageModelOf(opened))
+        func language(_ store: ParameterStore) -> [String: [Float]] {
+            Dictionary(
+                uniqueKeysWithValues: store.parameters.filter { $0.name.hasPrefix("gpt2.") }.map {
+                    ($0.name, $0.tensor.floats)
+                })
+        }
+        #expect(language(task.store) == language(opened.store) && !language(task.store).isEmpty)
+        let mappers = task.store.parameters.filter { !$0.name.hasPrefix("gpt2.") }
+        let before = mappers.map(\.tensor.floats)
+        _ = try Trainer(
+            task, options: toyRun(), folder: scratch["run"], resume: false, quiet: true, frozen: task.isFrozen
+        ).run { false }
+        #expect(language(task.store) == language(opened.store))
+        #expect(before != mappers.map(\.tensor.floats))
+    }
 }
