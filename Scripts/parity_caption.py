@@ -9,13 +9,14 @@ each of 20 tokens without a cache in Python, must be equal, and their log-probab
 
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
 import torch
 import transformers
 from safetensors.torch import save_file
+
+from parity_common import run
 
 TIHUA = sys.argv[1] if len(sys.argv) > 1 else ".build/release/tihua"
 VOCABULARY, WIDTH, PREFIX, LENGTH = 21128, 768, 10, 20
@@ -68,16 +69,23 @@ def main(root):
         expected.append(("".join(names[index] for index in ids), total, margin))
     command = [TIHUA, "caption", "--captioner", str(root / "checkpoint-1.pt"), "--embeddings", str(root / "e.safetensors"),
                "--decode", "greedy", "--max-length", str(LENGTH), "--no-rerank", "--json"]
-    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    lines = run(command).splitlines()
     failed = len(lines) != len(expected)
-    for line, (text, total, margin) in zip(lines, expected):
+    if failed:
+        print(f"    FAILED: {len(lines)} captions here, {len(expected)} in the reference")
+    for index, (line, (text, total, margin)) in enumerate(zip(lines, expected)):
         caption = json.loads(line)["captions"][0]
         difference = abs(caption["logProbability"] - total)
         # Words of Latin letters are set apart by spaces.
-        equal = caption["text"].replace(" ", "") == text
-        failed |= not equal or difference > 1e-3
+        words = caption["text"].replace(" ", "")
+        equal = words == text
+        wrong = not equal or not difference <= 1e-3
+        failed |= wrong
         print(f"caption {'equal' if equal else 'DIFFERS'}, log-probability {total:.4f} differs by {difference:.1e} "
               f"(smallest margin {margin:.1e})", flush=True)
+        if wrong:
+            print(f"    FAILED: caption {index}: “{words}” with {caption['logProbability']:.6f} here, “{text}” with "
+                  f"{total:.6f} in the reference", flush=True)
     print("parity: " + ("FAILED for captions" if failed else "captions agree"))
     return failed
 

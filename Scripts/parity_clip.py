@@ -7,7 +7,6 @@ Prints the largest absolute difference of each tower, and fails above 1e-4 (floa
 
 import json
 import pathlib
-import subprocess
 import sys
 import tempfile
 
@@ -18,6 +17,7 @@ from transformers import BertTokenizer, ChineseCLIPConfig, ChineseCLIPModel
 from transformers.utils import logging
 
 import cn_clip_reference as reference
+from parity_common import disagreement, largest, run
 
 LIMIT = 1e-4
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
@@ -79,22 +79,22 @@ def embed(program, model, paths):
     arguments = [argument for path in paths for argument in ("--image", path)]
     arguments += [argument for text in TEXTS for argument in ("--text", text)]
     command = [program, "embed", "--model", str(model), "--raw", "--json", "--device", "cpu", *arguments]
-    result = subprocess.run(command, check=True, capture_output=True, text=True)
-    vectors = torch.tensor(json.loads(result.stdout)["embeddings"])
+    vectors = torch.tensor(json.loads(run(command))["embeddings"])
     return vectors[: len(paths)], vectors[len(paths):]
 
 
 @torch.no_grad()
 def main(program):
-    failed = False
+    failures = []
     logging.disable_progress_bar()
 
     def report(name, found, images, texts):
-        nonlocal failed
         for tower, got, want in [("images", found[0], images), ("texts", found[1], texts)]:
-            difference = (got - want).abs().max().item()
-            failed |= not difference <= LIMIT or got.shape != want.shape
-            print(f"{name:9} {tower:6} max |difference| {difference:.2e}  (largest value {want.abs().max():.2f})", flush=True)
+            print(f"{name:9} {tower:6} max |difference| {largest(got, want):.2e}  (largest value {want.abs().max():.2f})",
+                  flush=True)
+            if message := disagreement(f"embeddings of the {tower}", got, want, LIMIT):
+                failures.append(f"{name} {tower}")
+                print(f"    FAILED: {message}", flush=True)
 
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
@@ -130,7 +130,8 @@ def main(program):
         vocabulary(folder)
         ids = encode(folder)["input_ids"]
         report("RN50", embed(program, folder, paths), model.encode_image(pixels), model.encode_text(ids))
-    return 1 if failed else 0
+    print("parity: " + (f"FAILED for {', '.join(failures)}" if failures else "towers agree"))
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
