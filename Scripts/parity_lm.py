@@ -4,10 +4,12 @@
 
 TIHUA is the built tool, .build/release/tihua by default. Needs torch, transformers, safetensors. For GPT2 12x768 with 21,128
 tokens and T5 12x768 (both versions): whole logits within 1e-4, and the 64 greedy ids of `generate` equal with and without
-cache. The reference's own rounding, the distance between its float32 and its float64 logits, must be below 1e-4 too: with
-weights that amplify rounding, the comparison would say nothing. Exit status 1 where something differs.
+cache; once more with no token repeated, since a random model may say one token for ever. The reference's own rounding, the
+distance between its float32 and its float64 logits, must be below 1e-4 too: with weights that amplify rounding, the
+comparison would say nothing. Exit status 1 where something differs.
 """
 
+import itertools
 import json
 import pathlib
 import sys
@@ -50,10 +52,11 @@ def spread(model, seed):
 
 
 @torch.no_grad()
-def greedy(model, count, **inputs):
+def greedy(model, count, unrepeated, **inputs):
     """Arg-max ids of `generate`, and at each step the margin between the best two scores."""
     out = model.generate(
-        **inputs, max_new_tokens=count, do_sample=False, output_scores=True, return_dict_in_generate=True)
+        **inputs, max_new_tokens=count, do_sample=False, no_repeat_ngram_size=1 if unrepeated else 0, output_scores=True,
+        return_dict_in_generate=True)
     margins = [(top.values[0, 0] - top.values[0, 1]).item() for top in (score.topk(2) for score in out.scores)]
     return out.sequences[0, -count:].tolist(), margins
 
@@ -78,22 +81,25 @@ def compare(name, folder, model, ids, score, arguments, **inputs):
     """`score` computes the logits of `ids` with a model; `arguments` are those of the tool, `inputs` those of `generate`."""
     expected = score(model)[0]
     logprobs = expected[:-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
-    continuation, margins = greedy(model, 64, **inputs)
+    searches = [(["--no-repeat-ngram", "1"] if unrepeated else [], *greedy(model, 64, unrepeated, **inputs))
+                for unrepeated in (False, True)]
     exact = score(model.double())[0]
     rounding = largest(expected.double(), exact)
     print(f"{name:9} logits of size {expected.abs().max().item():.2f}, own rounding {rounding:.1e}", flush=True)
     if not rounding <= LIMIT:
-        fail(name, "the reference's own float32 and float64 logits differ: its random weights amplify rounding, and no "
-             "program can agree with it")
+        fail(name, "the reference's own float32 and float64 logits differ: its random weights amplify rounding, and the "
+             "comparison says nothing")
     scores = folder / "scores.out"
-    for cache in ([], ["--no-cache"]):
-        found = tihua(folder, "--ids", join(ids), "--generate", "64", "--logits", str(scores), *arguments, *cache)
+    for cache, (rule, continuation, margins) in itertools.product(([], ["--no-cache"]), searches):
+        found = tihua(
+            folder, "--ids", join(ids), "--generate", "64", "--logits", str(scores), *arguments, *cache, *rule)
         logits = load_file(scores)["logits"]
         probabilities, generated = torch.tensor(found["logprobs"]), found["generated"]
         print(
             f"{name:9} {'no cache' if cache else 'cache':8} logits differ by {largest(logits, expected):.1e}, from float64 by "
             f"{largest(logits.double(), exact):.1e}, logprobs by {largest(probabilities, logprobs):.1e}; 64 greedy ids "
-            f"{'equal' if generated == continuation else 'DIFFER'} (smallest margin {min(margins):.1e})", flush=True)
+            f"({len(set(continuation))} distinct) {'equal' if generated == continuation else 'DIFFER'} "
+            f"(smallest margin {min(margins):.1e})", flush=True)
         fail(name, disagreement("logits", logits, expected, LIMIT))
         fail(name, disagreement("logprobs", probabilities, logprobs, LIMIT))
         if len(generated) != len(continuation):
