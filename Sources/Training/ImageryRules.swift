@@ -120,18 +120,23 @@ public struct ImageryRules: Sendable {
 public struct ImageryLessons: Sendable {
     /// By which labels and captions a picture shows a word.
     public let rules: ImageryRules
-    /// The texts that stand for each word of the rules, in their order; at least one each.
+    /// The texts that stand for each word; those of the rules come first, in their order. The others are words that no picture
+    /// is known to show: a word that is never learned would lie near any picture by chance.
     let texts: [[String]]
 
-    /// - Parameter texts: the descriptions of each word of the bank, as they are encoded in use
+    /// - Parameter bank: each word of the bank with its texts, as they are encoded in use
     /// - Throws: `TrainingError.data` for a word of the rules that has no text.
-    public init(rules: ImageryRules, texts: [String: [String]]) throws {
+    public init(rules: ImageryRules, bank: [(word: String, texts: [String])]) throws {
         self.rules = rules
-        self.texts = try rules.words.map { word in
-            guard let descriptions = texts[word], !descriptions.isEmpty else {
-                throw TrainingError.data(path: "the imagery rules", reason: "\(word) is no word of the bank")
-            }
-            return descriptions
-        }
+        let known = Dictionary(bank.map { ($0.word, $0.texts) }) { first, _ in first }
+        let taught = Set(rules.words)
+        let others = bank.filter { !taught.contains($0.word) && !$0.texts.isEmpty }.map(\.texts)
+        texts =
+            try rules.words.map { word in
+                guard let texts = known[word], !texts.isEmpty else {
+                    throw TrainingError.data(path: "the imagery rules", reason: "\(word) is no word of the bank")
+                }
+                return texts
+            } + others
     }
 }

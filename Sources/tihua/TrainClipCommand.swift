@@ -83,11 +83,10 @@ struct TrainClipCommand: AsyncParsableCommand {
         var lessons: ImageryLessons?
         if let imagery, let bank {
             let described = try ImageryBank(contentsOf: URL(filePath: bank)).entries.map {
-                ($0.word, ImageryBank.prompts(for: $0))
+                (word: $0.word, texts: ImageryBank.prompts(for: $0))
             }
             lessons = try ImageryLessons(
-                rules: ImageryRules(contentsOf: URL(filePath: imagery)),
-                texts: Dictionary(described) { first, _ in first })
+                rules: ImageryRules(contentsOf: URL(filePath: imagery)), bank: described)
             guard options.batchWords > 0 else {
                 throw ValidationError("--imagery: the recipe has batchWords 0; set how many words a batch is asked for")
             }

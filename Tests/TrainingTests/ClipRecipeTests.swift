@@ -190,8 +190,9 @@ import Torch
             let error = #expect(throws: TrainingError.self) { try rules(text) }
             #expect(error?.description.contains(expected) == true, "\(String(describing: error))")
         }
-        let unknown = #expect(throws: TrainingError.self) { try ImageryLessons(rules: some, texts: ["黑犬": ["狗"]]) }
+        let unknown = #expect(throws: TrainingError.self) { try ImageryLessons(rules: some, bank: [("黑犬", ["狗"])]) }
         #expect(unknown?.description.contains("雪地") == true)
+        #expect(try toyLessons(in: scratch).texts == [["红山"], ["蓝色的水", "水"], ["雪"], ["月"]])
     }
 
     /// With the words alone in the loss, what a picture shows comes nearer to it than what it does not.

@@ -150,7 +150,8 @@ func toyClipOptions() -> ClipOptions {
 func toyLessons(in scratch: Scratch) throws -> ImageryLessons {
     let rules = try scratch.write("丹山\twarm\t红色\n碧水\tcold t:7\t蓝色\n白雪\t\t雪\n", to: "imagery.tsv")
     return try ImageryLessons(
-        rules: ImageryRules(contentsOf: rules), texts: ["丹山": ["红山"], "碧水": ["蓝色的水", "水"], "白雪": ["雪"]])
+        rules: ImageryRules(contentsOf: rules),
+        bank: [("丹山", ["红山"]), ("明月", ["月"]), ("碧水", ["蓝色的水", "水"]), ("白雪", ["雪"])])
 }
 
 func toyClipTask(
