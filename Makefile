@@ -54,7 +54,7 @@ docs: setup ## Build the DocC pages of the libraries into .build/docs
 	    TIHUA_DOCS=1 swift package --allow-writing-to-directory .build/docs generate-documentation \
 	        --target $$target --output-path .build/docs/$$target --transform-for-static-hosting || exit; done
 
-parity: build ## Compare full-size models with Python's (needs pip packages torch and transformers)
+parity: build ## Compare full-size models with Python's (needs pip packages torch and transformers; for RN50 pip install --no-deps cn_clip)
 	@Scripts/parity.sh
 
 bench: build ## Measure speed against Python's (needs pip packages torch and transformers)
