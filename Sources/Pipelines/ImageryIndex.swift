@@ -60,8 +60,8 @@ struct ImageryIndex {
         encoder.encode(ensembles: bank.entries.map(ImageryBank.prompts(for:)))
     }
 
-    /// The words that fit a picture, best first, unlike each other: at most three of a category, no two that share
-    /// a character, and each far from those before it (maximal marginal relevance, Carbonell and Goldstein 1998).
+    /// The words that fit a picture, best first, unlike each other: at most four of a category, at most two with the same
+    /// character, and each far from those before it (maximal marginal relevance, Carbonell and Goldstein 1998).
     ///
     /// - Parameters:
     ///   - image: unit length, E numbers
@@ -85,7 +85,7 @@ struct ImageryIndex {
                 })
             {
                 chosen.append(picked)
-                pool.removeAll { !fits($0, chosen) }
+                pool.removeAll { $0 == picked || !fits($0, chosen) }
             }
         }
         return chosen.sorted { scores[$0] > scores[$1] }.map { index in
@@ -114,9 +114,9 @@ struct ImageryIndex {
     /// Whether an entry may stand beside those that are chosen.
     private func fits(_ index: Int, _ chosen: [Int]) -> Bool {
         let entry = bank.entries[index]
-        let sharesCharacter = chosen.contains { !Set(bank.entries[$0].word).isDisjoint(with: entry.word) }
+        let sharing = chosen.count { !Set(bank.entries[$0].word).isDisjoint(with: entry.word) }
         let alike = chosen.count { bank.entries[$0].category == entry.category }
-        return !sharesCharacter && (entry.category.isEmpty || alike < 3)
+        return sharing < 2 && (entry.category.isEmpty || alike < 4)
     }
 
     private func marginal(_ index: Int, _ scores: [Float], _ worst: Float, _ range: Float, _ chosen: [Int]) -> Float {

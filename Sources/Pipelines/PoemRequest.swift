@@ -134,8 +134,8 @@ public struct PoemRequest: Sendable {
             }
             let word = left.remove(at: index ?? left.count - 1)
             chosen.append(word)
-            // One season, one hour.
-            left.removeAll { PoemPrompt.clash($0, word) }
+            // One season, one hour; and a poem has little room for a character twice.
+            left.removeAll { PoemPrompt.clash($0, word) || !Set($0).isDisjoint(with: word) }
             if left.isEmpty { break }
         }
         return chosen

@@ -89,7 +89,7 @@ import WeightFiles
     }
 
     @Test func promptsDifferInTheirKeywordsAndRepeatWithTheSeed() throws {
-        let words = (0..<8).map { Keyword(word: "词\($0)", category: "", score: 0) }
+        let words = ["山", "水", "云", "月", "舟", "雪", "松", "鹤"].map { Keyword(word: $0, category: "", score: 0) }
         var request = request(candidates: 40)
         let constraint = try request.constraint(
             for: .qijue, vocabulary: Set(RhymeBook.pingshui.groups.flatMap(\.members)))
@@ -98,6 +98,13 @@ import WeightFiles
         #expect(Set(plans.map(\.prompt.keywords)).count > 10)
         #expect(Set(plans.map(\.seed)).count == 40)
         #expect(request.plans(keywords: words, constraints: [constraint]).map(\.prompt) == plans.map(\.prompt))
+        // Words that name two seasons, or have a character in common, do not stand in one prompt.
+        let rivals = ["春草", "秋色", "青草"].map { Keyword(word: $0, category: "", score: 0) }
+        #expect(
+            request.plans(keywords: rivals, constraints: [constraint]).allSatisfy {
+                let asked = Set($0.prompt.keywords)
+                return asked.count == 1 || asked == ["秋色", "青草"]
+            })
         request.seed = 12
         #expect(request.plans(keywords: words, constraints: [constraint]).map(\.prompt) != plans.map(\.prompt))
         let first = plans.count { $0.prompt.keywords.contains("词0") }
