@@ -107,8 +107,8 @@ import WeightFiles
             })
         request.seed = 12
         #expect(request.plans(keywords: words, constraints: [constraint]).map(\.prompt) != plans.map(\.prompt))
-        let first = plans.count { $0.prompt.keywords.contains("词0") }
-        let last = plans.count { $0.prompt.keywords.contains("词7") }
+        let first = plans.count { $0.prompt.keywords.contains("山") }
+        let last = plans.count { $0.prompt.keywords.contains("鹤") }
         #expect(first > last)
     }
 
