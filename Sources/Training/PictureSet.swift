@@ -22,6 +22,15 @@ public struct PictureSet: Sendable {
         public func isHeldOut(oneIn count: Int) -> Bool {
             label != nil && count > 0 && stableHash(key) % UInt64(count) == 0
         }
+
+        /// So many of the captions, all if there are not so many, none twice; drawn by a hash of the key.
+        public func drawnCaptions(_ count: Int) -> [String] {
+            let captions = Array(Set(captions)).sorted()
+            guard !captions.isEmpty else { return [] }
+            // Neighbours on a ring: each caption is as likely as the others.
+            let start = Int(stableHash("caption of " + key) % UInt64(captions.count))
+            return (0..<min(count, captions.count)).map { captions[(start + $0) % captions.count] }
+        }
     }
 
     /// The pictures that can be read and of which something is said, in the order of the shard.

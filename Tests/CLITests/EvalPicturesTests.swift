@@ -74,6 +74,41 @@ import Testing
         return try #require(try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any])
     }
 
+    /// Every labelled picture gets captions of its label, the same each time; what training holds out gets none.
+    @Test func labelsBecomeCaptions() throws {
+        let set = try Bench()
+        let out = set.pack.folder.appending(path: "labelled.tsv")
+        func labels(_ arguments: String...) throws -> Run {
+            try Run(["data", "labels", "--out", out.path] + arguments)
+        }
+        let source = "\(set.shard("labelled")),labels=\(set.labels.path)"
+        func rows() throws -> [[Substring]] {
+            try String(contentsOf: out, encoding: .utf8).split(separator: "\n").map { $0.split(separator: "\t") }
+        }
+        let run = try labels("--shard", source, "--each", "2", "--held-out", "0")
+        #expect(run.status == 0 && run.output.isEmpty && run.errors.contains("0 pictures held out"), "\(run.errors)")
+        let all = try rows()
+        for row in all {
+            try #require(row.count == 2)
+            #expect((row[0].hasPrefix("warm/") ? ["红花", "夕阳"] : ["江水"]).contains(String(row[1])), "\(row)")
+        }
+        let warm = Set(all.map(\.[0]).filter { $0.hasPrefix("warm/") })
+        #expect(!warm.isEmpty && all.count { $0[0].hasPrefix("warm/") } == 2 * warm.count)
+        #expect(try labels("--shard", source, "--each", "2", "--held-out", "0").status == 0)
+        #expect(try rows() == all)
+        #expect(try labels("--shard", source, "--held-out", "2", "--quiet").status == 0)
+        #expect(Set(try rows().map(\.[0])).isStrictSubset(of: Set(all.map(\.[0]))))
+
+        for (arguments, status, part) in [
+            (["--shard", set.shard("labelled")], Int32(2), "labels=FILE"),
+            (["--shard", source, "--each", "0"], 2, "--each is 0"),
+            (["--shard", "/nowhere.tar,labels=\(set.labels.path)"], 1, "/nowhere.tar"),
+        ] {
+            let run = try Run(["data", "labels", "--out", out.path] + arguments)
+            #expect(run.status == status && run.errors.contains(part), "\(run.errors)")
+        }
+    }
+
     @Test func retrievalCountsPicturesAndCaptions() throws {
         let bench = try Bench()
         let all = try object(try bench.retrieval("--json"))

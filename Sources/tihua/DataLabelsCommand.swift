@@ -1,0 +1,65 @@
+import ArgumentParser
+import Foundation
+import Training
+import WeightFiles
+
+extension DataCommand {
+    /// `tihua data labels`: captions for pictures of which only a label is known.
+    struct Labels: AsyncParsableCommand {
+        static let configuration = CommandConfiguration(
+            commandName: "labels", abstract: "Make captions of labelled pictures for training captioners.",
+            discussion: """
+                A shard's keys begin with a label; a table (label TAB caption) says what may be said of each. Every picture gets
+                one of its label's captions, or --each of them, drawn by a hash of its key, so that the same command writes the
+                same file. Writes KEY<TAB>TEXT. One picture in --held-out is left out, by the rule of tihua train clip.
+
+                  tihua data labels --shard intel-train.tar,labels=Recipes/labels/intel.tsv \\
+                      --shard guohua-train.tar,labels=Recipes/labels/guohua.tsv --out labelled.tsv
+                  tihua train caption --captions flickr8kzhc.caption.txt --captions labelled.tsv …
+                """)
+
+        @Option(name: .long, parsing: .singleValue, help: "SHARD,labels=FILE; may stand several times.")
+        var shard: [String]
+
+        @Option(help: "The file to write.", completion: .file(extensions: ["tsv"]))
+        var out: String
+
+        @Option(help: "How many captions a picture gets, where its label has so many.")
+        var each = 1
+
+        @Option(help: "One picture in so many is left out; 0 for none.")
+        var heldOut = 20
+
+        @Flag(help: "Say nothing but errors.")
+        var quiet = false
+
+        func validate() throws {
+            guard !shard.isEmpty else { throw ValidationError("give --shard SHARD,labels=FILE") }
+            guard (1...1000).contains(each) else { throw ValidationError("--each is \(each); give 1 to 1000") }
+            guard heldOut >= 0 else { throw ValidationError("--held-out is \(heldOut); give 0 or more") }
+        }
+
+        func run() async throws {
+            var lines: [String] = []
+            var (pictures, left) = (0, 0)
+            for specification in shard {
+                let source = try TrainClipCommand.source(specification)
+                guard source.labels != nil else {
+                    throw ValidationError("\(specification): say where its captions are: SHARD,labels=FILE")
+                }
+                for item in try PictureShard(source).items {
+                    guard !item.isHeldOut(oneIn: heldOut) else {
+                        left += 1
+                        continue
+                    }
+                    pictures += 1
+                    lines += item.drawnCaptions(each).map { "\(item.key)\t\($0)\n" }
+                }
+            }
+            try AtomicFile.write(to: URL(filePath: out)) { try $0.write(Array(lines.joined().utf8)) }
+            guard !quiet else { return }
+            let note = "\(lines.count) captions of \(pictures) pictures in \(out); \(left) pictures held out\n"
+            FileHandle.standardError.write(Data(note.utf8))
+        }
+    }
+}
