@@ -14,7 +14,9 @@ struct DataCommand: AsyncParsableCommand {
               tihua data statistics captions.tsv
               tihua data embed photos/ --out embeddings.safetensors
             """,
-        subcommands: [Poems.self, Lines.self, ProsodyTables.self, Captions.self, Labels.self, Statistics.self, Embed.self])
+        subcommands: [
+            Poems.self, Lines.self, ProsodyTables.self, Captions.self, Labels.self, Statistics.self, Embed.self,
+        ])
 
     /// `tihua data prosody`: tables of tones and rhymes to the source file of `Prosody`.
     struct ProsodyTables: AsyncParsableCommand {
