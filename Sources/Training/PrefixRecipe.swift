@@ -142,7 +142,9 @@ public struct PrefixDataset: Sendable {
         }
         training = chosen.map(example)
         validation = held.map(example)
-        let embedded = try await embedTexts(texts)
+        // Texts of about equal length stand together, so that little is padding.
+        let order = texts.indices.sorted { (texts[$0].utf8.count, $0) < (texts[$1].utf8.count, $1) }
+        let embedded = try await embedTexts(order.map { texts[$0] })
         guard let width = embedded.first?.count, width > 0, embedded.count == texts.count,
             embedded.allSatisfy({ $0.count == width })
         else {
@@ -151,7 +153,11 @@ public struct PrefixDataset: Sendable {
         self.vocabulary = vocabulary
         self.width = width
         self.dropped = dropped
-        vectors = embedded.flatMap { $0 }
+        var vectors = [Float](repeating: 0, count: texts.count * width)
+        for (place, row) in zip(order, embedded) {
+            vectors.replaceSubrange(place * width..<(place + 1) * width, with: row)
+        }
+        self.vectors = vectors
     }
 
     /// What is said of a poem, one text of each kind that there is.
