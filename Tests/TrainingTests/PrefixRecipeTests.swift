@@ -9,27 +9,29 @@ import WeightFiles
 
 @testable import Training
 
-/// Poems of mountains and of rivers, before a small random poet; the first numbers of an embedding say which.
+/// Poems of mountains and of rivers, and a small poet that may have learned them; the first numbers of an embedding say which.
 struct ToyPrefix {
     static let descriptions = ["青山": ["一座山"], "江水": ["一条河", "河面"]]
     let scratch: Scratch
     let folder: ModelFolder
     let vocabulary: PoetVocabulary
 
-    init(in scratch: Scratch) throws {
+    /// - Parameter isTrained: whether the poet does what its keywords ask
+    init(in scratch: Scratch, isTrained: Bool = false) throws {
         Runtime.threadCount = 1
         self.scratch = scratch
         let characters = Set(Self.poems.flatMap { $0.lines.joined() } + "一座山条河面")
         vocabulary = PoetVocabulary(characters: characters.sorted())
         let url = scratch["poet"]
         if !FileManager.default.fileExists(atPath: url.path) {
-            let store = ParameterStore(seed: 3)
-            let shape = GPT2Configuration(
-                vocabularySize: vocabulary.count, hiddenSize: 16, layerCount: 1, headCount: 2, positionCount: 96)
-            _ = GPT2(shape, at: store.root)
-            // Scores of untrained weights are nearly equal, whatever stands before.
-            withoutGradients { store["transformer.wte.weight"]?.multiply_(20) }
-            try ModelFolder.save(configuration: shape, store: store, to: url)
+            var options = toyPoetOptions()
+            (options.holdOut, options.dropout) = (0, 0)
+            let data = PoemDataset(poems: Self.poems, words: [], vocabulary: vocabulary, options: options)
+            var run = toyRun(steps: isTrained ? 60 : 1)
+            (run.accumulation, run.learningRate, run.averageDecay) = (1, 0.01, 0)
+            let task = try PoetTask(dataset: data, options: options, training: run)
+            try train(task, run, in: scratch["poet-run"])
+            try task.save(to: url) { _ in nil }
         }
         folder = try ModelFolder(at: url)
     }
@@ -116,15 +118,16 @@ struct ToyPrefix {
     /// Held-out poems become likelier, more so from their own text than from another's; the saved folder is what was trained.
     @Test func thePoetLearnsToHearTheText() async throws {
         let scratch = try Scratch()
-        let toy = try ToyPrefix(in: scratch)
-        var run = toyRun(steps: 60)
-        (run.accumulation, run.learningRate, run.averageDecay, run.validateEvery) = (1, 0.02, 0, 60)
+        let toy = try ToyPrefix(in: scratch, isTrained: true)
+        var run = toyRun(steps: 120)
+        (run.accumulation, run.learningRate, run.averageDecay, run.validateEvery) = (1, 0.02, 0, 120)
         let task = try await toy.task(run)
         func losses() throws -> [Double] { try withoutGradients { try task.validate().map(\.value) } }
         let before = try losses()
         try train(task, run, in: scratch["run"])
         let after = try losses()
-        #expect(after[0] < 0.9 * before[0] && after[0] < after[1] - 0.05, "\(before) -> \(after)")
+        #expect(abs(before[1] - before[0]) < 0.01, "\(before)")
+        #expect(after[0] < before[0] - 0.02 && after[0] < after[1] - 0.02, "\(before) -> \(after)")
 
         let saved = try PrefixMapper.open(scratch["run"].appending(path: "best"))
         #expect(saved.configuration == task.mapper.configuration)
