@@ -30,7 +30,8 @@ import Testing
         #expect(named.status == 0 && named.output == before.output)
         #expect(prefixed.status == 0 && prefixed.errors.isEmpty, "\(prefixed.errors)")
         #expect(prefixed.output != named.output)
-        #expect(try PoemLine.all(prefixed).first?.keywords.map(\.word) == PoemLine.all(named).first?.keywords.map(\.word))
+        let words = try [prefixed, named].map { try PoemLine.all($0).first?.keywords.map(\.word) }
+        #expect(words[0] == words[1])
         #expect(try poem("prefix", "--prefix", pack.prefix.path).output == prefixed.output)
         for bad in [try poem("prefix", "--keywords", "小桥"), try poem("words")] {
             #expect(bad.status == 2 && bad.isOneLine && bad.output.isEmpty, "\(bad.errors)")
@@ -68,9 +69,9 @@ import Testing
         let out = pack.folder.appending(path: "run")
         func train(_ steps: String, _ more: String...) throws -> Run {
             try Run(
-                ["train", "prefix", "--corpus", corpus, "--words", pack.bank.path, "--config", recipe, "--out", out.path]
-                    + ["--steps", steps, "--pack", pack.folder.path, "--threads", "1", "--device", "cpu", "--quiet"]
-                    + more)
+                ["train", "prefix", "--corpus", corpus, "--words", pack.bank.path, "--config", recipe]
+                    + ["--out", out.path, "--steps", steps, "--pack", pack.folder.path, "--threads", "1"]
+                    + ["--device", "cpu", "--quiet"] + more)
         }
         let first = try train("2")
         #expect(first.status == 0 && first.errors.isEmpty, "\(first.errors)")

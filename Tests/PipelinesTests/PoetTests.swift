@@ -148,7 +148,8 @@ import WeightFiles
         for constraints in [constraints, [constraints[1]]] {
             let both = plans(.both, constraints)
             let (prefixed, named) = (both.filter { !$0.prefix.isEmpty }, both.filter { $0.prefix.isEmpty })
-            #expect(prefixed.count == 12 && prefixed.allSatisfy { $0.prompt.keywords.isEmpty && $0.prompt.theme == nil })
+            #expect(prefixed.count == 12)
+            #expect(prefixed.allSatisfy { $0.prompt.keywords.isEmpty && $0.prompt.theme == nil })
             #expect(named.count == 12 && named.allSatisfy { !$0.prompt.keywords.isEmpty })
             #expect(named.count { $0.prompt.theme != nil } == 6)
             // Each form goes both ways.

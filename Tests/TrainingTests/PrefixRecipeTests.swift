@@ -37,10 +37,13 @@ struct ToyPrefix {
     }
 
     /// Half of them hold mountains in every line, and half rivers.
-    static let poems: [Poem] = toyPoems(32).enumerated().map { index, poem in
-        let word = index % 2 == 0 ? "青山" : "江水"
-        return Poem(form: "", lines: poem.lines.map { word + $0.dropFirst(2) }, keywords: [word])
-    } + [Poem(form: "", lines: toyPoems(1, seed: 9)[0].lines, keywords: [])]
+    static let poems: [Poem] = {
+        let shown = toyPoems(32).enumerated().map { index, poem in
+            let word = index % 2 == 0 ? "青山" : "江水"
+            return Poem(form: "", lines: poem.lines.map { word + $0.dropFirst(2) }, keywords: [word])
+        }
+        return shown + [Poem(form: "", lines: toyPoems(1, seed: 9)[0].lines, keywords: [])]
+    }()
 
     static func options(_ change: (inout PrefixOptions) -> Void = { _ in }) -> PrefixOptions {
         var options = PrefixOptions()
@@ -187,7 +190,8 @@ struct ToyPrefix {
                 return "\(error)"
             }
         }
-        #expect(await message { _ = try await toy.dataset(ToyPrefix.options { $0.longestPoem = 5 }) }.contains("too long"))
+        let short = ToyPrefix.options { $0.longestPoem = 5 }
+        #expect(await message { _ = try await toy.dataset(short) }.contains("too long"))
         #expect(await message { _ = try await toy.dataset(ToyPrefix.options { $0.poems = 0 }) }.contains("poems is 0"))
         #expect(
             await message { _ = try await toy.task(toyRun(), ToyPrefix.options { $0.prefixLength = 90 }) }
