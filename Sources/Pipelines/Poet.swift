@@ -255,7 +255,7 @@ public actor Poet {
                 repetition: PoemRanking.repetition(in: poem.lines),
                 novelty: 1 - Double(known) / Double(max(1, poem.lines.count)))
         }
-        return PoemRanking.total(scores)
+        return PoemRanking.total(scores, named: written.map { plans[$0.plan].prefix.isEmpty })
     }
 
     /// The embeddings of pictures in the space of the CLIP model, of unit length.
