@@ -8,6 +8,10 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
     case noRoom(prompt: Int, new: Int, positions: Int)
     /// A prompt names a token that the model does not have.
     case token(id: Int, vocabularySize: Int)
+    /// A prefix that is no whole number of embeddings of the model's width.
+    case prefixWidth(numbers: Int, width: Int)
+    /// A prefix for a poet that writes line by line.
+    case noPrefix
     /// There is nothing to continue.
     case emptyPrompt
     /// The vocabulary is neither that of a Tihua poet nor that of an Image2Poem model.
@@ -28,6 +32,10 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
             "the prompt takes \(prompt) positions and \(new) tokens may follow, but the model has \(positions) positions; "
                 + "shorten the prompt or lower the maximum length"
         case .token(let id, let size): "token id \(id) is outside of the vocabulary, 0 to \(size - 1)"
+        case .prefixWidth(let numbers, let width):
+            "a prefix of \(numbers) numbers is no embeddings of this poet, which is \(width) wide; "
+                + "take the mapping network that was trained with it"
+        case .noPrefix: "an encoder-decoder takes no prefix; write through keywords, or with a GPT2 poet"
         case .emptyPrompt: "there is nothing to continue; give a text, token ids or a picture"
         case .unknownFormat(let missing):
             "this vocabulary is of no poet that is known: it has no \(missing.joined(separator: ", "))"

@@ -16,6 +16,7 @@ struct EncoderDecoderVerse: VerseModel {
     func boundary(isLast: Bool) -> Int32 { format.lineEnd }
 
     func session(for drafts: [Draft], room: Int) throws -> TokenSession {
+        guard drafts.allSatisfy(\.plan.prefix.isEmpty) else { throw GenerationError.noPrefix }
         let inputs = try drafts.map { try format.encoderInput($0.plan.prompt, lines: $0.lines) }
         // One input for all is read once; inputs of different lengths are padded on the right.
         let isShared = inputs.allSatisfy { $0 == inputs.first }

@@ -146,18 +146,27 @@ public struct PoetVocabulary: Sendable {
     ///
     /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form.
     public func encode(_ prompt: PoemPrompt) throws -> [Int32] {
+        let (head, tail) = try parts(of: prompt)
+        return head + tail
+    }
+
+    /// The ids of a prompt up to where its keywords stand, and from there on.
+    ///
+    /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form.
+    public func parts(of prompt: PoemPrompt) throws -> (head: [Int32], tail: [Int32]) {
         guard let form = ids[Self.token(of: prompt.form)] else {
             throw PoetVocabularyError.unknownForm(prompt.form.name)
         }
-        var result = [start, form]
-        if let rhyme = prompt.rhyme, let id = ids[Self.token(of: rhyme)] { result.append(id) }
+        var head = [start, form]
+        if let rhyme = prompt.rhyme, let id = ids[Self.token(of: rhyme)] { head.append(id) }
+        var tail: [Int32] = []
         for (index, keyword) in prompt.keywords.enumerated() {
-            if index > 0 { result.append(keywordBoundary) }
-            result += encode(keyword)
+            if index > 0 { tail.append(keywordBoundary) }
+            tail += encode(keyword)
         }
-        if let theme = prompt.theme, !theme.isEmpty { result += [topic] + encode(theme) }
-        result.append(separator)
-        return result
+        if let theme = prompt.theme, !theme.isEmpty { tail += [topic] + encode(theme) }
+        tail.append(separator)
+        return (head, tail)
     }
 
     /// The ids of a whole poem after its prompt: lines with `[LINE]` between them, `[EOS]` at the end.

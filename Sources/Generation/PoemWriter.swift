@@ -8,13 +8,17 @@ public struct PoemPlan: Sendable {
     public var prompt: PoemPrompt
     /// What the poem obeys, of the prompt's form.
     public var constraint: MetreConstraint
+    /// Embeddings that stand where keywords would, one after the other, each of the poet's width: what `PrefixMapper` makes of
+    /// a picture. Empty for none.
+    public var prefix: [Float]
     /// Equal plans with equal seeds become equal poems, whatever they are written together with.
     public var seed: UInt64
 
     /// A plan of these parts.
-    public init(prompt: PoemPrompt, constraint: MetreConstraint, seed: UInt64) {
+    public init(prompt: PoemPrompt, constraint: MetreConstraint, prefix: [Float] = [], seed: UInt64) {
         self.prompt = prompt
         self.constraint = constraint
+        self.prefix = prefix
         self.seed = seed
     }
 }
@@ -91,7 +95,7 @@ public final class PoemWriter {
 
     /// Writes a poem for each plan; those that come to a dead end are missing from the result, which is in the plans' order.
     ///
-    /// Plans of one form go through the model together. Cancelling the task ends the work at the next line.
+    /// Plans of one form go through the model together, those with a prefix by themselves. Cancelling the task ends the work at the next line.
     ///
     /// - Parameter leaning: what is added to the scores (log-probabilities before temperature) of characters
     /// - Throws: `GenerationError`, `PoetVocabularyError.unknownForm`, `CancellationError`.
@@ -105,16 +109,29 @@ public final class PoemWriter {
         }
         self.leaning = leaning.isEmpty ? nil : Tensor(values).to(.float32, model.device)
         defer { self.leaning = nil }
-        var forms: [[Int]: [Int]] = [:]
-        for (index, plan) in plans.enumerated() { forms[plan.constraint.form.lineLengths, default: []].append(index) }
+        var kinds: [Kind: [Int]] = [:]
+        for (index, plan) in plans.enumerated() { kinds[try kind(of: plan), default: []].append(index) }
         var poems: [WrittenPoem] = []
-        for indices in forms.sorted(by: { $0.value[0] < $1.value[0] }).map(\.value) {
+        for indices in kinds.sorted(by: { $0.value[0] < $1.value[0] }).map(\.value) {
             for start in stride(from: 0, to: indices.count, by: Self.batch) {
                 let part = indices[start..<min(start + Self.batch, indices.count)]
                 poems += try withoutGradients { try write(together: part.map { ($0, plans[$0]) }, sampling) }
             }
         }
         return poems.sorted { $0.plan < $1.plan }
+    }
+
+    /// What plans have in common that go through the model together. A prefix and what stands before it are of one length, for
+    /// padding comes behind them.
+    private struct Kind: Hashable {
+        let lineLengths: [Int]
+        let prefix: Int
+        let head: Int
+    }
+
+    private func kind(of plan: PoemPlan) throws -> Kind {
+        let head = plan.prefix.isEmpty ? 0 : try format.parts(of: plan.prompt).head.count
+        return Kind(lineLengths: plan.constraint.form.lineLengths, prefix: plan.prefix.count, head: head)
     }
 
     private func write(together plans: [(index: Int, plan: PoemPlan)], _ sampling: Sampling) throws -> [WrittenPoem] {

@@ -84,9 +84,15 @@ public struct PoetFormat: Sendable {
     ///
     /// - Throws: `PoetVocabularyError.unknownForm`.
     public func prompt(_ prompt: PoemPrompt) throws -> [Int32] {
-        if let vocabulary { return try vocabulary.encode(prompt) }
+        let (head, tail) = try parts(of: prompt)
+        return head + tail
+    }
+
+    /// The same in two parts: up to where keywords stand, and from there on. A prefix stands between them.
+    func parts(of prompt: PoemPrompt) throws -> (head: [Int32], tail: [Int32]) {
+        if let vocabulary { return try vocabulary.parts(of: prompt) }
         // [CLS] 关键词：k1k2 [EOS]; the training data had the keywords without their spaces.
-        return [start] + colonWord + encode(prompt.keywords.joined()) + [lineEnd]
+        return ([start] + colonWord, encode(prompt.keywords.joined()) + [lineEnd])
     }
 
     /// The tokens of a decoder's poem between its prompt and its next line.

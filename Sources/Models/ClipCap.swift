@@ -245,10 +245,11 @@ struct MLPMapper {
     let second: Linear
     let width: Int
 
-    init(_ configuration: ClipCapConfiguration, at path: ParameterPath) {
-        width = configuration.languageModel.hiddenSize
-        let output = configuration.prefixLength * width
-        first = .pytorch(configuration.embeddingSize, output / 2, at: path / "model" / 0)
+    /// From E numbers to K embeddings of `width` numbers.
+    init(_ embeddingSize: Int, prefixLength: Int, width: Int, at path: ParameterPath) {
+        self.width = width
+        let output = prefixLength * width
+        first = .pytorch(embeddingSize, output / 2, at: path / "model" / 0)
         second = .pytorch(output / 2, output, at: path / "model" / 2)
     }
 
@@ -413,7 +414,11 @@ public final class ClipCap {
         let project = path / "clip_project"
         mapping =
             switch configuration.mapper {
-            case .mlp: .mlp(MLPMapper(configuration, at: project))
+            case .mlp:
+                .mlp(
+                    MLPMapper(
+                        configuration.embeddingSize, prefixLength: configuration.prefixLength,
+                        width: configuration.languageModel.hiddenSize, at: project))
             case .transformer: .transformer(TransformerMapper(configuration, at: project))
             case .bert: .bert(BERTMapper(configuration, at: project))
             }

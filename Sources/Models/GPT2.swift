@@ -313,8 +313,20 @@ public final class GPT2 {
         _ ids: Tensor, positions given: Tensor? = nil, mask: Tensor? = nil, cache: KeyValueCache? = nil,
         dropout: Dropout? = nil, prefix: Tensor? = nil
     ) -> Tensor {
-        var x = tokens(ids)  // [B, T, C]
-        if let prefix { x = .concatenated([prefix.to(x.dtype), x], 1) }
+        let x = tokens(ids)  // [B, T, C]
+        let embeddings = prefix.map { .concatenated([$0.to(x.dtype), x], 1) } ?? x
+        return hidden(embeddings: embeddings, positions: given, mask: mask, cache: cache, dropout: dropout)
+    }
+
+    /// As `hidden(_:)`, of embeddings that need not be tokens.
+    ///
+    /// - Parameter embeddings: of `embed` or of a mapping network, `[B, T, C]`
+    /// - Precondition: the sequence is no longer than `positionCount`.
+    public func hidden(
+        embeddings: Tensor, positions given: Tensor? = nil, mask: Tensor? = nil, cache: KeyValueCache? = nil,
+        dropout: Dropout? = nil
+    ) -> Tensor {
+        var x = embeddings
         let shape = x.shape
         let (batch, length) = (shape[0], shape[1])
         let start = cache?.length ?? 0

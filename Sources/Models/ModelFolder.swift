@@ -4,12 +4,13 @@ public import TorchNN
 public import WeightFiles
 
 /// The architectures that Tihua runs, by `model_type` of `config.json`.
-public enum Architecture: String, Sendable, CaseIterable {
+public enum Architecture: String, Sendable, Codable, CaseIterable {
     case chineseCLIP = "chinese_clip"
     case gpt2
     case t5
     case bert
     case clipCap = "clipcap"
+    case clipCapPrefix = "clipcap_prefix"
 
     /// Finds the architecture by `model_type`, or by the class names of `architectures` in old files without one.
     init?(modelType: String?, classes: [String]) {
@@ -21,7 +22,7 @@ public enum Architecture: String, Sendable, CaseIterable {
         case nil:
             let prefixes: [(String, Architecture)] = [
                 ("ChineseCLIP", .chineseCLIP), ("GPT2", .gpt2), ("T5", .t5), ("MT5", .t5), ("Bert", .bert),
-                ("ClipCaption", .clipCap),
+                ("ClipCaption", .clipCap), ("ClipCapPrefix", .clipCapPrefix),
             ]
             let known = classes.lazy.compactMap { name in prefixes.first { name.hasPrefix($0.0) }?.1 }.first
             guard let known else { return nil }

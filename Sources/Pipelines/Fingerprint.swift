@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 import WeightFiles
 
 /// A 128-bit name for content, to find what was derived from it. Not for secrets: it withstands accident, not intent.
@@ -50,4 +50,27 @@ struct Fingerprint {
             return String(repeating: "0", count: 16 - digits.count) + digits
         }.joined()
     }
+}
+
+extension Fingerprint {
+    /// A model's weights, vocabulary and configuration.
+    mutating func combine(model folder: URL) throws {
+        for file in try Checkpoint.open(folder).files { combine(sampling: try MappedFile(contentsOf: file)) }
+        for name in ["config.json", "vocab.txt"] {
+            let file = folder.appending(path: name)
+            if FileManager.default.fileExists(atPath: file.path) {
+                combine(sampling: try MappedFile(contentsOf: file))
+            }
+        }
+    }
+}
+
+/// Names the weights, the vocabulary and the configuration of a model, so that what was trained with it can tell it from
+/// another.
+///
+/// - Throws: `WeightFileError`.
+public func modelFingerprint(_ folder: URL) throws -> String {
+    var fingerprint = Fingerprint()
+    try fingerprint.combine(model: folder)
+    return fingerprint.hexadecimal
 }

@@ -3,8 +3,8 @@ public import Foundation
 /// The folders and files that make a picture a poem: what a manifest `pack.json` names, or what the user named one by one.
 ///
 /// The manifest is `{"name": "mini", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "poet/lines.filter",
-/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner"}`, all paths relative
-/// to it; the last four may be missing, and so may `clip` or `poet` where a verb does not need them.
+/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner", "prefix": "prefix"}`, all
+/// paths relative to it; the last five may be missing, and so may `clip` or `poet` where a verb does not need them.
 public struct Pack: Sendable, Equatable {
     /// For messages; the folder's name where the manifest has none.
     public var name: String
@@ -14,6 +14,8 @@ public struct Pack: Sendable, Equatable {
     public var poet: URL?
     /// A ClipCap captioner.
     public var captioner: URL?
+    /// A mapping network before the poet.
+    public var prefix: URL?
     /// The bank of imagery.
     public var bank: URL?
     /// Tells the lines of the poems that the poet was trained on.
@@ -28,6 +30,7 @@ public struct Pack: Sendable, Equatable {
         var clip: String?
         var poet: String?
         var captioner: String?
+        var prefix: String?
         var bank: String?
         var lineFilter: String?
         var bankCache: String?
@@ -60,6 +63,7 @@ public struct Pack: Sendable, Equatable {
         clip = try locate("clip", manifest.clip)
         poet = try locate("poet", manifest.poet)
         captioner = try locate("captioner", manifest.captioner)
+        prefix = try locate("prefix", manifest.prefix)
         bank = try locate("bank", manifest.bank)
         lineFilter = try locate("lineFilter", manifest.lineFilter)
         bankCache = try locate("bankCache", manifest.bankCache)
@@ -73,6 +77,8 @@ public struct Pack: Sendable, Equatable {
         self.clip = clip ?? base?.clip
         self.poet = poet ?? base?.poet
         captioner = base?.captioner
+        // Trained with both.
+        prefix = clip == nil && poet == nil ? base?.prefix : nil
         bank = base?.bank
         bankCache = clip == nil ? base?.bankCache : nil
         calibration = clip == nil ? base?.calibration : nil
@@ -92,7 +98,10 @@ public struct Pack: Sendable, Equatable {
         return clip
     }
 
-    func requiredPoet() throws(PipelineError) -> URL {
+    /// The folder of the poet.
+    ///
+    /// - Throws: `PipelineError.manifest` if the pack has none.
+    public func requiredPoet() throws(PipelineError) -> URL {
         guard let poet else { throw .manifest(path: name, reason: "this pack has no poet; name one with --poet DIR") }
         return poet
     }
@@ -102,6 +111,23 @@ public struct Pack: Sendable, Equatable {
             throw .manifest(path: name, reason: "this pack has no captioner; name one with --captioner DIR")
         }
         return captioner
+    }
+
+    func requiredPrefix() throws(PipelineError) -> URL {
+        guard let prefix else {
+            throw .manifest(
+                path: name,
+                reason: "this pack has no prefix for its poet; write through keywords, or name one with --prefix DIR")
+        }
+        return prefix
+    }
+
+    /// The mean of many pictures' embeddings of length 1, E numbers; nil where the pack does not say it.
+    ///
+    /// - Parameter width: E, of the pack's CLIP model
+    /// - Throws: `WeightFileError`, `PipelineError.manifest` if the width is another.
+    public func imageMean(width: Int) throws -> [Float]? {
+        try calibration.map { try Calibration(contentsOf: $0, width: width).imageMean }
     }
 
     func requiredBank() throws(PipelineError) -> URL {

@@ -91,15 +91,7 @@ public final class PictureTextEncoder {
 
     /// What names the weights, the vocabulary and the configuration of this model.
     func fingerprint(into fingerprint: inout Fingerprint) throws {
-        for file in try Checkpoint.open(folder).files {
-            fingerprint.combine(sampling: try MappedFile(contentsOf: file))
-        }
-        for name in ["config.json", "vocab.txt"] {
-            let file = folder.appending(path: name)
-            if FileManager.default.fileExists(atPath: file.path) {
-                fingerprint.combine(sampling: try MappedFile(contentsOf: file))
-            }
-        }
+        try fingerprint.combine(model: folder)
     }
 }
 

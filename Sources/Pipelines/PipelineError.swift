@@ -16,6 +16,8 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case wrongModel(path: String, found: String, needed: String)
     /// Embeddings of another width than the captioner takes.
     case embeddingWidth(path: String, expected: Int, found: Int)
+    /// A prefix that was trained with another model than the one beside it.
+    case otherModel(path: String, model: String)
     /// Numbers of a request out of range.
     case setting(name: String, value: String, range: String)
     /// Text of a request that holds something other than Chinese characters.
@@ -41,6 +43,8 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .wrongModel(let path, let found, let needed): "\(path): holds a \(found) model where \(needed) is needed"
         case .embeddingWidth(let path, let expected, let found):
             "\(path): takes embeddings of \(expected) numbers, but is given \(found); use the CLIP model that it was trained with"
+        case .otherModel(let path, let model):
+            "\(path): was trained with another \(model) than this one; train it anew (tihua train prefix)"
         case .setting(let name, let value, let range): "\(name) is \(value); give \(range)"
         case .text(let name, let character):
             "\(name) holds “\(character)”, which is no Chinese character; write it in Chinese characters only"

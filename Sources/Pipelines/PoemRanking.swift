@@ -64,8 +64,21 @@ public enum PoemRanking {
     }
 
     /// Fills in the totals.
-    static func total(_ scores: [PoemScores]) -> [PoemScores] {
-        zip(scores, deviations(scores)).map { score, deviations in
+    ///
+    /// - Parameter named: of each candidate, whether words were asked for. Who is told more finds a verse likelier, so the mean
+    ///   fluency of either kind counts as that of all.
+    static func total(_ scores: [PoemScores], named: [Bool]) -> [PoemScores] {
+        func mean(_ scores: [PoemScores]) -> Double {
+            scores.reduce(0) { $0 + $1.fluency } / Double(max(1, scores.count))
+        }
+        let all = mean(scores)
+        let shifts = [true, false].map { way in all - mean(zip(scores, named).filter { $0.1 == way }.map(\.0)) }
+        let compared = zip(scores, named).map { score, way in
+            var score = score
+            score.fluency += shifts[way ? 0 : 1]
+            return score
+        }
+        return zip(scores, deviations(compared)).map { score, deviations in
             var score = score
             score.total = zip(Term.allCases, deviations).reduce(0) { $0 + (weights[$1.0] ?? 0) * $1.1 }
             return score

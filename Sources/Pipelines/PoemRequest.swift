@@ -24,10 +24,22 @@ public struct PoemRequest: Sendable {
     public var theme: String?
     /// Words instead of those that the picture calls up.
     public var keywords: [String] = []
+    /// How the pictures come to the poet.
+    public var through = Through.keywords
     /// How tokens are drawn.
     public var sampling = Sampling()
     /// Equal requests with equal seeds give equal poems.
     public var seed: UInt64 = 0
+
+    /// How pictures come to the poet.
+    public enum Through: String, Sendable, CaseIterable {
+        /// By words of the bank in the prompt, and by their caption as its theme.
+        case keywords
+        /// By embeddings in the prompt that the pack's mapping network makes of them; no word is named.
+        case prefix
+        /// Half of the candidates each way.
+        case both
+    }
 
     /// Three poems of 七绝 out of 50 candidates; set the properties for anything else.
     public init() {}
@@ -52,6 +64,10 @@ public struct PoemRequest: Sendable {
         ] where !range.contains(value) {
             throw PipelineError.setting(
                 name: name, value: "\(value)", range: "\(range.lowerBound) to \(range.upperBound)")
+        }
+        guard keywords.isEmpty || through != .prefix else {
+            throw PipelineError.setting(
+                name: "the way to the poem", value: "prefix", range: "keywords or both where words are given")
         }
         try sampling.validate()
         request.candidates = max(candidates, count)
@@ -86,20 +102,28 @@ public struct PoemRequest: Sendable {
             vocabulary: vocabulary)
     }
 
-    /// What the candidates are asked for: each another choice of two to four of the keywords, the better ones more often.
+    /// What the candidates are asked for: each another choice of one to three of the keywords, the better ones more often.
+    ///
+    /// - Parameter prefix: what the pack's mapping network makes of the pictures; empty through keywords
     func plans(
-        keywords: [Keyword], caption: String? = nil, constraints: [MetreConstraint]
+        keywords: [Keyword], caption: String? = nil, prefix: [Float] = [], constraints: [MetreConstraint]
     ) -> [PoemPlan] {
         var random = SplitMix64(seed: seed)
         return (0..<candidates).map { index in
+            // One form after the other each way.
+            let turn = index / constraints.count
+            let isPrefixed = through == .prefix || through == .both && turn % 2 == 1
+            let isTold = through == .both ? turn % 4 == 2 : index % 2 == 1
             let constraint = constraints[index % constraints.count]
             let asked = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
             let group = asked ?? suggestedRhyme(constraint, &random)
+            let words = subset(of: keywords.map(\.word), &random)
             let prompt = PoemPrompt(
-                form: constraint.form, rhyme: group, keywords: subset(of: keywords.map(\.word), &random),
-                // Half of the candidates know what happens too; words alone are the safer half where the caption errs.
-                theme: theme ?? (index % 2 == 1 ? caption : nil))
-            return PoemPlan(prompt: prompt, constraint: constraint, seed: random.next())
+                form: constraint.form, rhyme: group, keywords: isPrefixed ? [] : words,
+                // Half of those with words know what happens too; words alone are the safer half where the caption errs.
+                theme: theme ?? (isTold && !isPrefixed ? caption : nil))
+            return PoemPlan(
+                prompt: prompt, constraint: constraint, prefix: isPrefixed ? prefix : [], seed: random.next())
         }
     }
 

@@ -12,8 +12,8 @@ public import Torch
 ///     let poet = Poet(pack: try Pack(folder: PackLocator().locate()))
 ///     let result = try await poet.poems(for: [try Picture(contentsOf: "photo.jpg")])
 ///
-/// The picture's embedding finds keywords in the bank of imagery; candidates are written for different choices of them
-/// under the metre; the best that differ are given back. An actor on a thread of its own, as libtorch asks; only values
+/// The picture's embedding finds keywords in the bank of imagery, or becomes a prefix by a mapping network; candidates are
+/// written for different choices of keywords, or behind the prefix, under the metre; the best that differ are given back. An actor on a thread of its own, as libtorch asks; only values
 /// cross. Weights are loaded at the first use of each.
 public actor Poet {
     private let thread: TorchThread
@@ -23,6 +23,7 @@ public actor Poet {
     private let cacheFolder: URL?
     private var loadedEye: Eye?
     private var loadedHand: Hand?
+    private var loadedMapper: PrefixMapper?
     private let captioner: Captioner?
 
     /// The thread that all of this actor's work runs on.
@@ -107,13 +108,48 @@ public actor Poet {
         return hand
     }
 
-    /// Checks a request without any weights but the poet's vocabulary, so that what cannot be met is known before a picture
+    /// Loads the mapping network and sees that it is the poet's and the CLIP model's own.
+    private func mapper() throws -> PrefixMapper {
+        if let loadedMapper { return loadedMapper }
+        let url = try pack.requiredPrefix()
+        let mapper = try PrefixMapper.open(url, device: device)
+        let poet = try pack.requiredPoet()
+        let folder = try ModelFolder(at: poet)
+        guard folder.architecture == .gpt2 else {
+            throw PipelineError.wrongModel(
+                path: poet.path, found: folder.architecture.rawValue, needed: "gpt2, for a prefix,")
+        }
+        let shape = try folder.configuration(as: GPT2Configuration.self)
+        let known = mapper.configuration.poetModel
+        guard shape.hiddenSize == mapper.configuration.hiddenSize, try known == nil || known == modelFingerprint(poet)
+        else { throw PipelineError.otherModel(path: url.path, model: "poet") }
+        if let known = mapper.configuration.clipModel, try known != modelFingerprint(pack.requiredClip()) {
+            throw PipelineError.otherModel(path: url.path, model: "CLIP model")
+        }
+        loadedMapper = mapper
+        return mapper
+    }
+
+    /// What the mapping network makes of an embedding: K embeddings of the poet, one after the other.
+    private func prefix(of image: [Float]) throws -> [Float] {
+        let mapper = try mapper()
+        guard mapper.configuration.embeddingSize == image.count else {
+            throw PipelineError.embeddingWidth(
+                path: try pack.requiredPrefix().path, expected: mapper.configuration.embeddingSize, found: image.count)
+        }
+        let values = withoutGradients { mapper(Tensor(image, [1, image.count]).to(nil, device)).floats }
+        guard values.allSatisfy(\.isFinite) else { throw PipelineError.notFinite(path: try pack.requiredPrefix().path) }
+        return values
+    }
+
+    /// Checks a request without any weights but the poet's vocabulary and its prefix, so that what cannot be met is known before a picture
     /// is looked at.
     ///
     /// - Throws: as `poems`, for the request alone.
     public func check(_ request: PoemRequest) throws {
         let hand = try hand()
         let request = try request.simplified(hand.converter)
+        if request.through != .keywords { _ = try mapper() }
         for form in request.forms { _ = try request.constraint(for: form, vocabulary: hand.writer.format.writable) }
     }
 
@@ -159,7 +195,8 @@ public actor Poet {
         var keywords = eye.index.keywords(for: image, count: 8, scale: eye.encoder.scale)
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
         let caption = try await caption(of: pictures, request, eye)
-        let plans = request.plans(keywords: keywords, caption: caption, constraints: constraints)
+        let prefix = request.through == .keywords ? [] : try prefix(of: image)
+        let plans = request.plans(keywords: keywords, caption: caption, prefix: prefix, constraints: constraints)
         let evidence = eye.index.evidence(for: image)
         let leaning = evidence.mapValues { max(-2, min(2, $0)) * Self.leaning }
         let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)
@@ -218,7 +255,7 @@ public actor Poet {
                 repetition: PoemRanking.repetition(in: poem.lines),
                 novelty: 1 - Double(known) / Double(max(1, poem.lines.count)))
         }
-        return PoemRanking.total(scores)
+        return PoemRanking.total(scores, named: written.map { plans[$0.plan].prefix.isEmpty })
     }
 
     /// The embeddings of pictures in the space of the CLIP model, of unit length.

@@ -129,6 +129,21 @@ public struct CaptionOptions: Codable, Sendable, Equatable {
     }
 }
 
+/// Scales and shifts a linear layer as if what it is given had mean 0 and deviation 1 in each dimension.
+///
+/// - Parameters:
+///   - x: what it is given, `[N, E]`
+///   - weight: `[out, E]`
+///   - bias: `[out]`
+func standardizeInput(_ x: Tensor, weight: Tensor, bias: Tensor) {
+    let mean = x.mean(0)  // [E]
+    // Dimensions that never change would be divided by nothing.
+    let deviation = (x - mean).square().mean(0).sqrt().clamped(minimum: 1e-4)
+    let scaled = weight / deviation  // [out, E]
+    bias.add_(scaled.matmul(mean.unsqueezed(1)).squeezed(1), scale: -1)
+    weight.copy_(scaled)
+}
+
 /// CapDec's noise.
 enum CaptionNoise {
     /// The width of the embeddings that published variances are stated for, those of CLIP RN50x4.
@@ -430,12 +445,7 @@ public final class CaptionTask: TrainingTask {
         withoutGradients {
             var x = inputs(Array(examples), noise: Generator(seed: seed ^ 0x5CA1E))  // [N, E]
             if model.configuration.normalizesEmbedding { x = x.normalized() }
-            let mean = x.mean(0)  // [E]
-            // Dimensions that never change would be divided by nothing.
-            let deviation = (x - mean).square().mean(0).sqrt().clamped(minimum: 1e-4)
-            let scaled = weight / deviation  // [out, E]
-            bias.add_(scaled.matmul(mean.unsqueezed(1)).squeezed(1), scale: -1)
-            weight.copy_(scaled)
+            standardizeInput(x, weight: weight, bias: bias)
         }
     }
 

@@ -288,6 +288,38 @@ struct PromptChances {
     }
 }
 
+/// Cuts examples into batches whose padded tokens stay within a budget. Those of about equal length stand together; within a
+/// length, and between batches, the order is random.
+///
+/// - Parameters:
+///   - byLength: indices of examples, shortest first
+///   - length: what an index is sorted by, and the tokens that it takes
+func batchesByLength(
+    _ byLength: [Int], budget: Int, using random: inout SplitMix64, length: (Int) -> (key: Int, tokens: Int)
+) -> [[Int]] {
+    var order: [Int] = []
+    order.reserveCapacity(byLength.count)
+    var start = byLength.startIndex
+    while start < byLength.endIndex {
+        let key = length(byLength[start]).key
+        let end = byLength[start...].firstIndex { length($0).key != key } ?? byLength.endIndex
+        order += byLength[start..<end].shuffled(using: &random)
+        start = end
+    }
+    var batches: [[Int]] = []
+    var current: [Int] = []
+    for index in order {
+        if !current.isEmpty, (current.count + 1) * length(index).tokens > budget {
+            batches.append(current)
+            current = []
+        }
+        current.append(index)
+    }
+    if !current.isEmpty { batches.append(current) }
+    batches.shuffle(using: &random)
+    return batches
+}
+
 /// Options as text, the same for equal options.
 func describe(_ options: some Encodable) -> String {
     let encoder = JSONEncoder()
@@ -434,33 +466,12 @@ public final class PoetTask: TrainingTask {
 
     private func batches(of epoch: Int) -> [[Int]] {
         if let plan, plan.epoch == epoch { return plan.batches }
-        // Poems of about equal length stand together; within a length, and between batches, the order is random.
         var random = SplitMix64(seed, UInt64(epoch), 0xBA7C)
-        var order: [Int] = []
-        order.reserveCapacity(byLength.count)
-        var start = byLength.startIndex
-        while start < byLength.endIndex {
-            let length = dataset.training[byLength[start]].form.characterCount
-            let end =
-                byLength[start...].firstIndex { dataset.training[$0].form.characterCount != length }
-                ?? byLength.endIndex
-            order += byLength[start..<end].shuffled(using: &random)
-            start = end
-        }
-        var batches: [[Int]] = []
-        var current: [Int] = []
-        for index in order {
-            // Prompts vary around 16 tokens.
+        // Prompts vary around 16 tokens.
+        let batches = batchesByLength(byLength, budget: options.batchTokens, using: &random) { index in
             let form = dataset.training[index].form
-            let length = form.characterCount + form.lineCount + 16
-            if !current.isEmpty, (current.count + 1) * length > options.batchTokens {
-                batches.append(current)
-                current = []
-            }
-            current.append(index)
+            return (form.characterCount, form.characterCount + form.lineCount + 16)
         }
-        if !current.isEmpty { batches.append(current) }
-        batches.shuffle(using: &random)
         plan = (epoch, batches)
         return batches
     }

@@ -5,7 +5,7 @@ public import Foundation
 /// Missing keys keep their values; a key that no part knows is an error, since a misspelt option would silently do nothing.
 public struct RecipeFile {
     /// The parts that a file may hold; a recipe reads those that it needs.
-    public static let sections = ["training", "poet", "image2poem", "t5", "clip", "caption", "reward"]
+    public static let sections = ["training", "poet", "image2poem", "t5", "clip", "caption", "reward", "prefix"]
 
     private let data: Data
     private let path: String

@@ -15,6 +15,7 @@ struct EvalCommand: AsyncParsableCommand {
             Poet.self,
             Ranking.self,
             EvalRetrievalCommand.self,
+            EvalThroughCommand.self,
             EvalZeroshotCommand.self,
         ])
 }

@@ -17,6 +17,7 @@ struct PoemCommand: AsyncParsableCommand {
               tihua poem photo.jpg --form qijue --rhyme 七阳 --tones strict
               tihua poem photo.jpg --acrostic 春夏秋冬 --theme 思念故乡
               tihua poem photo.jpg --form 浣溪沙 --keywords 小桥,流水
+              tihua poem photo.jpg --through prefix
               tihua poem photo.jpg --render poem.png --title 江上 --signature 丙午秋日
               tihua poem *.jpg --json | jq -r '.poems[0].lines | join("，")'
 
@@ -137,6 +138,9 @@ struct PoemArguments: ParsableArguments {
     @Option(help: "Words instead of those that the picture calls up, with commas.")
     var keywords: String?
 
+    @Option(help: "How the picture comes to the poet: keywords, prefix (by a mapping network, no words), or both.")
+    var through = PoemRequest.Through.keywords
+
     /// - Throws: `ProsodyError.unknownForm`.
     func request(_ sampling: SamplingArguments) throws -> PoemRequest {
         var request = PoemRequest()
@@ -150,6 +154,7 @@ struct PoemArguments: ParsableArguments {
         request.firstLine = firstLine
         request.theme = theme
         request.keywords = Self.list(keywords ?? "")
+        request.through = through
         request.sampling = Sampling(temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP)
         request.seed = sampling.seed ?? UInt64(UInt32.random(in: .min ... .max))
         return request
@@ -186,6 +191,9 @@ struct PackArguments: ParsableArguments {
     @Option(help: "A poet (GPT2 or T5), instead of the pack's.", completion: .directory)
     var poet: String?
 
+    @Option(help: "A mapping network of tihua train prefix, instead of the pack's.", completion: .directory)
+    var prefix: String?
+
     @Option(
         help: "Words beside those of the pack's bank: word, category, descriptions; or one word a line.",
         completion: .file())
@@ -202,7 +210,16 @@ struct PackArguments: ParsableArguments {
             pack: try chosen(), bank: bank.map { URL(filePath: $0) }, device: device, threads: place.threads)
     }
 
-    private func chosen() throws -> Pack {
+    /// The pack with what was named in place of its parts.
+    ///
+    /// - Throws: `PackError`, `PipelineError`.
+    func chosen() throws -> Pack {
+        var pack = try models()
+        if let prefix { pack.prefix = URL(filePath: prefix) }
+        return pack
+    }
+
+    private func models() throws -> Pack {
         guard clip != nil || poet != nil else { return try Pack(folder: PackLocator(pack: pack).locate()) }
         let base: Pack?
         do {

@@ -53,6 +53,8 @@ struct ComputeOptions: ParsableArguments {
 
 extension TonePolicy: ExpressibleByArgument {}
 
+extension PoemRequest.Through: ExpressibleByArgument {}
+
 extension RhymeBook: ExpressibleByArgument {
     /// By the Chinese name or the pinyin.
     public init?(argument: String) { self.init(named: argument) }

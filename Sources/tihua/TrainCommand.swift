@@ -11,7 +11,9 @@ import Training
 struct TrainCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "train", abstract: "Train the models of a pack from data.",
-        subcommands: [TrainPoetCommand.self, TrainClipCommand.self, TrainCaptionCommand.self])
+        subcommands: [
+            TrainPoetCommand.self, TrainClipCommand.self, TrainCaptionCommand.self, TrainPrefixCommand.self,
+        ])
 }
 
 /// What every training shares.
@@ -184,28 +186,42 @@ struct PoetDataArguments: ParsableArguments {
     ///
     /// - Throws: `CorporaError`, or Foundation's error for a file that cannot be read.
     func dataset(vocabulary: PoetVocabulary?, options: PoetOptions) throws -> PoemDataset {
-        let poems = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
-        var known: [String] = []
+        let data = try read()
+        return PoemDataset(
+            poems: data.poems, words: data.words + KeywordExtractor.frequentPairs(in: data.poems.lazy.map(\.lines)),
+            themes: data.themes, descriptions: data.descriptions, vocabulary: vocabulary, options: options)
+    }
+
+    /// What the files hold.
+    struct Content {
+        var poems: [Poem]
+        var words: [String] = []
+        /// A word to what a picture of it shows.
         var descriptions: [String: [String]] = [:]
+        /// A classical line to sentences that say the same.
+        var themes: [String: [String]] = [:]
+    }
+
+    /// Reads the files.
+    ///
+    /// - Throws: `CorporaError`, or Foundation's error for a file that cannot be read.
+    func read() throws -> Content {
+        var content = Content(poems: try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) })
         for file in words {
             for columns in try Self.rows(of: file) {
-                known.append(columns[0])
+                content.words.append(columns[0])
                 guard columns.count > 2 else { continue }
-                descriptions[columns[0], default: []] += columns[2].split(separator: "|").map {
+                content.descriptions[columns[0], default: []] += columns[2].split(separator: "|").map {
                     $0.trimmingCharacters(in: .whitespaces)
                 }
             }
         }
-        known += KeywordExtractor.frequentPairs(in: poems.lazy.map(\.lines))
-        var themes: [String: [String]] = [:]
         for file in glosses {
             for item in try MatchingItem.read(URL(filePath: file)) {
-                themes[item.choices[item.answer], default: []].append(item.translation)
+                content.themes[item.choices[item.answer], default: []].append(item.translation)
             }
         }
-        return PoemDataset(
-            poems: poems, words: known, themes: themes, descriptions: descriptions, vocabulary: vocabulary,
-            options: options)
+        return content
     }
 
     /// The columns of each line that is not empty, at least one.

@@ -20,6 +20,8 @@ public final class TinyPack: Sendable {
     public var clip: URL { folder.appending(path: "clip") }
     /// The folder of the poet.
     public var poet: URL { folder.appending(path: "poet") }
+    /// The folder of the mapping network, where there is one.
+    public var prefix: URL { folder.appending(path: "prefix") }
     /// The bank of eight words.
     public var bank: URL { folder.appending(path: "imagery.tsv") }
     /// `pack.json`.
@@ -41,6 +43,21 @@ public final class TinyPack: Sendable {
         try Self.write(tokens, to: poet)
         try Self.bankText.write(to: bank, atomically: true, encoding: .utf8)
         try #"{"name": "tiny", "clip": "clip", "poet": "poet", "bank": "imagery.tsv"}"#
+            .write(to: manifest, atomically: true, encoding: .utf8)
+    }
+
+    /// Puts a mapping network before the poet into the pack.
+    ///
+    /// - Parameters:
+    ///   - hiddenSize: the width of the poet that it is for; this pack's is 16
+    ///   - poetModel: the fingerprint of that poet
+    public func addPrefix(hiddenSize: Int = 16, poetModel: String? = nil, seed: UInt64 = 5) throws {
+        var configuration = PrefixMapperConfiguration(embeddingSize: 16, prefixLength: 3, hiddenSize: hiddenSize)
+        configuration.poetModel = poetModel
+        let store = ParameterStore(seed: seed)
+        _ = PrefixMapper(configuration, at: store.root)
+        try ModelFolder.save(configuration: configuration, store: store, to: prefix)
+        try #"{"name": "tiny", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "prefix": "prefix"}"#
             .write(to: manifest, atomically: true, encoding: .utf8)
     }
 

@@ -117,11 +117,24 @@ private final class TextFile {
     }
 
     @Test func betterInEverythingIsBetterInTotal() {
-        let totals = PoemRanking.total([
+        let candidates = [
             scores(picture: 0.1, fluency: -3), scores(picture: 0.3, fluency: -2), scores(picture: 0.2, fluency: -2.5),
-        ]).map(\.total)
+        ]
+        let totals = PoemRanking.total(candidates, named: [true, true, true]).map(\.total)
         #expect(totals[1] > totals[2] && totals[2] > totals[0])
         #expect(abs(totals.reduce(0, +)) < 1e-9)
+    }
+
+    @Test func whoIsToldMoreIsNotBetterForIt() {
+        // The same candidates, half of them likelier because words were named.
+        let candidates = [-3, -2.5, -2, -1.5].map { scores(picture: 0, fluency: $0) }
+        let mixed = PoemRanking.total(candidates, named: [false, false, true, true])
+        #expect(abs(mixed[0].total - mixed[2].total) < 1e-9 && abs(mixed[1].total - mixed[3].total) < 1e-9)
+        #expect(mixed[1].total > mixed[0].total)
+        // What is told of a poem stays its own.
+        #expect(mixed.map(\.fluency) == candidates.map(\.fluency))
+        let alike = PoemRanking.total(candidates, named: [false, false, false, false])
+        #expect(alike == PoemRanking.total(candidates, named: [true, true, true, true]))
     }
 
     @Test func likePoemsDoNotStandSideBySide() {

@@ -112,6 +112,94 @@ import WeightFiles
         #expect(first > last)
     }
 
+    @Test(arguments: PoemRequest.Through.allCases)
+    func everyWayToThePoemKeepsTheMetre(through: PoemRequest.Through) async throws {
+        let pack = try TinyPack()
+        try pack.addPrefix()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        var request = request()
+        request.through = through
+        let result = try await poet(pack).poems(for: [picture], request: request)
+        #expect(result.poems.count == 3)
+        for poem in result.poems {
+            #expect(try ProsodyChecker(tones: .loose).check(poem.lines, as: .qijue).faults.isEmpty)
+        }
+        #expect(try await poet(pack).poems(for: [picture], request: request) == result)
+        // The mapping network does nothing through keywords.
+        request.through = .keywords
+        let named = try await poet(pack).poems(for: [picture], request: request)
+        #expect((named == result) == (through == .keywords))
+        let plain = try TinyPack()
+        #expect(try await poet(plain).poems(for: [picture], request: request) == named)
+    }
+
+    @Test func halfOfThePlansGoEachWay() throws {
+        let words = (0..<8).map { Keyword(word: "词\($0)", category: "", score: 0) }
+        var request = request(candidates: 24)
+        let vocabulary = Set(RhymeBook.pingshui.groups.flatMap(\.members))
+        let constraints = try [Form.wujue, .qijue].map { try request.constraint(for: $0, vocabulary: vocabulary) }
+        func plans(_ through: PoemRequest.Through, _ constraints: [MetreConstraint]) -> [PoemPlan] {
+            request.through = through
+            return request.plans(keywords: words, caption: "江上", prefix: [1, 2], constraints: constraints)
+        }
+        #expect(plans(.keywords, constraints).allSatisfy { $0.prefix.isEmpty && !$0.prompt.keywords.isEmpty })
+        let all = plans(.prefix, constraints)
+        #expect(all.allSatisfy { $0.prefix == [1, 2] && $0.prompt.keywords.isEmpty && $0.prompt.theme == nil })
+        for constraints in [constraints, [constraints[1]]] {
+            let both = plans(.both, constraints)
+            let (prefixed, named) = (both.filter { !$0.prefix.isEmpty }, both.filter { $0.prefix.isEmpty })
+            #expect(prefixed.count == 12)
+            #expect(prefixed.allSatisfy { $0.prompt.keywords.isEmpty && $0.prompt.theme == nil })
+            #expect(named.count == 12 && named.allSatisfy { !$0.prompt.keywords.isEmpty })
+            #expect(named.count { $0.prompt.theme != nil } == 6)
+            // Each form goes both ways.
+            for form in Set(both.map(\.prompt.form.name)) {
+                #expect(prefixed.count { $0.prompt.form.name == form } == 12 / constraints.count)
+            }
+        }
+        request.theme = "远方"
+        #expect(plans(.prefix, constraints).allSatisfy { $0.prompt.theme == "远方" })
+    }
+
+    @Test func aPrefixThatCannotServeSaysSo() async throws {
+        func message(
+            _ kind: TinyPack.Poet = .gpt2, _ change: (TinyPack, inout PoemRequest) throws -> Void
+        ) async throws -> String {
+            let pack = try TinyPack(poet: kind)
+            var request = request()
+            request.through = .both
+            try change(pack, &request)
+            do {
+                try await poet(pack).check(request)
+                return "no error"
+            } catch {
+                #expect(!"\(error)".contains("\n"))
+                return "\(error)"
+            }
+        }
+        #expect(try await message { pack, _ in try pack.addPrefix() } == "no error")
+        #expect(try await message { _, _ in }.contains("this pack has no prefix"))
+        #expect(try await message(.t5) { pack, _ in try pack.addPrefix() }.contains("gpt2, for a prefix, is needed"))
+        #expect(
+            try await message { pack, _ in try pack.addPrefix(hiddenSize: 8) }.contains("trained with another poet"))
+        #expect(
+            try await message { pack, _ in try pack.addPrefix(poetModel: "other") }
+                .contains("trained with another poet"))
+        #expect(
+            try await message { pack, _ in try pack.addPrefix(poetModel: modelFingerprint(pack.poet)) } == "no error")
+        #expect(
+            try await message { pack, request in
+                try pack.addPrefix()
+                (request.through, request.keywords) = (.prefix, ["小桥"])
+            }.contains("keywords or both where words are given"))
+        #expect(
+            try await message { pack, request in
+                try pack.addPrefix()
+                let weights = pack.prefix.appending(path: "model.safetensors")
+                try Data(contentsOf: weights).dropLast(100).write(to: weights)
+            }.contains("damaged"))
+    }
+
     @Test func bankIsEncodedOnceAndADamagedCacheIsMadeAnew() async throws {
         let pack = try TinyPack()
         let cache = pack.folder.appending(path: "cache")

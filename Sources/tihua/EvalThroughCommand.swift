@@ -1,0 +1,216 @@
+import ArgumentParser
+import Corpora
+import Evaluation
+import Foundation
+import Generation
+import Models
+import Pictures
+import Pipelines
+import Prosody
+import Torch
+import Training
+import WeightFiles
+
+/// `tihua eval through`: the ways from a picture to a poem, side by side.
+struct EvalThroughCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "through", abstract: "Compare the ways from pictures to poems: keywords, prefix, both.",
+        discussion: """
+            PICTURES are files, folders and tar shards. For the best poem of each way: the likeness to the picture (a cosine
+            less its mean over pictures), the imagery (what the picture says of the poem's characters, in deviations), the
+            shares of poems with one of the picture's five first words, and with a character of them, the poet's mean
+            log-probability of a token told the form alone, and the share of different pairs of characters.
+
+              tihua eval through flickr8k-val.tar --limit 40 --blind blind.txt
+
+            --blind writes the poems of each picture in random order, and which is which into FILE.key.
+            """)
+
+    @Argument(help: "Pictures: files, folders and tar shards.", completion: .file())
+    var pictures: [String]
+
+    @Option(help: "Only these pictures, by key, with commas.")
+    var keys: String?
+
+    @Option(help: "Only the first N pictures.")
+    var limit: Int?
+
+    @Option(help: "Write the poems for a blind reading.", completion: .file())
+    var blind: String?
+
+    @Option(help: "How many poems to write in each way, of which the best is measured.")
+    var candidates = PoemRequest().candidates
+
+    @Option(help: "Equal seeds give equal poems.")
+    var seed: UInt64 = 0
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @OptionGroup(title: "WEIGHTS") var pack: PackArguments
+
+    func validate() throws {
+        if let limit, limit < 1 { throw ValidationError("--limit is \(limit); give at least 1") }
+    }
+
+    private typealias Way = PoemRequest.Through
+
+    /// A picture, its words, and the poem of each way, in the order of `Way.allCases`.
+    private struct Row {
+        let picture: String
+        let words: [String]
+        let poems: [Pipelines.Poem]
+    }
+
+    func run() async throws {
+        let chosen = try pack.chosen()
+        let judge = try Judge(try chosen.requiredPoet(), device: try usage { try pack.place.prepare() })
+        let poet = try pack.makePoet()
+        var request = PoemRequest()
+        (request.count, request.candidates, request.seed, request.through) = (1, candidates, seed, .both)
+        try await usage { try await poet.check(request) }
+        let list = try pictureList()
+        var rows: [Row] = []
+        var unread: [String] = []
+        defer { showProgress(nil) }
+        for entry in list.entries.prefix(limit ?? list.entries.count) {
+            showProgress("\(entry.key)  \(rows.count + 1)/\(min(limit ?? .max, list.entries.count)) …")
+            guard let picture = try? Picture(encoded: Array(list.bytes(of: entry)), name: entry.key) else {
+                unread.append(entry.key)
+                continue
+            }
+            var poems: [Pipelines.Poem] = []
+            for way in Way.allCases {
+                request.through = way
+                poems += try await poet.poems(for: [picture], request: request).poems.prefix(1)
+            }
+            let words = try await poet.keywords(for: [picture], count: 5).map(\.word)
+            rows.append(Row(picture: entry.key, words: words, poems: poems))
+        }
+        showProgress(nil)
+        if !unread.isEmpty {
+            print(
+                "\(unread.count) pictures cannot be read: \(unread.prefix(5).joined(separator: ", "))",
+                to: &standardError)
+        }
+        guard !rows.isEmpty else { throw TrainingError.data(path: "the pictures", reason: "none can be read") }
+        let measures = try Way.allCases.enumerated().map { index, way in
+            try Measure(way, rows.map { ($0.words, $0.poems[index]) }, judge)
+        }
+        if let blind { try write(rows, to: URL(filePath: blind)) }
+        print(
+            json
+                ? try jsonLine(Report(pictures: rows.count, candidates: candidates, seed: seed, ways: measures))
+                : Self.table(rows.count, measures))
+    }
+
+    private func pictureList() throws -> PictureList {
+        let list = try PictureList(pictures.map { URL(filePath: $0) })
+        guard let keys else { return list }
+        let wanted = keys.split(separator: ",").map(String.init)
+        let known = Set(list.entries.map(\.key))
+        if let missing = wanted.first(where: { !known.contains($0) }) {
+            throw ValidationError("--keys names \(missing), which is no key of the pictures")
+        }
+        return list.restricted(to: Set(wanted))
+    }
+
+    /// The poems of each picture under A, B, C in random order; which is which goes into a second file.
+    private func write(_ rows: [Row], to file: URL) throws {
+        let letters = ["A", "B", "C"]
+        var (text, key) = ("", "picture\t" + letters.joined(separator: "\t") + "\n")
+        for (number, row) in rows.enumerated() {
+            var random = SplitMix64(seed, UInt64(number))
+            let order = Way.allCases.indices.shuffled(using: &random)
+            text += "\(number + 1)  \(row.picture)\n"
+            for (letter, index) in zip(letters, order) {
+                let lines = PoemCommand.punctuated(row.poems[index].lines, form: row.poems[index].form)
+                text += "  \(letter)  " + lines.joined(separator: "\n     ") + "\n"
+            }
+            text += "\n"
+            key += ([row.picture] + order.map { Way.allCases[$0].rawValue }).joined(separator: "\t") + "\n"
+        }
+        for (url, content) in [(file, text), (file.appendingPathExtension("key"), key)] {
+            try AtomicFile.write(to: url) { try $0.write(Array(content.utf8)) }
+        }
+    }
+
+    /// How likely the poet itself finds poems when it is told their form and nothing else, so that no way is favoured.
+    private struct Judge {
+        let scorer: PoemScorer
+
+        /// - Throws: `PipelineError.wrongModel` for a T5, `ModelError`, `PoetVocabularyError`.
+        init(_ url: URL, device: Device) throws {
+            let folder = try ModelFolder(at: url)
+            guard folder.architecture == .gpt2 else {
+                throw PipelineError.wrongModel(
+                    path: url.path, found: folder.architecture.rawValue, needed: "gpt2, for a prefix,")
+            }
+            let vocabulary = try PoetVocabulary(
+                tokens: readText(url.appending(path: "vocab.txt")).split(separator: "\n").map(String.init))
+            scorer = try PoemScorer(GPT2.load(folder, device: device), vocabulary: vocabulary, device: device)
+        }
+
+        /// The mean log-probability of a token, in nats.
+        func fluency(of poems: [Pipelines.Poem]) throws -> Double {
+            let texts = try poems.map { poem in
+                PoemScorer.Text(prompt: PoemPrompt(form: try Form(named: poem.form)), lines: poem.lines)
+            }
+            let values = try scorer.logProbabilities(of: texts).flatMap { $0 }
+            return values.reduce(0, +) / Double(max(1, values.count))
+        }
+    }
+
+    private struct Measure: Encodable {
+        let through: String
+        let similarity: Double
+        let imagery: Double
+        /// The share of poems that hold one of their picture's words.
+        let words: Double
+        /// The share of poems that hold a character of their picture's words.
+        let characters: Double
+        let fluency: Double
+        let distinct2: Double?
+
+        init(_ way: Way, _ rows: [(words: [String], poem: Pipelines.Poem)], _ judge: Judge) throws {
+            func mean(_ value: ((words: [String], poem: Pipelines.Poem)) -> Double) -> Double {
+                rows.reduce(0) { $0 + value($1) } / Double(rows.count)
+            }
+            through = way.rawValue
+            similarity = mean { $0.poem.scores.picture }
+            imagery = mean { $0.poem.scores.imagery }
+            words = mean { row in
+                row.words.contains { word in row.poem.lines.contains { $0.contains(word) } } ? 1 : 0
+            }
+            characters = mean { row in
+                row.poem.lines.contains { !Set($0).isDisjoint(with: row.words.joined()) } ? 1 : 0
+            }
+            fluency = try judge.fluency(of: rows.map(\.poem))
+            distinct2 = VerseMeasures.distinct(2, in: rows.map(\.poem.lines))
+        }
+    }
+
+    private struct Report: Encodable {
+        let pictures: Int
+        let candidates: Int
+        let seed: UInt64
+        let ways: [Measure]
+    }
+
+    private static func table(_ count: Int, _ ways: [Measure]) -> String {
+        func line(_ name: String, _ cells: [String]) -> String {
+            cell(name, 10, isLeading: true) + cells.map { cell($0, 12) }.joined()
+        }
+        let head = ["similarity", "imagery", "words", "characters", "fluency", "distinct-2"]
+        let rows = ways.map { way in
+            line(
+                way.through,
+                [
+                    String(format: "%.4f", way.similarity), String(format: "%.3f", way.imagery), percent(way.words),
+                    percent(way.characters), String(format: "%.3f", way.fluency),
+                    way.distinct2.map { String(format: "%.3f", $0) } ?? "-",
+                ])
+        }
+        return (["\(count) pictures", line("", head)] + rows).joined(separator: "\n")
+    }
+}

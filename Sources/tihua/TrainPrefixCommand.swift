@@ -1,0 +1,85 @@
+import ArgumentParser
+import Corpora
+import Foundation
+import Generation
+import Models
+import Pipelines
+import Torch
+import Training
+
+/// `tihua train prefix`: a mapping network from pictures to a poet.
+struct TrainPrefixCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "prefix", abstract: "Train the way from a picture to a poet without keywords, on texts alone.",
+        discussion: """
+            A mapping network makes of a picture's embedding a few embeddings that stand in the poet's prompt where keywords
+            would. It learns without pictures, as CapDec: from embeddings of modern glosses (CCPM), of what pictures of a
+            poem's words show (the third column of the bank), and of the poem's own lines, all with noise. The poet stays as
+            it is, and a mapping network goes with this poet and this CLIP model only.
+
+              tihua train prefix --corpus corpus.jsonl --words Weights/mini/imagery.tsv --glosses ccpm/train.jsonl \\
+                  --config Recipes/prefix-mini.json --out runs/prefix
+              tihua poem photo.jpg --through prefix --prefix runs/prefix/best
+
+            In a pack, "prefix": "prefix" in pack.json names the folder.
+            """)
+
+    @OptionGroup var data: PoetDataArguments
+
+    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
+    var pack: String?
+
+    @Option(help: "The Chinese-CLIP model that embeds texts, instead of the pack's.", completion: .directory)
+    var clip: String?
+
+    @Option(help: "A GPT2 poet of Tihua, instead of the pack's.", completion: .directory)
+    var poet: String?
+
+    @Option(
+        help: "The mean of pictures' embeddings (image_mean), instead of the pack's.",
+        completion: .file(extensions: ["safetensors"]))
+    var calibration: String?
+
+    @OptionGroup var run: RunArguments
+
+    func run() async throws {
+        let file = try run.recipe()
+        let training = try run.options(file)
+        let options = try file.section("prefix", or: PrefixOptions())
+        try options.validate()
+        let device = try run.place.prepare()
+        let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
+        let models = try models()
+        let folder = try ModelFolder(at: models.requiredPoet())
+        let vocabulary = try PoetVocabulary(
+            tokens: readText(folder.url.appending(path: "vocab.txt")).split(separator: "\n").map(String.init))
+        let embedder = PictureEmbedder(clip: try models.requiredClip(), device: device, threads: run.place.threads)
+        let width = try await embedder.width
+        let imageMean = options.addsModalityOffset ? try models.imageMean(width: width) : nil
+        let content = try data.read()
+        let dataset = try await PrefixDataset(
+            poems: content.poems, themes: content.themes, descriptions: content.descriptions, vocabulary: vocabulary,
+            options: options
+        ) { texts in
+            report("embedding \(texts.count) texts")
+            return try await embedder.embeddings(of: texts)
+        }
+        let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        report(
+            "\(dataset.counts.training) poems to train on, \(dataset.counts.validation) held out"
+                + (dropped.isEmpty ? "" : "; left out: \(dropped)"))
+        try run.train(
+            PrefixTask(
+                dataset: dataset, options: options, training: training, device: device, poet: folder,
+                imageMean: imageMean, clipModel: await embedder.fingerprint,
+                poetModel: modelFingerprint(folder.url)), training)
+    }
+
+    private func models() throws -> Pack {
+        var models = Pack(
+            clip: clip.map { URL(filePath: $0) }, poet: poet.map { URL(filePath: $0) },
+            base: clip != nil && poet != nil && pack == nil ? nil : try Pack(folder: PackLocator(pack: pack).locate()))
+        if let calibration { models.calibration = URL(filePath: calibration) }
+        return models
+    }
+}
