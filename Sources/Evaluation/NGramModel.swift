@@ -152,6 +152,37 @@ public struct NGramModel: Sendable {
         return log(probability)
     }
 
+    /// The probabilities of all tokens that may follow a history: as `logProbability`, without asking for each.
+    ///
+    /// - Returns: `known`, ascending by token: those that a text of the model holds; `other`, of every other one of
+    ///   `tokenCount`
+    public func distribution(
+        after history: some BidirectionalCollection<UInt16>
+    ) -> (known: [(token: UInt16, probability: Double)], other: Double) {
+        let tokens = levels[0].tokens
+        var other = 1 / Double(tokenCount)
+        var probabilities = [Double](repeating: other, count: tokens.count)
+        let context = Array(history.suffix(order - 1))
+        for length in 0...context.count {
+            guard let range = followers(of: context[(context.count - length)...]), !range.isEmpty else { break }
+            let level = levels[length]
+            var (total, taken) = (0.0, 0.0)
+            for index in range {
+                total += Double(level.counts[index])
+                taken += level.discount(level.counts[index])
+            }
+            guard total > 0 else { break }
+            other *= taken / total
+            for place in probabilities.indices { probabilities[place] *= taken / total }
+            for index in range {
+                guard let place = find(level.tokens[index], in: tokens.indices, of: levels[0]) else { continue }
+                let count = level.counts[index]
+                probabilities[place] += (Double(count) - level.discount(count)) / total
+            }
+        }
+        return (zip(tokens, probabilities).filter { $0.0 != start }.map { ($0, $1) }, other)
+    }
+
     /// The natural logarithms of the probabilities of a text's tokens, its end among them.
     public func logProbabilities(of text: [UInt16]) -> [Double] {
         let whole = [start] + text

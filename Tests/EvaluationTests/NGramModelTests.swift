@@ -55,6 +55,23 @@ import Testing
         }
     }
 
+    @Test("the distribution is that of the single probabilities", arguments: 1...5)
+    func distribution(order: Int) {
+        var random = Numbers(state: UInt64(order) + 9)
+        let texts = (0..<30).map { _ in (0..<6).map { _ in UInt16(random.next() % 9 + 1) } + [12] }
+        let model = NGramModel(texts: texts, start: 0, tokenCount: 20, order: order)
+        for history: [UInt16] in [[0], [], [7, 0], [11, 11]] + texts.prefix(9).map({ [0] + $0.dropLast(3) }) {
+            let (known, other) = model.distribution(after: history)
+            #expect(known.map(\.token) == Array(Set(texts.joined())).sorted())
+            for (token, probability) in known {
+                #expect(abs(log(probability) - model.logProbability(of: token, after: history)) < 1e-9)
+            }
+            #expect(abs(log(other) - model.logProbability(of: 15, after: history)) < 1e-9)
+            let total = known.reduce(0) { $0 + $1.probability } + other * Double(20 - known.count)
+            #expect(abs(total - 1) < 1e-12)
+        }
+    }
+
     @Test func knownTextIsLikelierAndNothingTrainsToUniform() {
         let model = NGramModel(texts: Array(repeating: [1, 2, 3, 4, 9], count: 20), start: 0, tokenCount: 9)
         #expect(
