@@ -152,35 +152,30 @@ public struct NGramModel: Sendable {
         return log(probability)
     }
 
-    /// The probabilities of all tokens that may follow a history: as `logProbability`, without asking for each.
+    /// What the n-grams of two tokens and more say of the token that follows a history; the last step back is left open, so
+    /// that another model than single tokens can take it: p(token) = `known`(token) + `rest` * that model's p(token).
     ///
-    /// - Returns: `known`, ascending by token: those that a text of the model holds; `other`, of every other one of
-    ///   `tokenCount`
-    public func distribution(
+    /// - Parameter history: as for `logProbability`
+    /// - Returns: `known`, ascending by token, and `rest` are 1 together; nothing is known after a history without n-grams
+    public func continuations(
         after history: some BidirectionalCollection<UInt16>
-    ) -> (known: [(token: UInt16, probability: Double)], other: Double) {
-        let tokens = levels[0].tokens
-        var other = 1 / Double(tokenCount)
-        var probabilities = [Double](repeating: other, count: tokens.count)
+    ) -> (known: [(token: UInt16, probability: Double)], rest: Double) {
+        var (known, rest): ([UInt16: Double], Double) = ([:], 1)
         let context = Array(history.suffix(order - 1))
-        for length in 0...context.count {
+        for length in 1..<max(1, context.count + 1) {
             guard let range = followers(of: context[(context.count - length)...]), !range.isEmpty else { break }
             let level = levels[length]
-            var (total, taken) = (0.0, 0.0)
+            let counts = level.counts[range]
+            let total = counts.reduce(0) { $0 + Double($1) }
+            let taken = counts.reduce(0) { $0 + level.discount($1) } / total
+            known = known.mapValues { $0 * taken }
+            rest *= taken
             for index in range {
-                total += Double(level.counts[index])
-                taken += level.discount(level.counts[index])
-            }
-            guard total > 0 else { break }
-            other *= taken / total
-            for place in probabilities.indices { probabilities[place] *= taken / total }
-            for index in range {
-                guard let place = find(level.tokens[index], in: tokens.indices, of: levels[0]) else { continue }
                 let count = level.counts[index]
-                probabilities[place] += (Double(count) - level.discount(count)) / total
+                known[level.tokens[index], default: 0] += (Double(count) - level.discount(count)) / total
             }
         }
-        return (zip(tokens, probabilities).filter { $0.0 != start }.map { ($0, $1) }, other)
+        return (known.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, rest)
     }
 
     /// The natural logarithms of the probabilities of a text's tokens, its end among them.

@@ -237,8 +237,9 @@ struct AppliedRules {
     ///   - scores: what stands for the session's own, of these rows
     func applied(to session: TokenSession, rows: [Int]? = nil, scores: Tensor? = nil, length: Int) -> Tensor {
         let texts = (rows ?? Array(session.rows.indices)).map(session.tokens)
-        let ruled = rules.applied(
-            to: scores ?? session.next, suppression: suppression, texts: texts, length: length)
-        return style?.leaned(ruled, texts: texts.map { $0.dropFirst(leadCount) }) ?? ruled
+        let scores = scores ?? session.next
+        let ruled = rules.applied(to: scores, suppression: suppression, texts: texts, length: length)
+        let lean = style?.lean(scores, texts: texts.map { $0.dropFirst(leadCount) })
+        return lean.map { ruled + $0 } ?? ruled
     }
 }

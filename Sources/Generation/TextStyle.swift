@@ -2,12 +2,15 @@ import Evaluation
 import Foundation
 import Torch
 
-/// The manner of some sentences, to which a language model leans while it writes: to the score of each token comes
-/// `weight` times the logarithm of its probability in an n-gram model of the sentences (shallow fusion: Gulcehre et al.
-/// 2015, On Using Monolingual Corpora in Neural Machine Translation). Nothing is trained; the model still decides what is
-/// said, the sentences how.
+/// The manner of some sentences, to which a language model leans while it writes. Nothing is trained.
+///
+/// The sentences are counted into an n-gram model whose last step back is the language model itself: where they know how a
+/// text like this one goes on, it has their continuations, elsewhere it is the language model. The score of each token is
+/// the logarithm of p(token)^(1 - w) s(token)^w, p the language model, s the n-grams, w the weight, normalised (shallow
+/// fusion, Gulcehre et al. 2015, On Using Monolingual Corpora in Neural Machine Translation, with this step back). So the
+/// sentences cannot say what the model finds impossible, nor shorten texts that they do not know.
 public struct TextStyle: Sendable {
-    /// 0 changes nothing; at 1 the sentences count as much as the model.
+    /// w: 0 leaves the language model as it is, 1 has only the n-grams.
     public let weight: Double
 
     private let model: NGramModel
@@ -25,14 +28,14 @@ public struct TextStyle: Sendable {
     ///   - sentences: token ids, without the end
     ///   - end: the token that ends a text
     ///   - vocabularySize: V, of the language model
-    ///   - weight: 0 to 10
+    ///   - weight: 0 to 1
     ///   - order: 1 to 8: how many tokens make up the longest n-gram; a long one recites sentences
     /// - Throws: `GenerationError.sampling` for a value out of range.
     public init(
-        sentences: [[Int32]], end: Int32, vocabularySize: Int, weight: Double = 0.5, order: Int = 3
+        sentences: [[Int32]], end: Int32, vocabularySize: Int, weight: Double = 0.7, order: Int = 3
     ) throws(GenerationError) {
-        guard weight >= 0, weight <= 10 else {
-            throw .sampling(setting: "the weight of the style", value: "\(weight)", range: "0 to 10")
+        guard weight >= 0, weight <= 1 else {
+            throw .sampling(setting: "the weight of the style", value: "\(weight)", range: "0 to 1")
         }
         guard (1...8).contains(order) else {
             throw .sampling(setting: "the order of the style", value: "\(order)", range: "1 to 8")
@@ -59,25 +62,43 @@ public struct TextStyle: Sendable {
         [Self.start] + text.map { numbers[$0] ?? Self.other }
     }
 
-    /// The scores with the style. `[B, V]`
+    /// What the style adds to the scores of the next token, so that their sum over the vocabulary stays what it is.
+    /// float32 `[B, V]`, nil where nothing is added
     ///
     /// - Parameters:
-    ///   - scores: `[B, V]`
+    ///   - scores: of the language model, `[B, V]`
     ///   - texts: of each row, from the first token of its sentence
-    func leaned(_ scores: Tensor, texts: [ArraySlice<Int32>]) -> Tensor {
-        guard weight > 0 else { return scores }
-        let width = scores.size(1)
-        var values: [Float] = []
-        values.reserveCapacity(texts.count * width)
-        for text in texts {
-            let row = values.count
-            let (known, other) = model.distribution(after: history(text.suffix(model.order)))
-            values.append(contentsOf: repeatElement(Float(weight * log(other)), count: width))
-            for (number, probability) in known where number > Self.other {
-                values[row + Int(tokens[Int(number) - 2])] = Float(weight * log(probability))
+    func lean(_ scores: Tensor, texts: [ArraySlice<Int32>]) -> Tensor? {
+        guard weight > 0 else { return nil }
+        let rows = texts.map { text in
+            let (known, rest) = model.continuations(after: history(text.suffix(model.order)))
+            // The language model always keeps a say, so that no text comes to a dead end.
+            return (known: known.filter { $0.token > Self.other }, rest: max(rest, 1e-3))
+        }
+        let longest = rows.map(\.known.count).max() ?? 0
+        guard longest > 0 else { return nil }
+        // Only a few tokens of a row are known. Short rows repeat one of theirs; a row without any names token 0, share 0.
+        var (ids, shares): ([Int32], [Double]) = ([], [])
+        for (known, _) in rows {
+            let first = known.first.map { (tokens[Int($0.token) - 2], $0.probability) } ?? (0, 0)
+            for index in 0..<longest {
+                let (id, share) =
+                    known.indices.contains(index)
+                    ? (tokens[Int(known[index].token) - 2], known[index].probability) : first
+                ids.append(id)
+                shares.append(share)
             }
         }
-        return scores + Tensor(values, [texts.count, width]).to(nil, scores.device)
+        let places = Tensor.ids(ids, [rows.count, longest]).to(.int64, scores.device)
+        let own = scores.logSoftmax(1)
+        let values = zip(own.gathered(1, places).floats, shares).enumerated().map { index, pair in
+            // log(share + rest * p) - log p, finite where p is next to nothing.
+            Float(weight * log(pair.1 * exp(-max(Double(pair.0), -80)) + rows[index / longest].rest))
+        }
+        let rests = rows.map { Float(weight * log($0.rest)) }
+        let others = Tensor(rests, [rows.count, 1]).to(nil, scores.device).expanded(-1, scores.size(1))
+        let lean = others.scattered(1, places, Tensor(values, [rows.count, longest]).to(nil, scores.device))
+        return lean - (own + lean).logSumExp(1, keep: true)
     }
 
     /// The mean of the natural logarithms of the probabilities that the sentences give to a text's new tokens; 0 where there

@@ -84,8 +84,8 @@ public struct CaptionRequest: Sendable, Equatable {
             guard megabytes < 32 else {
                 throw .setting(name: "the style", value: "\(megabytes) MB of text", range: "less than 32 MB")
             }
-            guard (0...10).contains(style.weight) else {
-                throw .setting(name: "the weight of the style", value: "\(style.weight)", range: "0 to 10")
+            guard (0...1).contains(style.weight) else {
+                throw .setting(name: "the weight of the style", value: "\(style.weight)", range: "0 to 1")
             }
         }
     }
@@ -113,11 +113,11 @@ public struct CaptionRequest: Sendable, Equatable {
 public struct CaptionStyle: Sendable, Equatable {
     /// At least two different ones.
     public var sentences: [String]
-    /// How much they count beside the captioner, 0 to 10; see `TextStyle`.
+    /// How much they count beside the captioner, 0 to 1; see `TextStyle`.
     public var weight: Double
 
     /// - Precondition: see `CaptionRequest.validate` for the ranges.
-    public init(sentences: [String], weight: Double = 0.5) {
+    public init(sentences: [String], weight: Double = 0.7) {
         self.sentences = sentences
         self.weight = weight
     }

@@ -144,7 +144,7 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "Sentences, one a line, whose manner the captions take on.", completion: .file())
     var style: String?
 
-    @Option(help: "How much the style counts beside the captioner: 0 not at all, 1 as much; more loses the picture.")
+    @Option(help: "How much the style counts, 0 to 1, by default 0.7; 1 loses sight of the picture.")
     var styleWeight: Double?
 
     @Option(help: "seed: 10 samples, nucleus 0.8, as ClipCap-Chinese predicts.")

@@ -80,7 +80,7 @@ import Testing
 
         // The same sentences without training.
         let picture = folder.appending(path: "pictures/p1.png").path
-        let leaning = try Run(use + [picture, "--style", style.path, "--style-weight", "3", "--json"])
+        let leaning = try Run(use + [picture, "--style", style.path, "--style-weight", "1", "--json"])
         #expect(leaning.status == 0 && leaning.output.contains("captions"), "\(leaning.errors)")
         for (bytes, expected) in [
             (Data("一句\n".utf8), "one sentence only"), (Data(), "no sentence"), (Data([0xFF, 0xFE, 0x0A]), "UTF-8"),

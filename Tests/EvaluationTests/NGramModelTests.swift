@@ -55,20 +55,21 @@ import Testing
         }
     }
 
-    @Test("the distribution is that of the single probabilities", arguments: 1...5)
-    func distribution(order: Int) {
+    @Test("continuations and single tokens together are the whole model", arguments: 1...5)
+    func continuations(order: Int) {
         var random = Numbers(state: UInt64(order) + 9)
         let texts = (0..<30).map { _ in (0..<6).map { _ in UInt16(random.next() % 9 + 1) } + [12] }
         let model = NGramModel(texts: texts, start: 0, tokenCount: 20, order: order)
-        for history: [UInt16] in [[0], [], [7, 0], [11, 11]] + texts.prefix(9).map({ [0] + $0.dropLast(3) }) {
-            let (known, other) = model.distribution(after: history)
-            #expect(known.map(\.token) == Array(Set(texts.joined())).sorted())
-            for (token, probability) in known {
-                #expect(abs(log(probability) - model.logProbability(of: token, after: history)) < 1e-9)
+        for history: [UInt16] in [[0], [], [7, 0], [15, 15]] + texts.prefix(9).map({ [0] + $0.dropLast(3) }) {
+            let (known, rest) = model.continuations(after: history)
+            #expect(known.map(\.token) == known.map(\.token).sorted())
+            #expect(known.isEmpty == (order == 1 || history.isEmpty || history.last == 15))
+            #expect(abs(known.reduce(rest) { $0 + $1.probability } - 1) < 1e-12)
+            for token: UInt16 in [1, 5, 9, 12, 15] {
+                let share = known.first { $0.token == token }?.probability ?? 0
+                let whole = share + rest * exp(model.logProbability(of: token, after: []))
+                #expect(abs(log(whole) - model.logProbability(of: token, after: history)) < 1e-9)
             }
-            #expect(abs(log(other) - model.logProbability(of: 15, after: history)) < 1e-9)
-            let total = known.reduce(0) { $0 + $1.probability } + other * Double(20 - known.count)
-            #expect(abs(total - 1) < 1e-12)
         }
     }
 

@@ -34,49 +34,48 @@ import Torch
         for method in Self.searches {
             let plain = try write(model, method, nil)
             #expect(try write(model, method, style(0)) == plain, "\(method)")
-            #expect(try write(model, method, style(3)) != plain, "\(method)")
+            #expect(try write(model, method, style(1)) != plain, "\(method)")
         }
     }
 
-    /// The more weight, the likelier are texts by the n-grams of the sentences; at last they are recited.
+    /// The more weight, the likelier are texts by the n-grams of the sentences.
     @Test(arguments: ["gpt2", "gpt2-prefix", "t5_gated"])
     func moreWeightMakesTextsMoreLikeTheSentences(model: String) throws {
         let measure = try style(1)
         let sampling = Decoding.Method.sampling(Sampling(temperature: 1, topK: 0, topP: 1))
-        let means = try [0, 0.5, 1, 2, 10].map { weight in
+        let means = try [0, 0.25, 0.5, 0.75, 1].map { weight in
             let texts = try write(model, sampling, style(weight), count: 60)[0]
             return texts.reduce(0.0) {
                 $0 + measure.meanLogProbability(of: $1.ids + ($1.stop.map { [$0] } ?? []), after: [28, 34])
             } / 60
         }
-        #expect(means == means.sorted(), "\(means)")
-        #expect(means[4] > means[0] + 1)
-        let greedy = try write(model, .sampling(.greedy), style(10))
-        #expect([[38, 9], [38, 12], [38, 9, 12]].contains(greedy[0][0].ids) && greedy[0][0].stop == Self.end)
+        // A little less is the draw of the samples.
+        #expect(zip(means, means.dropFirst()).allSatisfy { $0 < $1 + 0.1 }, "\(means)")
+        #expect(means[4] > means[0] + 1, "\(means)")
     }
 
-    /// By the definition: the scores of one token, from the n-grams alone.
-    @Test(arguments: [1, 3, 5])
-    func scoresAreThoseOfTheModelAndOfTheSentences(order: Int) throws {
-        let style = try style(0.7, order: order)
+    /// After 34 stands 38 twice and 50 once. Too few counts for estimates: of 2 is taken 1, of 1 a half, which leaves
+    /// 1/3 and 1/6 of the probability, and the rest, a half, to the language model.
+    @Test(arguments: [0.3, 0.7, 1])
+    func scoresAreThoseOfTheModelAndOfTheSentences(weight: Double) throws {
+        let style = try style(weight, order: 2)
         let scores = Tensor.randn([2, 64], generator: Generator(seed: 5))
-        let texts: [[Int32]] = [[28, 34], []]
-        let leaned = style.leaned(scores, texts: texts.map { $0[...] }).floats
-        for (row, text) in texts.enumerated() {
-            var total = 0.0
-            for token in 0..<64 {
-                let logProbability = style.meanLogProbability(of: [Int32(token)], after: text)
-                total += exp(logProbability)
-                let expected = Double(scores.floats[64 * row + token]) + 0.7 * logProbability
-                #expect(abs(Double(leaned[64 * row + token]) - expected) < 1e-4)
-            }
-            #expect(abs(total - 1) < 1e-9)
+        let lean = try #require(style.lean(scores, texts: [[28, 34], [28, 63]]))
+        let (own, leaned) = (scores.logSoftmax(1).floats, (scores + lean).logSoftmax(1).floats)
+        let expected = (0..<64).map { token in
+            let share = token == 38 ? 1.0 / 3 : token == 50 ? 1.0 / 6 : 0
+            return (1 - weight) * Double(own[token]) + weight * log(share + exp(Double(own[token])) / 2)
         }
+        let total = log(expected.reduce(0) { $0 + exp($1) })
+        #expect(zip(leaned, expected).allSatisfy { abs(Double($0) - $1 + total) < 1e-4 })
+        // Where the sentences know nothing, nothing changes; nowhere does the sum over the vocabulary.
+        #expect(zip(leaned[64...], own[64...]).allSatisfy { abs($0 - $1) < 1e-5 })
+        #expect(zip((scores + lean).logSumExp(1).floats, scores.logSumExp(1).floats).allSatisfy { abs($0 - $1) < 1e-4 })
     }
 
     @Test func logProbabilityStaysThatOfTheModel() throws {
         let tiny = try TinyModel("gpt2")
-        let texts = try write("gpt2", .beam(BeamSearch(width: 3)), style(2))
+        let texts = try write("gpt2", .beam(BeamSearch(width: 3)), style(0.8))
         let text = try #require(texts[0].first)
         let new = text.ids + (text.stop.map { [$0] } ?? [])
         let scores = withoutGradients { tiny.source.scores(of: [28, 34] + new).logSoftmax(-1) }.floats
@@ -87,11 +86,13 @@ import Torch
     @Test func oddSentencesAreNoTrap() throws {
         for sentences: [[Int32]] in [[], [[]], [[5]], [[64, -1, 5]]] {
             let style = try TextStyle(sentences: sentences, end: 1, vocabularySize: 64, weight: 1)
-            let scores = style.leaned(Tensor.zeros([1, 64]), texts: [[5, 64, 63]]).floats
-            #expect(scores.allSatisfy(\.isFinite))
+            for text: [Int32] in [[], [5], [5, 64, 63], [-1]] {
+                let lean = style.lean(Tensor.zeros([1, 64]), texts: [text[...]])
+                #expect(lean?.floats.allSatisfy(\.isFinite) ?? true)
+            }
             #expect(style.meanLogProbability(of: []) == 0)
         }
-        for (weight, order) in [(-1, 3), (.nan, 3), (11, 3), (1, 0), (1, 9)] as [(Double, Int)] {
+        for (weight, order) in [(-1, 3), (.nan, 3), (1.1, 3), (1, 0), (1, 9)] as [(Double, Int)] {
             #expect(throws: GenerationError.self) { try style(weight, order: order) }
         }
     }

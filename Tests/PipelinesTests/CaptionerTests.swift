@@ -95,8 +95,8 @@ import TorchNN
             let pairs = texts.flatMap { text in zip(text, text.dropFirst()).map { "\($0)\($1)" } }
             return Double(pairs.count { pair in sentences.contains { $0.contains(pair) } }) / Double(pairs.count)
         }
-        let (none, some) = (try await share(0), try await share(10))
-        #expect(some > none && some > 0.9, "\(none) \(some)")
+        let (none, some) = (try await share(0), try await share(1))
+        #expect(some > none + 0.2, "\(none) \(some)")
         request.style?.weight = 0
         #expect(try await captioner.captions(forEmbeddings: embeddings, request: request) == plain)
     }
