@@ -96,7 +96,7 @@ let package = Package(
             ], swiftSettings: swiftSettings),
 
         .executableTarget(
-            name: "tihua-bench", dependencies: ["Models", "TorchNN", "Torch", argumentParser],
+            name: "tihua-bench", dependencies: ["Generation", "Models", "TorchNN", "Torch", argumentParser],
             path: "Benchmarks/Sources", swiftSettings: swiftSettings),
 
         // Tests.
