@@ -33,7 +33,7 @@ def flags():
 dtypes = ["float32"] + (["bfloat16"] if "bf16" in flags() else [])
 prompt, tokens = 16, 32
 vocabulary = 21128
-data_pictures = 256
+data_pictures = 128
 
 
 def swift(*command):
@@ -297,7 +297,7 @@ def data(folder):
             return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
 
     theirs, ours = {}, {}
-    for workers in (0, 1, arguments.threads):
+    for workers in sorted({0, 1, arguments.threads}):
         def run():
             loader = torch.utils.data.DataLoader(Shard(), batch_size=32, num_workers=workers)
             rows = []
