@@ -146,12 +146,12 @@ struct Fetch {
     }
 };
 
-/// Adds to the columns `first ..< last` of y `[R, N]` those of `count` rows of `weight`, times what x `[R, K]` holds for
-/// each, V vectors of columns at a time: with many rows of x it is the sums that stay in registers, and the weight that
-/// stays in the cache, to which `fetch` brings what comes after.
+/// Adds to the columns `first ..< last` of y `[R, N]` those of `count` rows of `weight`, times what x `[R, K]` holds
+/// for each, V vectors of columns at a time: with many rows of x it is the sums that stay in registers, and the weight
+/// that stays in the cache, to which `fetch` brings what comes after.
 template <int R, int V, class W>
-CT_AVX512 void sum_columns(const float *x, int64_t K, const W *weight, int64_t count, float *y, int64_t N, int64_t first,
-                           int64_t last, Fetch &fetch) {
+CT_AVX512 void sum_columns(const float *x, int64_t K, const W *weight, int64_t count, float *y, int64_t N,
+                           int64_t first, int64_t last, Fetch &fetch) {
     constexpr int lines = V * lanes * static_cast<int64_t>(sizeof(W)) / cache_line;
     for (int64_t n = first; n < last; n += V * lanes) {
         __mmask16 masks[V];
@@ -291,6 +291,10 @@ bool is_known(const at::Tensor &x, const at::Tensor &weight, const std::optional
     if (!has_avx512 || !is_known(x) || !is_known(weight) || x.dim() == 0 || weight.dim() != 2) return false;
     const int64_t K = weight.size(1), N = weight.size(0);
     if (x.size(-1) != K || x.numel() == 0 || x.numel() > most_rows * K || N == 0) return false;
+    // Rows of x that leave the nearest cache, or take more registers than there are, cost more than a narrow weight
+    // saves.
+    const bool is_narrow = weight.scalar_type() == at::kBFloat16 && weight.is_contiguous();
+    if (is_narrow && x.numel() > 4 * K && x.numel() > std::min<int64_t>(10 * K, 1 << 14)) return false;
     if (!weight.is_contiguous() && !(weight.stride(0) == 1 && weight.stride(1) == N)) return false;
     return !bias || (is_known(*bias) && bias->is_contiguous() && bias->dim() == 1 && bias->size(0) == N);
 }
