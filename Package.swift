@@ -84,7 +84,7 @@ let package = Package(
         library("Torch", ["CTorch", "WeightFiles"]),
         library("TorchNN", ["Torch"]),
         library("Models", ["TorchNN", "WeightFiles"]),
-        library("Generation", ["Models", "Prosody", "Tokenizers"]),
+        library("Generation", ["Models", "Prosody", "Tokenizers", "Evaluation"]),
         library("Training", ["Models", "Generation", "Corpora", "Evaluation", "Pictures", "WeightFiles"]),
         library("Pipelines", ["Generation", "Pictures", "Corpora"]),
 
@@ -96,7 +96,7 @@ let package = Package(
             ], swiftSettings: swiftSettings),
 
         .executableTarget(
-            name: "tihua-bench", dependencies: ["Models", "TorchNN", "Torch", argumentParser],
+            name: "tihua-bench", dependencies: ["Generation", "Models", "TorchNN", "Torch", argumentParser],
             path: "Benchmarks/Sources", swiftSettings: swiftSettings),
 
         // Tests.

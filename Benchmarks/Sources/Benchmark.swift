@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import Generation
 import Models
 import Torch
 import TorchNN
@@ -9,7 +10,8 @@ import TorchNN
 @main
 struct Benchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "tihua-bench", abstract: "Times models for make bench.", subcommands: [Generate.self, Embed.self])
+        commandName: "tihua-bench", abstract: "Times models for make bench.",
+        subcommands: [Generate.self, Embed.self, Caption.self])
 }
 
 struct Settings: ParsableArguments {
@@ -76,5 +78,27 @@ struct Embed: ParsableCommand {
         let side = model.configuration.imageSize
         let pixels = Tensor.randn([batch, 3, side, side], generator: Generator(seed: 1)).to(settings.type)
         try settings.time { _ = model.encodeImages(pixels).array(of: Float.self) }
+    }
+}
+
+/// Nucleus samples of captions of one picture, from its embedding on; `model` is a checkpoint of ClipCap-Chinese.
+struct Caption: ParsableCommand {
+    @OptionGroup var settings: Settings
+    @Option var candidates = 10
+    @Option var tokens = 30
+
+    func run() throws {
+        Runtime.threadCount = settings.threads
+        let model = try ClipCap.open(settings.url, dtype: settings.type).model
+        let picture = Tensor.randn([1, model.configuration.embeddingSize], generator: Generator(seed: 1))
+        var decoding = Decoding.seed(stop: -1, unknown: 100)
+        (decoding.count, decoding.rules.maximumLength) = (candidates, tokens)
+        var seed: UInt64 = 0
+        try settings.time {
+            seed += 1
+            let texts = try TextGenerator(model.source(picture.to(settings.type)))
+                .generate([TextPrompt(seed: seed)], decoding)
+            guard texts[0].allSatisfy({ $0.ids.count == tokens }) else { throw ExitCode(1) }
+        }
     }
 }

@@ -1,4 +1,4 @@
-// The product of a few rows with a weight. Every weight is read once and used one to four times, so that memory sets
+// The product of a few rows with a weight. Every weight is read once and used one to twelve times, so that memory sets
 // the time. libtorch's product of one row reaches 0.7 to 0.95 of this one's speed in float32, in bfloat16 at most half
 // (see Docs/EXPERIMENTS.md).
 //
@@ -31,6 +31,10 @@ constexpr int64_t cache_line = 64;
 /// Bytes that a stream is fetched ahead of its use.
 constexpr int64_t ahead = 2048;
 constexpr __mmask16 all_lanes = 0xffff;
+/// Rows of x at most.
+constexpr int64_t most_rows = 12;
+/// Numbers of a weight [K, N] that are gone through column by column: this piece and the next stay in a core's cache.
+constexpr int64_t piece = 1 << 16;
 
 /// The lanes of the vector that starts `left` elements before the end.
 inline __mmask16 lanes_of(int64_t left) {
@@ -127,6 +131,51 @@ CT_AVX512 void sum_rows(const float *x, int64_t K, const W *weight, int64_t coun
     }
 }
 
+/// Goes through rows of a weight in the order in which they lie in memory, a cache line at a time, to fetch them ahead.
+struct Fetch {
+    const char *line, *end;
+    int64_t width, distance;  // bytes of a row, and from one row to the next
+
+    CT_AVX512_INLINE void next() {
+        _mm_prefetch(line, _MM_HINT_T1);
+        line += cache_line;
+        if (line >= end) {
+            line = end - width + distance;
+            end += distance;
+        }
+    }
+};
+
+/// Adds to the columns `first ..< last` of y `[R, N]` those of `count` rows of `weight`, times what x `[R, K]` holds
+/// for each, V vectors of columns at a time: with many rows of x it is the sums that stay in registers, and the weight
+/// that stays in the cache, to which `fetch` brings what comes after.
+template <int R, int V, class W>
+CT_AVX512 void sum_columns(const float *x, int64_t K, const W *weight, int64_t count, float *y, int64_t N,
+                           int64_t first, int64_t last, Fetch &fetch) {
+    constexpr int lines = V * lanes * static_cast<int64_t>(sizeof(W)) / cache_line;
+    for (int64_t n = first; n < last; n += V * lanes) {
+        __mmask16 masks[V];
+        __m512 sums[V][R];
+        for (int v = 0; v < V; ++v) {
+            masks[v] = last - n > v * lanes ? lanes_of(last - n - v * lanes) : 0;
+            for (int r = 0; r < R; ++r) sums[v][r] = load(y + r * N + n + v * lanes, masks[v]);
+        }
+        const W *row = weight + n;
+        for (int64_t k = 0; k < count; ++k, row += N) {
+            for (int line = 0; line < lines; ++line) fetch.next();
+            __m512 part[V];
+            for (int v = 0; v < V; ++v) part[v] = load(row + v * lanes, masks[v]);
+            for (int r = 0; r < R; ++r) {
+                const __m512 factor = _mm512_set1_ps(x[r * K + k]);
+                for (int v = 0; v < V; ++v) sums[v][r] = _mm512_fmadd_ps(part[v], factor, sums[v][r]);
+            }
+        }
+        for (int v = 0; v < V; ++v) {
+            for (int r = 0; r < R; ++r) _mm512_mask_storeu_ps(y + r * N + n + v * lanes, masks[v], sums[v][r]);
+        }
+    }
+}
+
 // Both -----------------------------------------------------------------------------------------------------------
 
 struct Shape {
@@ -149,13 +198,40 @@ void products(const Shape &shape, const float *x, const W *weight, float *y, int
     }
 }
 
+/// As `products`, for so many rows that V vectors of sums for each fill the registers.
+template <int R, int V, class W>
+void many_products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last) {
+    const int64_t K = shape.K, N = shape.N;
+    if (shape.transposed) {
+        const int64_t width = (last - first) * static_cast<int64_t>(sizeof(W));
+        const int64_t rows = std::max<int64_t>(8, piece / (last - first));
+        const char *start = reinterpret_cast<const char *>(weight + std::min(rows, K) * N + first);
+        Fetch fetch{start, start + width, width, N * static_cast<int64_t>(sizeof(W))};
+        for (int64_t k = 0; k < K; k += rows) {
+            sum_columns<R, V>(x + k, K, weight + k * N, std::min(rows, K - k), y, N, first, last, fetch);
+        }
+    } else {
+        const int64_t count = (last - first) / V, done = first + count * V;
+        dot_products<R, V>(x, K, weight + first * K, count, y + first, N);
+        dot_products<R, 1>(x, K, weight + done * K, last - done, y + done, N);
+    }
+}
+
 template <class W>
 void products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last) {
     switch (shape.rows) {
     case 1: return products<1>(shape, x, weight, y, first, last);
     case 2: return products<2>(shape, x, weight, y, first, last);
     case 3: return products<3>(shape, x, weight, y, first, last);
-    default: return products<4>(shape, x, weight, y, first, last);
+    case 4: return products<4>(shape, x, weight, y, first, last);
+    case 5: return many_products<5, 4>(shape, x, weight, y, first, last);
+    case 6: return many_products<6, 4>(shape, x, weight, y, first, last);
+    case 7: return many_products<7, 2>(shape, x, weight, y, first, last);
+    case 8: return many_products<8, 2>(shape, x, weight, y, first, last);
+    case 9: return many_products<9, 2>(shape, x, weight, y, first, last);
+    case 10: return many_products<10, 2>(shape, x, weight, y, first, last);
+    case 11: return many_products<11, 2>(shape, x, weight, y, first, last);
+    default: return many_products<12, 2>(shape, x, weight, y, first, last);
     }
 }
 
@@ -214,7 +290,11 @@ bool is_known(const at::Tensor &x, const at::Tensor &weight, const std::optional
         && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
     if (!has_avx512 || !is_known(x) || !is_known(weight) || x.dim() == 0 || weight.dim() != 2) return false;
     const int64_t K = weight.size(1), N = weight.size(0);
-    if (x.size(-1) != K || x.numel() == 0 || x.numel() > 4 * K || N == 0) return false;
+    if (x.size(-1) != K || x.numel() == 0 || x.numel() > most_rows * K || N == 0) return false;
+    // Rows of x that leave the nearest cache, or take more registers than there are, cost more than a narrow weight
+    // saves.
+    const bool is_narrow = weight.scalar_type() == at::kBFloat16 && weight.is_contiguous();
+    if (is_narrow && x.numel() > 4 * K && x.numel() > std::min<int64_t>(10 * K, 1 << 14)) return false;
     if (!weight.is_contiguous() && !(weight.stride(0) == 1 && weight.stride(1) == N)) return false;
     return !bias || (is_known(*bias) && bias->is_contiguous() && bias->dim() == 1 && bias->size(0) == N);
 }

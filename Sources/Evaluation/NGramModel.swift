@@ -152,6 +152,32 @@ public struct NGramModel: Sendable {
         return log(probability)
     }
 
+    /// What the n-grams of two tokens and more say of the token that follows a history; the last step back is left open, so
+    /// that another model than single tokens can take it: p(token) = `known`(token) + `rest` * that model's p(token).
+    ///
+    /// - Parameter history: as for `logProbability`
+    /// - Returns: `known`, ascending by token, and `rest` are 1 together; nothing is known after a history without n-grams
+    public func continuations(
+        after history: some BidirectionalCollection<UInt16>
+    ) -> (known: [(token: UInt16, probability: Double)], rest: Double) {
+        var (known, rest): ([UInt16: Double], Double) = ([:], 1)
+        let context = Array(history.suffix(order - 1))
+        for length in 1..<max(1, context.count + 1) {
+            guard let range = followers(of: context[(context.count - length)...]), !range.isEmpty else { break }
+            let level = levels[length]
+            let counts = level.counts[range]
+            let total = counts.reduce(0) { $0 + Double($1) }
+            let taken = counts.reduce(0) { $0 + level.discount($1) } / total
+            known = known.mapValues { $0 * taken }
+            rest *= taken
+            for index in range {
+                let count = level.counts[index]
+                known[level.tokens[index], default: 0] += (Double(count) - level.discount(count)) / total
+            }
+        }
+        return (known.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }, rest)
+    }
+
     /// The natural logarithms of the probabilities of a text's tokens, its end among them.
     public func logProbabilities(of text: [UInt16]) -> [Double] {
         let whole = [start] + text

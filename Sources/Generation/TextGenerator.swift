@@ -49,6 +49,7 @@ public final class TextGenerator {
     /// The model with what it is given beside tokens.
     public let source: TextSource
     let device: Device
+    private let style: TextStyle?
     private let caching: Bool
 
     /// The most rows in one batch; a prompt with more has one to itself.
@@ -57,10 +58,12 @@ public final class TextGenerator {
     /// - Parameters:
     ///   - source: where it has a prefix or a memory, of as many prompts as will be given
     ///   - device: where the model lives
+    ///   - style: of sentences that the texts shall be like
     ///   - caching: off, every token costs the whole sequence; for comparison
-    public init(_ source: TextSource, device: Device = .cpu, caching: Bool = true) {
+    public init(_ source: TextSource, device: Device = .cpu, style: TextStyle? = nil, caching: Bool = true) {
         self.source = source
         self.device = device
+        self.style = style
         self.caching = caching
     }
 
@@ -92,7 +95,7 @@ public final class TextGenerator {
                 let session = TokenSession(
                     source.prompts(range), prompts: Array(starts[range]), room: decoding.rules.maximumLength,
                     caching: caching, device: device)
-                let rules = AppliedRules(decoding.rules, source: source, device: device)
+                let rules = AppliedRules(decoding.rules, style: style, source: source, device: device)
                 switch decoding.method {
                 case .sampling(let sampling):
                     return try sample(
@@ -209,27 +212,34 @@ public final class TextGenerator {
     }
 }
 
-/// Rules with the tensor that they need in every step.
+/// Rules with the tensor that they need in every step, and the style beside them.
 struct AppliedRules {
     private let rules: TokenRules
     private let suppression: Tensor?
+    private let style: TextStyle?
+    /// Tokens in front of every text that are none of a sentence: T5's start.
+    private let leadCount: Int
 
-    init(_ rules: TokenRules, source: TextSource, device: Device) {
+    init(_ rules: TokenRules, style: TextStyle?, source: TextSource, device: Device) {
         self.rules = rules
+        self.style = style
         suppression = rules.suppression(vocabularySize: source.vocabularySize, device: device)
+        if case .encoderDecoder = source { leadCount = 1 } else { leadCount = 0 }
     }
 
     var stop: [Int32] { rules.stop }
     var maximumLength: Int { rules.maximumLength }
 
-    /// The scores of a session's next tokens under the rules. `[B, V]`
+    /// The scores of a session's next tokens under the rules and with the style. `[B, V]`
     ///
     /// - Parameters:
     ///   - rows: of the session, all if nil
     ///   - scores: what stands for the session's own, of these rows
     func applied(to session: TokenSession, rows: [Int]? = nil, scores: Tensor? = nil, length: Int) -> Tensor {
-        rules.applied(
-            to: scores ?? session.next, suppression: suppression,
-            texts: (rows ?? Array(session.rows.indices)).map(session.tokens), length: length)
+        let texts = (rows ?? Array(session.rows.indices)).map(session.tokens)
+        let scores = scores ?? session.next
+        let ruled = rules.applied(to: scores, suppression: suppression, texts: texts, length: length)
+        let lean = style?.lean(scores, texts: texts.map { $0.dropFirst(leadCount) })
+        return lean.map { ruled + $0 } ?? ruled
     }
 }

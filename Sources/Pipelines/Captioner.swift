@@ -31,6 +31,8 @@ public struct CaptionRequest: Sendable, Equatable {
     public var noRepeatNGram = 0
     /// See `TokenRules.repetitionPenalty`.
     public var repetitionPenalty = 1.0
+    /// Sentences whose manner the captions shall have.
+    public var style: CaptionStyle?
     /// Whether candidates are ordered by likeness to the picture too, and by how unlike each other they are.
     public var reranks = true
     /// Equal seeds give equal captions, whatever other pictures are captioned with them.
@@ -72,6 +74,20 @@ public struct CaptionRequest: Sendable, Equatable {
         guard (2...10_000).contains(maximumLength) else {
             throw .setting(name: "the maximum length", value: "\(maximumLength)", range: "2 to 10000")
         }
+        if let style {
+            guard style.sentences.contains(where: { $0 != style.sentences.first }) else {
+                throw .setting(
+                    name: "the style", value: style.sentences.isEmpty ? "empty" : "one sentence only",
+                    range: "many sentences")
+            }
+            let megabytes = style.sentences.reduce(0) { $0 + $1.utf8.count } >> 20
+            guard megabytes < 32 else {
+                throw .setting(name: "the style", value: "\(megabytes) MB of text", range: "less than 32 MB")
+            }
+            guard (0...1).contains(style.weight) else {
+                throw .setting(name: "the weight of the style", value: "\(style.weight)", range: "0 to 1")
+            }
+        }
     }
 
     var decoding: Decoding.Method {
@@ -90,6 +106,20 @@ public struct CaptionRequest: Sendable, Equatable {
         case .beam(let search): reranks ? search.width : count
         case .sampling(_, let candidates): candidates
         }
+    }
+}
+
+/// Sentences whose manner captions take on while they are written; nothing is trained.
+public struct CaptionStyle: Sendable, Equatable {
+    /// At least two different ones.
+    public var sentences: [String]
+    /// How much they count beside the captioner, 0 to 1; see `TextStyle`.
+    public var weight: Double
+
+    /// - Precondition: see `CaptionRequest.validate` for the ranges.
+    public init(sentences: [String], weight: Double = 0.7) {
+        self.sentences = sentences
+        self.weight = weight
     }
 }
 
@@ -119,6 +149,8 @@ public actor Captioner {
     private var loadedEye: PictureTextEncoder?
     private var loadedHand: Hand?
     private var isWarned = false
+    /// The last one asked for.
+    private var loadedStyle: (asked: CaptionStyle, made: TextStyle)?
 
     /// The thread that all of this actor's work runs on.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
@@ -168,6 +200,23 @@ public actor Captioner {
         return hand
     }
 
+    private func style(_ request: CaptionRequest, _ hand: Hand) throws -> TextStyle? {
+        guard let asked = request.style else { return nil }
+        if let loadedStyle, loadedStyle.asked == asked { return loadedStyle.made }
+        let unknown = hand.tokenizer.unknownID
+        let sentences = asked.sentences.map { hand.tokenizer.encode($0, addingSpecialTokens: false) }
+        guard sentences.contains(where: { $0.contains { $0 != unknown } }) else {
+            throw PipelineError.setting(
+                name: "the style", value: "without a character that the captioner can write", range: "Chinese sentences"
+            )
+        }
+        let made = try TextStyle(
+            sentences: sentences, end: hand.tokenizer.separatorID,
+            vocabularySize: hand.model.configuration.languageModel.vocabularySize, weight: asked.weight)
+        loadedStyle = (asked, made)
+        return made
+    }
+
     /// Whether the captioner was trained on embeddings of length 1.
     func takesUnitEmbeddings() throws -> Bool { try hand().model.configuration.normalizesEmbedding }
 
@@ -177,6 +226,7 @@ public actor Captioner {
     public func check(_ request: CaptionRequest) throws {
         try request.validate()
         let hand = try hand()
+        _ = try style(request, hand)
         let decoding = try decoding(request, hand)
         try decoding.validate()
     }
@@ -223,20 +273,24 @@ public actor Captioner {
             throw PipelineError.embeddingWidth(path: hand.url.path, expected: width, found: odd.count)
         }
         let decoding = try decoding(request, hand)
+        let style = try style(request, hand)
         let prompt = TextPrompt(ids: try start(request, hand), seed: request.seed)
         let written = try withoutGradients {
             let x = Tensor(embeddings.flatMap { $0 }, [embeddings.count, width]).to(nil, device)
-            return try TextGenerator(hand.model.source(x), device: device)
+            return try TextGenerator(hand.model.source(x), device: device, style: style)
                 .generate(embeddings.map { _ in prompt }, decoding)
         }
         return zip(written, embeddings).map { texts, embedding in
-            let captions = texts.map { text in
-                let caption = hand.tokenizer.decode(
-                    hand.tokenizer.encode(request.prompt, addingSpecialTokens: false) + text.ids)
-                return (text: caption, generated: text)
-            }
+            let begun = hand.tokenizer.encode(request.prompt, addingSpecialTokens: false)
+            let captions = texts.map { (text: hand.tokenizer.decode(begun + $0.ids), generated: $0) }
             let similarities = eye.map { similarity(captions.map(\.text), embedding, $0) }
-            return select(captions, similarities, request)
+            let fluencies = texts.map { text in
+                let leaning = style.map {
+                    $0.weight * $0.meanLogProbability(of: text.ids + (text.stop.map { [$0] } ?? []), after: begun)
+                }
+                return text.meanLogProbability + (leaning ?? 0)
+            }
+            return select(captions, fluencies, similarities, request)
         }
     }
 
@@ -247,15 +301,14 @@ public actor Captioner {
     }
 
     private func select(
-        _ captions: [(text: String, generated: GeneratedText)], _ similarities: [Double]?, _ request: CaptionRequest
+        _ captions: [(text: String, generated: GeneratedText)], _ fluencies: [Double], _ similarities: [Double]?,
+        _ request: CaptionRequest
     ) -> [Caption] {
-        let means = captions.map(\.generated.meanLogProbability)
         var best: [Int]
         if request.reranks {
             // Fluency and likeness are of different sizes, so that each is measured by its own spread.
-            let scores = zip(standardized(means), similarities.map(standardized) ?? means.map { _ in 0 }).map {
-                $0 + $1
-            }
+            let scores = zip(standardized(fluencies), similarities.map(standardized) ?? fluencies.map { _ in 0 })
+                .map { $0 + $1 }
             best = selectDiverse(captions.map(\.text), scores: scores, count: request.count, diversity: 0.15)
         } else {
             best = Array(captions.indices.prefix(request.count))

@@ -77,11 +77,24 @@ import Testing
         ])
         #expect(styled.status == 0, "\(styled.errors)")
         #expect(FileManager.default.fileExists(atPath: folder.appending(path: "styled/best/vocab.txt").path))
+
+        // The same sentences without training.
+        let picture = folder.appending(path: "pictures/p1.png").path
+        let leaning = try Run(use + [picture, "--style", style.path, "--style-weight", "1", "--json"])
+        #expect(leaning.status == 0 && leaning.output.contains("captions"), "\(leaning.errors)")
+        for (bytes, expected) in [
+            (Data("一句\n".utf8), "one sentence only"), (Data(), "no sentence"), (Data([0xFF, 0xFE, 0x0A]), "UTF-8"),
+        ] {
+            try bytes.write(to: style)
+            let run = try Run(use + [picture, "--style", style.path])
+            #expect(run.status == 1 && run.isOneLine && run.errors.contains(expected), "\(run.errors)")
+        }
     }
 
     @Test(arguments: [
         (["caption"], "nothing to caption"), (["caption", "x.png", "--n", "0"], "number of captions"),
         (["caption", "x.png", "--decode", "greedy", "--n", "2"], "at most 1"),
+        (["caption", "x.png", "--style-weight", "1"], "--style FILE"),
         (["train", "caption", "--out", "x"], "nothing to learn"),
         (["train", "caption", "--captions", "a", "--lm", "b", "--from", "c", "--out", "x"], "exclude each other"),
         (["train", "caption", "--captions", "a", "--reward", "clip", "--out", "x"], "--from"),

@@ -55,6 +55,24 @@ import Testing
         }
     }
 
+    @Test("continuations and single tokens together are the whole model", arguments: 1...5)
+    func continuations(order: Int) {
+        var random = Numbers(state: UInt64(order) + 9)
+        let texts = (0..<30).map { _ in (0..<6).map { _ in UInt16(random.next() % 9 + 1) } + [12] }
+        let model = NGramModel(texts: texts, start: 0, tokenCount: 20, order: order)
+        for history: [UInt16] in [[0], [], [7, 0], [15, 15]] + texts.prefix(9).map({ [0] + $0.dropLast(3) }) {
+            let (known, rest) = model.continuations(after: history)
+            #expect(known.map(\.token) == known.map(\.token).sorted())
+            #expect(known.isEmpty == (order == 1 || history.isEmpty || history.last == 15))
+            #expect(abs(known.reduce(rest) { $0 + $1.probability } - 1) < 1e-12)
+            for token: UInt16 in [1, 5, 9, 12, 15] {
+                let share = known.first { $0.token == token }?.probability ?? 0
+                let whole = share + rest * exp(model.logProbability(of: token, after: []))
+                #expect(abs(log(whole) - model.logProbability(of: token, after: history)) < 1e-9)
+            }
+        }
+    }
+
     @Test func knownTextIsLikelierAndNothingTrainsToUniform() {
         let model = NGramModel(texts: Array(repeating: [1, 2, 3, 4, 9], count: 20), start: 0, tokenCount: 9)
         #expect(

@@ -91,7 +91,7 @@ struct TinyModel {
     }
 
     /// - Parameter index: the only prompt, all if nil
-    func generator(only index: Int? = nil, caching: Bool = true) -> TextGenerator {
-        TextGenerator(index.map { source.prompts($0..<$0 + 1) } ?? source, caching: caching)
+    func generator(only index: Int? = nil, style: TextStyle? = nil, caching: Bool = true) -> TextGenerator {
+        TextGenerator(index.map { source.prompts($0..<$0 + 1) } ?? source, style: style, caching: caching)
     }
 }

@@ -79,6 +79,43 @@ import TorchNN
         await #expect(throws: PipelineError.self) { try await captioner.check(request) }
     }
 
+    @Test(arguments: [false, true])
+    func captionsTakeOnAStyle(t5: Bool) async throws {
+        let tiny = try TinyPack()
+        let captioner = try make(tiny, captioner(tiny, t5: t5))
+        let embeddings = (0..<6).map { seed in (0..<16).map { Float(($0 * (seed + 3)) % 7) - 3 } }
+        var request = CaptionRequest()
+        request.maximumLength = 12
+        let plain = try await captioner.captions(forEmbeddings: embeddings, request: request)
+        let sentences = ["两个孩子在海边玩耍。", "两只狗在海边玩耍。", "孩子在草地上奔跑。"]
+        /// Pairs of characters that stand in the sentences.
+        func share(_ weight: Double) async throws -> Double {
+            request.style = CaptionStyle(sentences: sentences, weight: weight)
+            let texts = try await captioner.captions(forEmbeddings: embeddings, request: request).map { $0[0].text }
+            let pairs = texts.flatMap { text in zip(text, text.dropFirst()).map { "\($0)\($1)" } }
+            return Double(pairs.count { pair in sentences.contains { $0.contains(pair) } }) / Double(pairs.count)
+        }
+        let (none, some) = (try await share(0), try await share(1))
+        #expect(some > none + 0.2, "\(none) \(some)")
+        request.style?.weight = 0
+        #expect(try await captioner.captions(forEmbeddings: embeddings, request: request) == plain)
+    }
+
+    @Test(
+        arguments: [
+            (["两个孩子", "两个孩子"], 0.5, "one sentence only"), ([], 0.5, "empty"), (["一只狗", "孩子"], -1, "weight"),
+            (["一只狗", "孩子"], .infinity, "weight"), (["hello", "world"], 0.5, "can write"),
+        ] as [([String], Double, String)])
+    func aStyleThatIsNoneIsRefused(sentences: [String], weight: Double, message: String) async throws {
+        let tiny = try TinyPack()
+        let captioner = try make(tiny, captioner(tiny))
+        var request = CaptionRequest()
+        request.maximumLength = 10
+        request.style = CaptionStyle(sentences: sentences, weight: weight)
+        let error = await #expect(throws: PipelineError.self) { try await captioner.check(request) }
+        #expect(error?.description.contains(message) == true)
+    }
+
     @Test func embeddingsOfAnotherWidthAreRefused() async throws {
         let tiny = try TinyPack()
         let captioner = try make(tiny, captioner(tiny, width: 12))
