@@ -4,7 +4,7 @@
     pip install pillow==13.0.0 pillow-heif numpy
     python3 Scripts/make_picture_fixtures.py
 
-Everything is drawn here from formulas. `NAME.WxH.png` is Pillow's bicubic resize of `NAME.png`, `NAME.crop-S.png` the
+Everything is drawn here from formulas. `NAME.WxH.png` is Pillow's bicubic resize of `NAME.png`, `NAME.WxH.bilinear.png` its bilinear one, `NAME.crop-S.png` the
 short-side resize and centre crop of torchvision written out over Pillow.
 """
 import io
@@ -50,6 +50,9 @@ for name, (image, sizes) in resizes.items():
     save(image, f"{name}.png", optimize=True)
     for size in sizes:
         save(image.resize(size, Image.Resampling.BICUBIC), f"{name}.{size[0]}x{size[1]}.png", optimize=True)
+for name, size in [("noise", (31, 17)), ("strokes", (56, 56)), ("scene", (96, 96)), ("gradient", (97, 10))]:
+    image = resizes[name][0].resize(size, Image.Resampling.BILINEAR)
+    save(image, f"{name}.{size[0]}x{size[1]}.bilinear.png", optimize=True)
 
 
 def crop(image, size):

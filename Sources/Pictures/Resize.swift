@@ -6,29 +6,54 @@ public enum PictureFit: String, Sendable {
     case centreCrop
 }
 
+/// The filter that a picture is resized with, named and numbered as in Pillow; both are antialiased.
+public enum PictureFilter: Int, Sendable {
+    /// A triangle over two pixels of the smaller picture.
+    case bilinear = 2
+    /// Cubic with a = -0.5 over four: CLIP and Chinese-CLIP.
+    case bicubic = 3
+
+    /// Where the filter ends, in pixels of the smaller picture.
+    fileprivate var support: Double { self == .bilinear ? 1 : 2 }
+
+    /// The weight of a pixel at this distance.
+    fileprivate func weight(_ distance: Double) -> Double {
+        let x = abs(distance)
+        switch self {
+        case .bilinear: return max(0, 1 - x)
+        case .bicubic:
+            let a = -0.5
+            if x < 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
+            if x < 2 { return (((x - 5) * x + 8) * x - 4) * a }
+            return 0
+        }
+    }
+}
+
 extension Picture {
     /// The mean of each channel that CLIP and Chinese-CLIP subtract, for pixels in 0...1.
     public static let clipMean: [Float] = [0.48145466, 0.4578275, 0.40821073]
     /// The deviation of each channel that CLIP and Chinese-CLIP divide by.
     public static let clipDeviation: [Float] = [0.26862954, 0.26130258, 0.27577711]
 
-    /// The picture scaled to a size by Pillow's antialiased bicubic filter, bit for bit.
+    /// The picture scaled to a size by one of Pillow's antialiased filters, bit for bit.
     ///
     /// Two passes in 8-bit fixed point, as in `ImagingResample` of Pillow 13 (`libImaging/Resample.c`); the order of the
     /// passes is that of Pillow 13, which older versions, always horizontal first, differ from by a few of 255 levels
     /// where a picture becomes much lower and not narrower.
     /// - Precondition: Both sides are at least 1.
-    public func resized(width newWidth: Int, height newHeight: Int) -> Picture {
+    public func resized(width newWidth: Int, height newHeight: Int, filter: PictureFilter = .bicubic) -> Picture {
         precondition(newWidth > 0 && newHeight > 0, "cannot resize a picture to \(newWidth)x\(newHeight)")
-        return resampled(to: (newWidth, newHeight), keeping: (0..<newWidth, 0..<newHeight))
+        return resampled(to: (newWidth, newHeight), keeping: (0..<newWidth, 0..<newHeight), filter)
     }
 
     /// The part `kept` of the picture scaled to `size`; nothing outside of it is computed, however long the picture is.
     private func resampled(
-        to size: (width: Int, height: Int), keeping kept: (columns: Range<Int>, rows: Range<Int>)
+        to size: (width: Int, height: Int), keeping kept: (columns: Range<Int>, rows: Range<Int>),
+        _ filter: PictureFilter
     ) -> Picture {
-        let columns = ResampleTable(from: width, to: size.width, keeping: kept.columns)
-        let rows = ResampleTable(from: height, to: size.height, keeping: kept.rows)
+        let columns = ResampleTable(filter, from: width, to: size.width, keeping: kept.columns)
+        let rows = ResampleTable(filter, from: height, to: size.height, keeping: kept.rows)
         let (newWidth, newHeight) = (kept.columns.count, kept.rows.count)
         var scaled = bytes
         if height > size.height && height - size.height > 2 * (width - size.width) {
@@ -45,10 +70,10 @@ extension Picture {
     ///
     /// The centre crop rounds as the preprocessing of CLIP does (torchvision `Resize`, then `CenterCrop`).
     /// - Precondition: `size` is at least 1.
-    public func squared(_ size: Int, fit: PictureFit = .squash) -> Picture {
+    public func squared(_ size: Int, fit: PictureFit = .squash, filter: PictureFilter = .bicubic) -> Picture {
         switch fit {
         case .squash:
-            return resized(width: size, height: size)
+            return resized(width: size, height: size, filter: filter)
         case .centreCrop:
             let tall = height > width
             let long = Int(Double(size) * Double(max(width, height)) / Double(min(width, height)))
@@ -56,7 +81,7 @@ extension Picture {
             let short = (0..<size, size)
             let cut = (start..<start + size, long)
             let (columns, rows) = tall ? (short, cut) : (cut, short)
-            return resampled(to: (columns.1, rows.1), keeping: (columns.0, rows.0))
+            return resampled(to: (columns.1, rows.1), keeping: (columns.0, rows.0), filter)
         }
     }
 
@@ -84,10 +109,11 @@ extension Picture {
     ///   - deviation: Three values, none of them 0.
     /// - Returns: `[3, size, size]`, red plane first.
     public func pixels(
-        size: Int, fit: PictureFit = .squash, mean: [Float] = clipMean, deviation: [Float] = clipDeviation
+        size: Int, fit: PictureFit = .squash, filter: PictureFilter = .bicubic, mean: [Float] = clipMean,
+        deviation: [Float] = clipDeviation
     ) -> [Float] {
         precondition(mean.count == 3 && deviation.count == 3, "mean and deviation have three values each")
-        let square = squared(size, fit: fit)
+        let square = squared(size, fit: fit, filter: filter)
         let area = size * size
         let tables = (0..<3).map { channel in
             (0..<256).map { (Float($0) / 255 - mean[channel]) / deviation[channel] }
@@ -107,7 +133,7 @@ extension Picture {
     }
 }
 
-/// The taps of a bicubic filter (a = -0.5) for each output place along one axis, in fixed point.
+/// The taps of a filter for each output place along one axis, in fixed point.
 private struct ResampleTable {
     /// 32 bits less the 8 of a pixel and 2 for the overshoot of the filter.
     static let precision: Int32 = 32 - 8 - 2
@@ -118,11 +144,11 @@ private struct ResampleTable {
     let taps: [Int32]  // [count, tapCount]
 
     /// nil where the pass would change nothing.
-    init?(from size: Int, to newSize: Int, keeping kept: Range<Int>) {
+    init?(_ filter: PictureFilter, from size: Int, to newSize: Int, keeping kept: Range<Int>) {
         guard newSize != size || kept != 0..<newSize else { return nil }
         let scale = Double(size) / Double(newSize)
         let filterScale = max(scale, 1)
-        let support = 2 * filterScale
+        let support = filter.support * filterScale
         let tapCount = Int(support.rounded(.up)) * 2 + 1
         var starts = [Int](repeating: 0, count: kept.count)
         var lengths = starts
@@ -134,7 +160,7 @@ private struct ResampleTable {
             let length = min(Int(centre + support + 0.5), size) - start
             var sum = 0.0
             for tap in 0..<length {
-                weights[tap] = Self.bicubic((Double(tap + start) - centre + 0.5) * (1 / filterScale))
+                weights[tap] = filter.weight((Double(tap + start) - centre + 0.5) * (1 / filterScale))
                 sum += weights[tap]
             }
             for tap in 0..<length {
@@ -146,14 +172,6 @@ private struct ResampleTable {
             lengths[place] = length
         }
         (count, self.tapCount, self.starts, self.lengths, self.taps) = (kept.count, tapCount, starts, lengths, taps)
-    }
-
-    private static func bicubic(_ distance: Double) -> Double {
-        let a = -0.5
-        let x = abs(distance)
-        if x < 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
-        if x < 2 { return (((x - 5) * x + 8) * x - 4) * a }
-        return 0
     }
 
     /// `[rowCount, from, 3]` to `[rowCount, count, 3]`.

@@ -96,9 +96,10 @@ public final class PictureTextEncoder {
 }
 
 /// How a picture becomes the numbers that an image tower takes; `preprocessor_config.json`.
-struct Preprocessing: Equatable {
+public struct Preprocessing: Equatable, Sendable {
     let size: Int
     var fit = PictureFit.squash
+    var filter = PictureFilter.bicubic
     var mean = Picture.clipMean
     var deviation = Picture.clipDeviation
 
@@ -106,7 +107,7 @@ struct Preprocessing: Equatable {
     ///
     /// - Parameter size: of the model's pictures, which the file must agree with
     /// - Throws: `PipelineError.preprocessing`.
-    init(folder: URL, size: Int) throws(PipelineError) {
+    public init(folder: URL, size: Int) throws(PipelineError) {
         self.size = size
         let file = folder.appending(path: "preprocessor_config.json")
         guard FileManager.default.fileExists(atPath: file.path) else { return }
@@ -123,6 +124,13 @@ struct Preprocessing: Equatable {
         }
         mean = try numbers("image_mean", mean)
         deviation = try numbers("image_std", deviation)
+        if let resample = values["resample"] {
+            guard let number = resample as? Int, let known = PictureFilter(rawValue: number) else {
+                throw .preprocessing(
+                    path: file.path, reason: "resample is \(resample); known are 2 (bilinear) and 3 (bicubic)")
+            }
+            filter = known
+        }
         if (values["do_center_crop"] as? Bool) == true { fit = .centreCrop }
         // An int, {"height", "width"} or {"shortest_edge"}, by the version of transformers that wrote the file.
         let stated = values[fit == .centreCrop && values["crop_size"] != nil ? "crop_size" : "size"]
@@ -134,7 +142,7 @@ struct Preprocessing: Equatable {
     }
 
     /// `[3, size, size]`
-    func pixels(_ picture: Picture) -> [Float] {
-        picture.pixels(size: size, fit: fit, mean: mean, deviation: deviation)
+    public func pixels(_ picture: Picture) -> [Float] {
+        picture.pixels(size: size, fit: fit, filter: filter, mean: mean, deviation: deviation)
     }
 }

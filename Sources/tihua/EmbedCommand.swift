@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Models
 import Pictures
+import Pipelines
 import Tokenizers
 import Torch
 
@@ -103,9 +104,10 @@ struct EmbedCommand: ParsableCommand {
         }
 
         let side = clip.configuration.imageSize
+        let preprocessing = try Preprocessing(folder: folder, size: side)
         for start in stride(from: 0, to: pictures.count, by: Self.batchSize) {
             let batch = pictures[start..<min(start + Self.batchSize, pictures.count)]
-            let pixels = try batch.flatMap { try Picture(contentsOf: $0.path).pixels(size: side) }
+            let pixels = try batch.flatMap { preprocessing.pixels(try Picture(contentsOf: $0.path)) }
             try store(
                 clip.encodeImages(Tensor(pixels, [batch.count, 3, side, side]).to(nil, device)), at: batch.map(\.index))
         }

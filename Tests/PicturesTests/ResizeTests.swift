@@ -16,6 +16,15 @@ import Testing
         #expect(resized == (try picture("\(name).png")))
     }
 
+    @Test(arguments: ["noise.31x17", "strokes.56x56", "scene.96x96", "gradient.97x10"])
+    func bilinearIsPillowsToo(_ name: String) throws {
+        let parts = name.split(separator: ".")
+        let size = parts[1].split(separator: "x").compactMap { Int($0) }
+        let resized = try picture("\(parts[0]).png").resized(width: size[0], height: size[1], filter: .bilinear)
+        #expect(resized == (try picture("\(name).bilinear.png")))
+        #expect(resized != (try picture("\(name).png")))
+    }
+
     @Test(arguments: ["scene.crop-64", "gradient.crop-32", "strokes.crop-75", "tall.crop-45"])
     func cropsTheMiddleLikeCLIP(_ name: String) throws {
         let parts = name.split(separator: ".")

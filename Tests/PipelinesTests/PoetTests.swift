@@ -289,6 +289,10 @@ import WeightFiles
                 try write(#"{"size": 224}"#, $0.clip.appending(path: "preprocessor_config.json"))
             }.contains("224 pixels, but the model takes 32"))
         #expect(
+            try await message {
+                try write(#"{"resample": 1}"#, $0.clip.appending(path: "preprocessor_config.json"))
+            }.contains("resample is 1; known are 2 (bilinear) and 3 (bicubic)"))
+        #expect(
             try await message { pack in
                 let weights = pack.poet.appending(path: "model.safetensors")
                 try Data(contentsOf: weights).dropLast(100).write(to: weights)
