@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a pack of trained models: Scripts/make_pack.sh RUNS CORPUS PICTURES... [PACK]
 #
-#   RUNS      a folder with clip/best, poet/best and, if there is one, caption/best, as the recipes leave them
+#   RUNS      a folder with clip/best, poet/best and, if there are such, caption/best and prefix/best, as the recipes leave them
 #   CORPUS    what the poet was trained on (tihua data poems)
 #   PICTURES  a folder of pictures, none of a test set: their mean embedding tells what all pictures have in common
 #   PACK      where the pack goes (Weights/mini)
@@ -14,15 +14,19 @@ tihua=.build/release/tihua
 mkdir -p "$pack"
 parts="clip poet"
 [ ! -d "$runs/caption/best" ] || parts="$parts captioner"
+[ ! -d "$runs/prefix/best" ] || parts="$parts prefix"
 for part in $parts; do
     mkdir -p "$pack/$part"
     cp "$runs/${part/captioner/caption}/best/"* "$pack/$part/"
 done
 more=''
-[ ! -d "$pack/captioner" ] || more=$',\n  "captioner": "captioner"'
+for part in captioner prefix; do
+    [ ! -d "$pack/$part" ] || more=$more$',\n  "'$part'": "'$part'"'
+done
 [ "$pack" -ef Weights/mini ] || cp Weights/mini/imagery.tsv "$pack/"
 $tihua data lines "$corpus" --out "$pack/poet/lines.filter"
-manifest() { printf '{\n  "name": "mini",\n  "clip": "clip",\n  "poet": "poet",\n  "bank": "imagery.tsv",\n  "lineFilter": "poet/lines.filter"%s\n}\n' "$1"; }
+$tihua data lines "$corpus" --endings --out "$pack/poet/endings.filter"
+manifest() { printf '{\n  "name": "mini",\n  "clip": "clip",\n  "poet": "poet",\n  "bank": "imagery.tsv",\n  "lineFilter": "poet/lines.filter",\n  "endingFilter": "poet/endings.filter"%s\n}\n' "$1"; }
 manifest "$more" > "$pack/pack.json"
 find "$pictures" -type f \( -name '*.jpg' -o -name '*.png' \) | sort > "$pack/.pictures"
 # All at once or not at all: a second run would write its own mean over the first one's.

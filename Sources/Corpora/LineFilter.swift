@@ -39,6 +39,15 @@ public struct LineFilter: Sendable, Equatable {
         }
     }
 
+    /// Takes the last two characters of lines of at least four that end so `minimum` times or oftener: what poets let a line
+    /// end in. Repeated poems count as often as they stand in the corpus.
+    public init(endingsOf lines: some Sequence<String>, minimum: Int = 3, falsePositiveRate: Double = 0.005) {
+        var counts: [Substring: Int] = [:]
+        for line in lines where line.count >= 4 { counts[line.suffix(2), default: 0] += 1 }
+        self.init(
+            lines: counts.filter { $0.value >= minimum }.keys.map(String.init), falsePositiveRate: falsePositiveRate)
+    }
+
     /// Whether the line stood in the poems (or is one of the few mistaken for it). The line must have no punctuation.
     public func contains(_ line: String) -> Bool {
         var isKnown = true

@@ -48,6 +48,9 @@ public final class PoemWriter {
     public let format: PoetFormat
     private let model: any VerseModel
     private let isKnown: (String) -> Bool
+    /// Whether poets let a line end in these two characters; what they do not is drawn only where little else can stand. Rhyme
+    /// and tone leave a small model few characters at the end of a line, and it takes what makes no word.
+    public var isEnding: (String) -> Bool = { _ in true }
     /// Of the poems under way, `[V]`.
     private var leaning: Tensor?
     private var tables: [RhymeBook: CharacterTable] = [:]
@@ -56,6 +59,8 @@ public final class PoemWriter {
     private static let attempts = 4
     /// Characters from which on a line must be the poem's own.
     private static let shortestOwnLine = 4
+    /// What two last characters that no poet ends in cost.
+    private static let strangeEnding: Float = 4
     /// The most poems in one batch.
     private static let batch = 128
 
@@ -284,6 +289,14 @@ public final class PoemWriter {
         guard let choices else { return nil }
         var tokens = Array(choices.tokens)
         var scores = Array(choices.scores)
+        if rule.endsLine, let before = draft.characters.last {
+            for (index, token) in tokens.enumerated() {
+                guard let character = format.characters[Int(token)] else { continue }
+                if !isEnding(String([before, character])) { scores[index] -= Self.strangeEnding }
+            }
+            let order = scores.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }
+            (tokens, scores) = (order.map { tokens[$0] }, order.map { scores[$0] })
+        }
         while let index = sampling.draw(from: scores, &draft.random) {
             let token = Int(tokens[index])
             if let character = format.characters[token], draft.append(character, token: Int32(token)) {

@@ -94,21 +94,23 @@ struct ImageryIndex {
         }
     }
 
-    /// What the picture says of each character of the bank: the mean, over the words that have it, of the word's cosine with
-    /// the picture, in deviations from the mean over all words. Above 0 for what is likely to be seen, below for what is not.
-    func evidence(for image: [Float]) -> [Character: Float] {
+    /// What the picture says of each character of the bank: over the words that have it, the mean and the best of their
+    /// cosines with the picture, in deviations from the mean over all words.
+    ///
+    /// The mean is above 0 for what is likely to be seen, below for what is not. The best is that of the one word that may be
+    /// right: 月 is not there where not even the likeliest of its words is.
+    func evidence(for image: [Float]) -> [Character: (mean: Float, best: Float)] {
         let scores = embeddings.map { dot($0, image) }
         let mean = scores.reduce(0, +) / Float(max(1, scores.count))
         let variance = scores.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Float(max(1, scores.count))
         guard variance > 0 else { return [:] }
-        var sums: [Character: (sum: Float, count: Float)] = [:]
+        var found: [Character: [Float]] = [:]
         for (entry, score) in zip(bank.entries, scores) {
             for character in Set(entry.word) {
-                let known = sums[character] ?? (0, 0)
-                sums[character] = (known.sum + (score - mean) / variance.squareRoot(), known.count + 1)
+                found[character, default: []].append((score - mean) / variance.squareRoot())
             }
         }
-        return sums.mapValues { $0.sum / $0.count }
+        return found.mapValues { ($0.reduce(0, +) / Float($0.count), $0.max() ?? 0) }
     }
 
     /// Whether an entry may stand beside those that are chosen.

@@ -3,8 +3,8 @@ public import Foundation
 /// The folders and files that make a picture a poem: what a manifest `pack.json` names, or what the user named one by one.
 ///
 /// The manifest is `{"name": "mini", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "poet/lines.filter",
-/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner", "prefix": "prefix"}`, all
-/// paths relative to it; the last five may be missing, and so may `clip` or `poet` where a verb does not need them.
+/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner", "prefix": "prefix",
+/// "endingFilter": "poet/endings.filter"}`, all paths relative to it; the last six may be missing, and so may `clip` or `poet` where a verb does not need them.
 public struct Pack: Sendable, Equatable {
     /// For messages; the folder's name where the manifest has none.
     public var name: String
@@ -20,6 +20,8 @@ public struct Pack: Sendable, Equatable {
     public var bank: URL?
     /// Tells the lines of the poems that the poet was trained on.
     public var lineFilter: URL?
+    /// Tells the two characters in which lines of those poems end.
+    public var endingFilter: URL?
     /// The embeddings of the bank, so that the first start computes none.
     public var bankCache: URL?
     /// The mean embedding of many pictures; see `Calibration`.
@@ -33,6 +35,7 @@ public struct Pack: Sendable, Equatable {
         var prefix: String?
         var bank: String?
         var lineFilter: String?
+        var endingFilter: String?
         var bankCache: String?
         var calibration: String?
     }
@@ -66,6 +69,7 @@ public struct Pack: Sendable, Equatable {
         prefix = try locate("prefix", manifest.prefix)
         bank = try locate("bank", manifest.bank)
         lineFilter = try locate("lineFilter", manifest.lineFilter)
+        endingFilter = try locate("endingFilter", manifest.endingFilter)
         bankCache = try locate("bankCache", manifest.bankCache)
         calibration = try locate("calibration", manifest.calibration)
     }
@@ -82,10 +86,12 @@ public struct Pack: Sendable, Equatable {
         bank = base?.bank
         bankCache = clip == nil ? base?.bankCache : nil
         calibration = clip == nil ? base?.calibration : nil
-        let ownFilter = poet?.appending(path: "lines.filter")
-        lineFilter =
-            ownFilter.flatMap { FileManager.default.fileExists(atPath: $0.path) ? $0 : nil }
-            ?? (poet == nil ? base?.lineFilter : nil)
+        func own(_ name: String) -> URL? {
+            let file = poet?.appending(path: name)
+            return file.flatMap { FileManager.default.fileExists(atPath: $0.path) ? $0 : nil }
+        }
+        lineFilter = own("lines.filter") ?? (poet == nil ? base?.lineFilter : nil)
+        endingFilter = own("endings.filter") ?? (poet == nil ? base?.endingFilter : nil)
     }
 
     /// The folder of the CLIP model.

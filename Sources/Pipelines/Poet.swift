@@ -103,6 +103,9 @@ public actor Poet {
             try folder.check(vocabulary: format.tokenCount, rows: model.configuration.vocabularySize)
             writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
         }
+        if let endings = try pack.endingFilter.map({ try LineFilter(contentsOf: $0) }) {
+            writer.isEnding = { endings.contains($0) }
+        }
         let hand = Hand(writer: writer, converter: try ChineseConverter(), isKnown: isKnown)
         loadedHand = hand
         return hand
@@ -198,7 +201,7 @@ public actor Poet {
         let prefix = request.through == .keywords ? [] : try prefix(of: image)
         let plans = request.plans(keywords: keywords, caption: caption, prefix: prefix, constraints: constraints)
         let evidence = eye.index.evidence(for: image)
-        let leaning = evidence.mapValues { max(-2, min(2, $0)) * Self.leaning }
+        let leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
         let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)
         guard !written.isEmpty else { throw GenerationError.nothingWritten(candidates: plans.count) }
 
@@ -230,12 +233,15 @@ public actor Poet {
         return text.map { $0.filter { $0.isHan } }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// How much the picture's evidence for a character adds to its log-probability, in nats a deviation: enough against snow in
-    /// summer, too little to hold against a verse that the model is sure of.
-    private static let leaning: Float = 0.6
+    /// The deviations of a character's best word above which the picture speaks for the character: about one word in fifteen.
+    private static let likely: Float = 1.5
+    /// How much that adds to the character's log-probability, in nats a deviation: enough against moon and snow by day, too little
+    /// to hold against a verse that the model is sure of.
+    private static let leaning: Float = 1.2
 
     private func score(
-        _ written: [WrittenPoem], _ plans: [PoemPlan], _ evidence: [Character: Float], _ image: [Float], _ eye: Eye,
+        _ written: [WrittenPoem], _ plans: [PoemPlan], _ evidence: [Character: (mean: Float, best: Float)],
+        _ image: [Float], _ eye: Eye,
         _ hand: Hand
     ) throws -> [PoemScores] {
         let texts = eye.encoder.encode(written.map { $0.lines.joined(separator: "，") + "。" })
@@ -245,7 +251,7 @@ public actor Poet {
                 .check(poem.lines, as: plan.constraint.form)
             let known = poem.lines.count(where: hand.isKnown)
             // In their order: a set's changes from run to run, and with it the last digit of the sum.
-            let seen = poem.lines.joined().compactMap { evidence[$0] }
+            let seen = poem.lines.joined().compactMap { evidence[$0]?.mean }
             return PoemScores(
                 picture: Double(dot(text, image) - eye.bias(text)),
                 imagery: Double(seen.reduce(0, +) / Float(max(1, seen.count))),

@@ -112,6 +112,7 @@ struct DataCommand: AsyncParsableCommand {
             commandName: "lines", abstract: "Make the filter of training lines that a poet's folder holds.",
             discussion: """
                   tihua data lines corpus.jsonl --out Weights/mini/poet/lines.filter
+                  tihua data lines corpus.jsonl --endings --out Weights/mini/poet/endings.filter
                 """)
 
         @Argument(help: "Corpora, as tihua train poet reads them.", completion: .file())
@@ -119,6 +120,9 @@ struct DataCommand: AsyncParsableCommand {
 
         @Option(name: .long, help: "Where the filter goes.", completion: .file())
         var out: String
+
+        @Flag(name: .long, help: "The last two characters of lines instead, those that end at least three.")
+        var endings = false
 
         @Option(name: .long, help: "The share of new lines that it may take for known ones.")
         var rate = 0.005
@@ -128,10 +132,13 @@ struct DataCommand: AsyncParsableCommand {
             // Only what a poet is trained on: forms with a metre.
             let lines = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
                 .filter { PoemDataset.form(of: $0) != nil }.flatMap(\.lines)
-            let filter = LineFilter(lines: lines, falsePositiveRate: rate)
+            let filter =
+                endings
+                ? LineFilter(endingsOf: lines, falsePositiveRate: rate)
+                : LineFilter(lines: lines, falsePositiveRate: rate)
             try filter.write(to: URL(filePath: out))
             FileHandle.standardError.write(
-                Data("\(filter.count) lines in \(filter.byteCount) bytes, \(out)\n".utf8))
+                Data("\(filter.count) \(endings ? "endings" : "lines") in \(filter.byteCount) bytes, \(out)\n".utf8))
         }
     }
 }

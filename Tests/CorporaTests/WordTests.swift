@@ -5,6 +5,16 @@ import Testing
 @Suite struct LineFilterTests {
     private static let lines = (0..<20_000).map { "第\($0)句山水" }
 
+    @Test func endingsAreWhatLinesOftenEndIn() throws {
+        let lines = ["春风花草香", "野草香", "百草香", "小院花草香", "满园花草香", "千山鸟飞绝", "鸟飞绝"]
+        let twice = LineFilter(endingsOf: lines, minimum: 2)
+        // A line of three characters is a phrase and does not count.
+        #expect(twice.count == 1 && twice.contains("草香") && !twice.contains("飞绝"))
+        let once = LineFilter(endingsOf: lines, minimum: 1)
+        #expect(once.count == 2 && once.contains("飞绝"))
+        #expect(LineFilter(endingsOf: [String]()).count == 0)
+    }
+
     @Test func everyLineIsFoundAndFewOthers() {
         let filter = LineFilter(lines: Self.lines + Self.lines.prefix(500))
         #expect(filter.count == 20_000)

@@ -52,6 +52,26 @@ import TorchNN
         #expect(Draft(try poet.plan(keywords: ["江"])).penalties(poet.format, excluded: []).isEmpty)
     }
 
+    /// What no poet ends in is drawn only where little else can stand; with every ending known nothing changes.
+    @Test func linesEndInWhatPoetsEndIn() throws {
+        let poet = try TinyPoet()
+        let plans = try (0..<12).map { try poet.plan(seed: UInt64($0)) }
+        let plain = try poet.writer().write(plans)
+        let writer = try poet.writer()
+        writer.isEnding = { _ in true }
+        #expect(try writer.write(plans) == plain)
+
+        let last = { (poem: WrittenPoem) in poem.lines.map { $0.suffix(2) } }
+        let isKnown = { (pair: String) in (pair.last?.unicodeScalars.first?.value ?? 0) % 3 == 0 }
+        let share = { (poems: [WrittenPoem]) -> Double in
+            let pairs = poems.flatMap(last)
+            return Double(pairs.count { isKnown(String($0)) }) / Double(pairs.count)
+        }
+        writer.isEnding = isKnown
+        let led = try writer.write(plans)
+        #expect(led.count == plans.count && share(led) > share(plain) + 0.2, "\(share(plain)) \(share(led))")
+    }
+
     @Test func poemDoesNotDependOnItsBatch() throws {
         let poet = try TinyPoet()
         // Prompts of different lengths, so that rows are padded; a form of another length besides.

@@ -262,6 +262,24 @@ import WeightFiles
         }
     }
 
+    @Test func thePacksEndingsAreObeyed() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let before = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
+        func write(_ lines: [String]) throws {
+            try LineFilter(endingsOf: lines, minimum: 1).write(to: pack.folder.appending(path: "endings.filter"))
+        }
+        // No ending is known: all are equally strange, and nothing changes but what the filter mistakes.
+        try write([])
+        try #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "endingFilter": "endings.filter"}"#
+            .write(to: pack.manifest, atomically: true, encoding: .utf8)
+        #expect(try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems == before)
+        try FileManager.default.removeItem(at: pack.folder.appending(path: "endings.filter"))
+        await #expect(throws: PipelineError.self) {
+            try await poet(pack).poems(for: [picture], request: request(candidates: 3))
+        }
+    }
+
     @Test func damagedPacksAreErrorsOfOneLine() async throws {
         func message(_ damage: (TinyPack) throws -> Void) async throws -> String {
             let pack = try TinyPack()
