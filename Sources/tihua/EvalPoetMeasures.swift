@@ -41,8 +41,10 @@ final class PoetMeasures {
         let format = try PoetFormat(tokens: vocabulary.tokens)
         writable = format.writable
         scorer = try PoemScorer(model, vocabulary: vocabulary, device: device)
-        // As the pack's filter of lines does: what stands in a training poem is written again.
+        // As the pack's filters do: what stands in a training poem is written again, and endings of no poem are dear.
         writer = try PoemWriter(model, format: format, device: device, isKnown: lines.contains)
+        let endings = LineFilter(endingsOf: dataset.training.lazy.flatMap(\.lines))
+        writer.isEnding = { endings.contains($0) }
         freeWriter = FreeWriter(model, format: format, device: device)
         var random = SplitMix64(seed: seed)
         heldOut =
