@@ -28,11 +28,23 @@ public struct FreeWriter {
         try sampling.validate()
         var poems = [[String]](repeating: [], count: plans.count)
         let order = plans.indices.sorted { (size(plans[$0]), $0) < (size(plans[$1]), $1) }
-        for start in stride(from: 0, to: order.count, by: Self.batch) {
-            let rows = Array(order[start..<min(start + Self.batch, order.count)])
+        let prompts = try plans.map { try verse.format.prompt($0.prompt).count }
+        let positions = verse.model.configuration.positionCount
+        var rows: [Int] = []
+        func finish() throws {
             let written = try withoutGradients { try write(together: rows.map { plans[$0] }, sampling) }
             for (row, lines) in zip(rows, written) { poems[row] = lines }
+            rows = []
         }
+        for row in order {
+            // A long prompt beside a long poem would need more room than either has of its own.
+            let longest = (rows + [row]).map { prompts[$0] }.max() ?? 0
+            if !rows.isEmpty, rows.count == Self.batch || longest + size(plans[row]) + Self.slack > positions {
+                try finish()
+            }
+            rows.append(row)
+        }
+        if !rows.isEmpty { try finish() }
         return poems
     }
 

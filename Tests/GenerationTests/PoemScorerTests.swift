@@ -111,6 +111,18 @@ import Torch
 }
 
 @Suite struct FreeWriterTests {
+    /// Each has room by itself; in one batch the long prompt would push the long poem over the end.
+    @Test func longPromptsAndLongPoemsGoApart() throws {
+        let poet = try TinyPoet()
+        let plans = [
+            try poet.plan(.wujue, theme: String(repeating: "江", count: 80)),
+            try poet.plan(Form(named: "沁园春"), seed: 2), try poet.plan(.wujue, seed: 3),
+        ]
+        let writer = FreeWriter(poet.model, format: poet.format)
+        let together = try writer.write(plans)
+        #expect(together == (try plans.map { try writer.write([$0])[0] }))
+    }
+
     @Test func greedyWritingTakesTheLikeliestToken() throws {
         let poet = try TinyPoet()
         let plan = try poet.plan(.wujue)
