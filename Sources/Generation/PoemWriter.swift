@@ -151,7 +151,7 @@ public final class PoemWriter {
             let start = pass.mark
             let before = drafts
             try writeLine(&drafts, &pass, sampling)
-            if try rewrite(&drafts, from: before, room: room, sampling) {
+            if try rewrite(&drafts, from: before, sampling) {
                 pass.rewind(to: start)
                 for (row, draft) in drafts.enumerated() {
                     drafts[row].logProbability = before[row].logProbability
@@ -177,9 +177,7 @@ public final class PoemWriter {
     /// Writes anew the lines that stand already in their poem or in the training poems; gives up poems where that fails.
     ///
     /// - Returns: whether a line has changed
-    private func rewrite(
-        _ drafts: inout [Draft], from before: [Draft], room: Int, _ sampling: Sampling
-    ) throws -> Bool {
+    private func rewrite(_ drafts: inout [Draft], from before: [Draft], _ sampling: Sampling) throws -> Bool {
         var changed = false
         for attempt in 0...Self.attempts {
             let rows = drafts.indices.filter { drafts[$0].isAlive && isRefused(drafts[$0]) }
@@ -195,7 +193,10 @@ public final class PoemWriter {
                 draft.random = drafts[row].random
                 return draft
             }
-            var pass = Pass(try model.session(for: redone, room: room))
+            // Of the lines before, which the prompt has now, room is taken already.
+            let line = redone[0].lines.count
+            let form = redone[0].plan.constraint.form
+            var pass = Pass(try model.session(for: redone, room: form.lineLengths[line] + 2))
             try writeLine(&redone, &pass, sampling)
             for (row, draft) in zip(rows, redone) { drafts[row] = draft }
         }

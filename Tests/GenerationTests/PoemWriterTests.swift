@@ -52,6 +52,16 @@ import TorchNN
         #expect(Draft(try poet.plan(keywords: ["江"])).penalties(poet.format, excluded: []).isEmpty)
     }
 
+    /// The last lines of a long tune are written again although prompt, poem and once more the poem would not fit the model.
+    @Test func aLateLineOfALongTuneIsWrittenAgain() throws {
+        let poet = try TinyPoet()
+        let plan = try poet.plan(Form(named: "沁园春"), seed: 5)
+        let first = try #require(try poet.writer().write([plan]).first)
+        let last = try #require(first.lines.last)
+        let again = try #require(try poet.writer(isKnown: { $0 == last }).write([plan]).first)
+        #expect(again.lines.dropLast() == first.lines.dropLast() && again.lines.last != last)
+    }
+
     /// What no poet ends in is drawn only where little else can stand; with every ending known nothing changes.
     @Test func linesEndInWhatPoetsEndIn() throws {
         let poet = try TinyPoet()
