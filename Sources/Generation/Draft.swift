@@ -28,10 +28,8 @@ struct Draft {
     private static let never: Float = -1e4
     /// A pair of characters that the poem already has.
     private static let repeatedPair: Float = -6
-    /// A character that the poem already has.
+    /// A character that the poem already has; 叠字 (twice in a row) too, for the model writes more of these than poets do.
     private static let repeatedCharacter: Float = -2.5
-    /// A character twice in a row (叠字): the model writes more of these than poets do.
-    private static let doubledCharacter: Float = -2.5
     /// A character of another season or hour: as dear as a repetition, since a poet may mean it.
     private static let untimelyCharacter: Float = -2.5
     /// Uses of a character beyond which it is not drawn.
@@ -51,9 +49,7 @@ struct Draft {
             if let token = format.id(of: character) { result[token] = Self.untimelyCharacter }
         }
         for (token, count) in uses {
-            let isLast = token == tokens.last
-            result[token] =
-                count >= Self.mostUses ? Self.never : isLast ? Self.doubledCharacter : Self.repeatedCharacter
+            result[token] = count >= Self.mostUses ? Self.never : Self.repeatedCharacter
         }
         if let last = tokens.last, let known = followers[last] {
             for token in known where token != last { result[token] = min(result[token] ?? 0, Self.repeatedPair) }

@@ -11,7 +11,7 @@ public struct FreeWriter {
     /// The most poems in one batch, as in `PoemWriter`.
     private static let batch = 128
     /// Tokens beyond those of the form after which a poem is broken off.
-    public static let slack = 16
+    private static let slack = 16
     /// Stands for what is no character.
     private static let foreign: Character = "□"
 

@@ -242,8 +242,9 @@ public final class CaptionTask: TrainingTask {
             }
         case .new, .languageModel, .languageModelOf:
             let language: ClipCapConfiguration.LanguageModel
+            var source = "the language model"
             switch start {
-            case .languageModel(let folder): language = try Self.languageModel(folder)
+            case .languageModel(let folder): (language, source) = (try Self.languageModel(folder), folder.url.path)
             case .languageModelOf(let opened): language = opened.model.configuration.languageModel
             default:
                 guard options.tunesLanguageModel else {
@@ -252,7 +253,7 @@ public final class CaptionTask: TrainingTask {
                 }
                 language = Self.newModel(dataset, options)
             }
-            try Self.check(dataset, rows: language.vocabularySize, "the language model")
+            try Self.check(dataset, rows: language.vocabularySize, source)
             var shape = ClipCapConfiguration(
                 mapper: options.mapper, embeddingSize: dataset.width, prefixLength: options.prefixLength,
                 constantLength: options.constantLength, languageModel: language)

@@ -325,13 +325,14 @@ public final class ClipTask: TrainingTask {
         let asked = words?.chosen(places, count: options.batchWords, using: &random) ?? []
 
         let images = model.encodeImages(pixels, train: true)  // [B, E]
+        let unitImages = images.normalized()
         let (unique, rows) = deduplicated(
             captions + chosen.map(\.first) + chosen.map(\.second) + asked.map(\.text))
         let texts = model.encodeTexts(ids(unique)).gatheringSlices(0, at: rows)  // [B + 2 P + W, E]
         let scale = model.logitScale.exp()
         let groups = places.map { sets[$0.set].items[$0.item].group }
         var loss = contrast(
-            images.normalized(), texts.narrowed(0, 0..<places.count).normalized(), scale,
+            unitImages, texts.narrowed(0, 0..<places.count).normalized(), scale,
             positives: positives(groups, captions))
         if !chosen.isEmpty {
             let count = places.count
@@ -343,7 +344,7 @@ public final class ClipTask: TrainingTask {
         }
         if let words, !asked.isEmpty {
             let start = places.count + 2 * chosen.count
-            let cosines = images.normalized().matmul(
+            let cosines = unitImages.matmul(
                 texts.narrowed(0, start..<start + asked.count).normalized().transposed(0, 1))  // [B, W]
             loss = loss + words.loss(cosines, places, asked.map(\.word)) * options.wordWeight
         }

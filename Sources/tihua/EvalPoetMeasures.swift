@@ -23,7 +23,6 @@ final class PoetMeasures {
     private let seed: UInt64
     private let trainingLines: Set<String>
     private lazy var ngrams = makeNGrams()
-    private let positionCount: Int
 
     /// Lines from which on one that stands in a training poem is a copy.
     private static let shortestOwnLine = 5
@@ -41,12 +40,9 @@ final class PoetMeasures {
         trainingLines = lines
         let format = try PoetFormat(tokens: vocabulary.tokens)
         writable = format.writable
-        positionCount = model.configuration.positionCount
         scorer = try PoemScorer(model, vocabulary: vocabulary, device: device)
-        // As the pack's filters do: what stands in a training poem is written again, and endings of no poem are dear.
+        // As the pack's filter of lines does: what stands in a training poem is written again.
         writer = try PoemWriter(model, format: format, device: device, isKnown: lines.contains)
-        let endings = LineFilter(endingsOf: dataset.training.lazy.flatMap(\.lines))
-        writer.isEnding = { endings.contains($0) }
         freeWriter = FreeWriter(model, format: format, device: device)
         var random = SplitMix64(seed: seed)
         heldOut =
@@ -95,7 +91,7 @@ final class PoetMeasures {
 
     func perplexities() throws -> [PerplexityRow] {
         var rows: [PerplexityRow] = []
-        let withTheme = heldOut.filter { theme(of: $0) != nil && hasRoom($0, theme: true) }
+        let withTheme = heldOut.filter { theme(of: $0) != nil }
         let tasks =
             Self.conditions.map { ($0, heldOut, false) }
             + (withTheme.isEmpty ? [] : Self.themed.map { ($0, withTheme, true) })
@@ -181,6 +177,9 @@ final class PoetMeasures {
     func write(_ count: Int, tones: [TonePolicy], sampling: Sampling) throws -> [Written] {
         let examples = sample(count)
         guard !examples.isEmpty else { return [] }
+        // As the pack's filter of endings does.
+        let endings = LineFilter(endingsOf: dataset.training.lazy.flatMap(\.lines))
+        writer.isEnding = { endings.contains($0) }
         var random = SplitMix64(seed: seed ^ 0x7115_C0DE)
         let seeds = examples.map { _ in random.next() }
         func plans(_ tones: TonePolicy) throws -> [PoemPlan] {
@@ -249,7 +248,7 @@ final class PoetMeasures {
         var byForm: [String: [PoemExample]] = [:]
         for example in heldOut.shuffled(using: &random) {
             guard example.keywords.count >= 2, example.rhyme != nil,
-                (try? constraint(for: example, .strict)) != nil, hasRoom(example)
+                (try? constraint(for: example, .strict)) != nil
             else { continue }
             byForm[PoetForms.name(of: example.form), default: []].append(example)
         }
@@ -259,14 +258,6 @@ final class PoetMeasures {
             chosen += next.prefix(count - chosen.count)
         }
         return chosen
-    }
-
-    /// Whether the poet has room for the prompt and a poem that is written freely, which may run on. Themes of poems with a gloss
-    /// for every line are long.
-    private func hasRoom(_ example: PoemExample, theme: Bool = false) -> Bool {
-        let prompt = prompt(for: example, rhyme: !theme, keywords: !theme, theme: theme)
-        guard let asked = try? vocabulary.encode(prompt) else { return false }
-        return asked.count + example.form.characterCount + example.form.lineCount + FreeWriter.slack <= positionCount
     }
 
     // MARK: - The mass that the constraint removes

@@ -146,8 +146,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
                 throw PipelineError.wrongModel(
                     path: url.path, found: folder.architecture.rawValue, needed: "gpt2, for a prefix,")
             }
-            let vocabulary = try PoetVocabulary(
-                tokens: readText(url.appending(path: "vocab.txt")).split(separator: "\n").map(String.init))
+            let vocabulary = try PoetVocabulary(contentsOf: url.appending(path: "vocab.txt"))
             scorer = try PoemScorer(GPT2.load(folder, device: device), vocabulary: vocabulary, device: device)
         }
 
