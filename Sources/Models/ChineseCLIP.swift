@@ -109,9 +109,21 @@ public struct ChineseCLIPConfiguration: Codable, Sendable, Equatable {
 
     /// S, the side of the pictures that the image tower takes.
     public var imageSize: Int {
-        switch vision {
-        case .transformer(let vision): vision.imageSize
-        case .resNet(let vision): vision.imageSize
+        get {
+            switch vision {
+            case .transformer(let vision): vision.imageSize
+            case .resNet(let vision): vision.imageSize
+            }
+        }
+        set {
+            switch vision {
+            case .transformer(var sized):
+                sized.imageSize = newValue
+                vision = .transformer(sized)
+            case .resNet(var sized):
+                sized.imageSize = newValue
+                vision = .resNet(sized)
+            }
         }
     }
 

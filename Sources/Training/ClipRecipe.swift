@@ -212,7 +212,7 @@ public final class ClipTask: TrainingTask {
     ///   - validationSets: what is only measured on
     ///   - vocabulary: the lines of `vocab.txt`
     ///   - imagery: by which pictures the words of a bank are learned; nil learns none
-    ///   - folder: a model of this recipe to go on from; nil starts a new one
+    ///   - folder: a model of this recipe to go on from, whose pictures may be of another size; nil starts a new one
     /// - Throws: `TrainingError` for options or pictures that cannot be trained on, `TokenizerError` if the vocabulary lacks a
     ///   special token; `ModelError`, `WeightFileError` for the folder, and `TrainingError` where its sizes are not the options'.
     public init(
@@ -234,10 +234,12 @@ public final class ClipTask: TrainingTask {
         model = ChineseCLIP(
             configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
         if let folder {
-            guard try folder.configuration(as: ChineseCLIPConfiguration.self) == configuration else {
+            var known = try folder.configuration(as: ChineseCLIPConfiguration.self)
+            known.imageSize = configuration.imageSize
+            guard known == configuration else {
                 throw TrainingError.data(path: folder.url.path, reason: "its sizes are not those of the options")
             }
-            try ChineseCLIP.load(folder.checkpoint(), into: store)
+            try ChineseCLIP.load(folder.checkpoint(), into: store, resizingPositions: true)
         }
         let hasTeacher = options.teacherWeight > 0 && sets.contains { $0.teacher != nil }
         classifier =

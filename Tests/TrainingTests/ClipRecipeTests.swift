@@ -3,6 +3,7 @@ import Generation
 import Models
 import Testing
 import Torch
+import TorchNN
 
 @testable import Training
 
@@ -153,6 +154,37 @@ import Torch
                 training: toyRun())
         }
         #expect(error?.description.contains("0 pictures to train on") == true)
+    }
+
+    /// Towers that have learned from small pictures go on with larger ones; the positions are resized, nothing else changes.
+    @Test(arguments: [ClipOptions.Tower.resnet, .vit])
+    func aTrainingGoesOnWithLargerPictures(tower: ClipOptions.Tower) throws {
+        let scratch = try Scratch()
+        let small = try task(in: scratch) { $0.tower = tower }
+        let url = scratch["small-\(tower)"]
+        try small.save(to: url) { _ in nil }
+        let large = try toyClipTask(in: Scratch(), toyRun(), from: ModelFolder(at: url)) {
+            $0.tower = tower
+            $0.imageSize = 64
+        }
+        var resized: [String] = []
+        for entry in small.store.entries {
+            guard let other = large.store[entry.name] else { continue }
+            if other.shape != entry.tensor.shape {
+                resized.append(entry.name)
+            } else if !entry.name.hasPrefix("classifier") && !entry.name.hasPrefix("words") {
+                #expect(other.floats == entry.tensor.to(.bfloat16).to(.float32).floats, "\(entry.name)")
+            }
+        }
+        #expect(resized.count == 1 && resized[0].contains("position"))
+        #expect(try large.loss(epoch: 0, batch: 0).loss.item.isFinite)
+        let other = #expect(throws: TrainingError.self) {
+            try toyClipTask(in: Scratch(), toyRun(), from: ModelFolder(at: url)) {
+                $0.tower = tower
+                $0.projectionSize = 8
+            }
+        }
+        #expect(other?.description.contains("sizes are not those") == true)
     }
 
     /// The words come of the labels, the captions that agree, and what the teacher is sure of.

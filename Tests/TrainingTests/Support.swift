@@ -72,7 +72,7 @@ struct ToyPictures {
     let captioned: PictureSet
     static let side = 36
 
-    init(in scratch: Scratch) throws {
+    init(in scratch: Scratch, decodedTo side: Int = side) throws {
         let folder = scratch["pictures"]
         func write(_ data: Data, _ path: String) throws {
             let file = folder.appending(path: path)
@@ -103,7 +103,7 @@ struct ToyPictures {
         ]
         try SafetensorsWriter.write(tensors, to: scratch["teacher.safetensors"])
         func open(_ source: PictureSet.Source) throws -> PictureSet {
-            try PictureSet(source, side: Self.side, cache: scratch["cache"], report: { _ in })
+            try PictureSet(source, side: side, cache: scratch["cache"], report: { _ in })
         }
         labelled = try open(
             .init(shard: scratch["labelled.tar"], labels: labels, teacher: scratch["teacher.safetensors"]))
@@ -155,17 +155,18 @@ func toyLessons(in scratch: Scratch) throws -> ImageryLessons {
 }
 
 func toyClipTask(
-    in scratch: Scratch, _ run: TrainingOptions, _ change: (inout ClipOptions) -> Void = { _ in }
+    in scratch: Scratch, _ run: TrainingOptions, from folder: ModelFolder? = nil,
+    _ change: (inout ClipOptions) -> Void = { _ in }
 ) throws -> ClipTask {
-    let pictures = try ToyPictures(in: scratch)
     var options = toyClipOptions()
     change(&options)
+    let pictures = try ToyPictures(in: scratch, decodedTo: max(ToyPictures.side, options.imageSize))
     let pairs = [TextPair("红色的山", "丹山"), TextPair("蓝色的水", "碧水"), TextPair("山水", "丹山碧水")]
     let texts = (pictures.labelled.items + pictures.captioned.items).flatMap(\.captions)
     return try ClipTask(
         sets: [pictures.labelled], validationSets: [pictures.captioned], pairs: pairs,
         vocabulary: ClipVocabulary.tokens(captions: texts, always: pairs.flatMap { [$0.first, $0.second] }),
-        options: options, training: run, imagery: toyLessons(in: scratch))
+        options: options, training: run, imagery: toyLessons(in: scratch), continuing: folder)
 }
 
 /// Every recipe, as small as it gets.
