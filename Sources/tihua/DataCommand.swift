@@ -16,7 +16,6 @@ struct DataCommand: AsyncParsableCommand {
             """,
         subcommands: [
             Poems.self, Lines.self, ProsodyTables.self, Captions.self, Labels.self, Statistics.self, Embed.self,
-            Rivals.self,
         ])
 
     /// `tihua data prosody`: tables of tones and rhymes to the source file of `Prosody`.
