@@ -42,6 +42,9 @@ struct Draft {
         for character in plan.prompt.keywords.joined() { untimely.formUnion(Moment.others(than: character)) }
     }
 
+    /// Whether the prompt has the two characters in a word.
+    func isAsked(_ pair: String) -> Bool { plan.prompt.keywords.contains { $0.contains(pair) } }
+
     /// What is added to the scores of some tokens: repetition is discouraged, and a second season or hour.
     func penalties(_ format: PoetFormat, excluded: Set<Character>) -> [Int32: Float] {
         var result: [Int32: Float] = [:]

@@ -18,6 +18,8 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
     case unknownFormat(missing: [String])
     /// Every candidate came to a dead end, or only repeated lines that are known already.
     case nothingWritten(candidates: Int)
+    /// A row of a file of stock pairs that is none.
+    case stockPairs(path: String, line: Int)
     /// The model gives scores that are no numbers.
     case brokenModel
 
@@ -41,6 +43,8 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
             "this vocabulary is of no poet that is known: it has no \(missing.joined(separator: ", "))"
         case .nothingWritten(let candidates):
             "none of \(candidates) candidates became a poem; try another seed, more --candidates or a higher --temperature"
+        case .stockPairs(let path, let line):
+            "\(path):\(line): not two characters, a tab and a number of 0 to 20; write the file with tihua data stock"
         case .brokenModel: "the model's scores are not numbers; its weights are damaged, get them again"
         }
     }

@@ -51,6 +51,8 @@ public final class PoemWriter {
     /// Whether poets let a line end in these two characters; what they do not is drawn only where little else can stand. Rhyme
     /// and tone leave a small model few characters at the end of a line, and it takes what makes no word.
     public var isEnding: (String) -> Bool = { _ in true }
+    /// What the model writes too often; nil takes it as it is. Words that a prompt asks for are not held back.
+    public var stock: StockPairs?
     /// Of the poems under way, `[V]`.
     private var leaning: Tensor?
     private var tables: [RhymeBook: CharacterTable] = [:]
@@ -290,10 +292,12 @@ public final class PoemWriter {
         guard let choices else { return nil }
         var tokens = Array(choices.tokens)
         var scores = Array(choices.scores)
-        if rule.endsLine, let before = draft.characters.last {
+        if rule.endsLine || stock != nil, let before = draft.characters.last {
             for (index, token) in tokens.enumerated() {
                 guard let character = format.characters[Int(token)] else { continue }
-                if !isEnding(String([before, character])) { scores[index] -= Self.strangeEnding }
+                let pair = String([before, character])
+                if rule.endsLine, !isEnding(pair) { scores[index] -= Self.strangeEnding }
+                if let excess = stock?.excess[pair], !draft.isAsked(pair) { scores[index] -= Float(excess) }
             }
             let order = scores.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }
             (tokens, scores) = (order.map { tokens[$0] }, order.map { scores[$0] })

@@ -4,7 +4,7 @@ public import Foundation
 ///
 /// The manifest is `{"name": "mini", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "poet/lines.filter",
 /// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner", "prefix": "prefix",
-/// "endingFilter": "poet/endings.filter"}`, all paths relative to it; the last six may be missing, and so may `clip` or `poet` where a verb does not need them.
+/// "endingFilter": "poet/endings.filter", "stockPairs": "poet/stock.tsv", "wordUses": "poet/words.tsv"}`, all paths relative to it; the last eight may be missing, and so may `clip` or `poet` where a verb does not need them.
 public struct Pack: Sendable, Equatable {
     /// For messages; the folder's name where the manifest has none.
     public var name: String
@@ -22,6 +22,10 @@ public struct Pack: Sendable, Equatable {
     public var lineFilter: URL?
     /// Tells the two characters in which lines of those poems end.
     public var endingFilter: URL?
+    /// What the poet writes too often; see `StockPairs`.
+    public var stockPairs: URL?
+    /// In how many of those poems each word of the bank stands.
+    public var wordUses: URL?
     /// The embeddings of the bank, so that the first start computes none.
     public var bankCache: URL?
     /// The mean embedding of many pictures; see `Calibration`.
@@ -36,6 +40,8 @@ public struct Pack: Sendable, Equatable {
         var bank: String?
         var lineFilter: String?
         var endingFilter: String?
+        var stockPairs: String?
+        var wordUses: String?
         var bankCache: String?
         var calibration: String?
     }
@@ -70,6 +76,8 @@ public struct Pack: Sendable, Equatable {
         bank = try locate("bank", manifest.bank)
         lineFilter = try locate("lineFilter", manifest.lineFilter)
         endingFilter = try locate("endingFilter", manifest.endingFilter)
+        stockPairs = try locate("stockPairs", manifest.stockPairs)
+        wordUses = try locate("wordUses", manifest.wordUses)
         bankCache = try locate("bankCache", manifest.bankCache)
         calibration = try locate("calibration", manifest.calibration)
     }
@@ -92,6 +100,8 @@ public struct Pack: Sendable, Equatable {
         }
         lineFilter = own("lines.filter") ?? (poet == nil ? base?.lineFilter : nil)
         endingFilter = own("endings.filter") ?? (poet == nil ? base?.endingFilter : nil)
+        stockPairs = own("stock.tsv") ?? (poet == nil ? base?.stockPairs : nil)
+        wordUses = own("words.tsv") ?? (poet == nil ? base?.wordUses : nil)
     }
 
     /// The folder of the CLIP model.

@@ -104,9 +104,12 @@ public struct PoemRequest: Sendable {
 
     /// What the candidates are asked for: each another choice of one to three of the keywords, the better ones more often.
     ///
-    /// - Parameter prefix: what the pack's mapping network makes of the pictures; empty through keywords
+    /// - Parameters:
+    ///   - prefix: what the pack's mapping network makes of the pictures; empty through keywords
+    ///   - familiarity: how well the poet knows a word, above 0, at most 1; well-known words are asked for more often
     func plans(
-        keywords: [Keyword], caption: String? = nil, prefix: [Float] = [], constraints: [MetreConstraint]
+        keywords: [Keyword], caption: String? = nil, prefix: [Float] = [], constraints: [MetreConstraint],
+        familiarity: (String) -> Double = { _ in 1 }
     ) -> [PoemPlan] {
         var random = SplitMix64(seed: seed)
         return (0..<candidates).map { index in
@@ -117,7 +120,7 @@ public struct PoemRequest: Sendable {
             let constraint = constraints[index % constraints.count]
             let asked = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
             let group = asked ?? suggestedRhyme(constraint, &random)
-            let words = subset(of: keywords.map(\.word), &random)
+            let words = subset(of: keywords.map(\.word), familiarity, &random)
             let prompt = PoemPrompt(
                 form: constraint.form, rhyme: group, keywords: isPrefixed ? [] : words,
                 // Half of those with words know what happens too; words alone are the safer half where the caption errs.
@@ -141,7 +144,9 @@ public struct PoemRequest: Sendable {
         }
     }
 
-    private func subset(of words: [String], _ random: inout SplitMix64) -> [String] {
+    private func subset(
+        of words: [String], _ familiarity: (String) -> Double, _ random: inout SplitMix64
+    ) -> [String] {
         // Who names a few words wants them all.
         if !keywords.isEmpty, words.count <= 4 { return words }
         // A false word harms more than a missing one.
@@ -150,7 +155,7 @@ public struct PoemRequest: Sendable {
         var chosen: [String] = []
         while chosen.count < size {
             // The k-th of those left has weight 1/(k + 1).
-            let weights = left.indices.map { 1 / Double($0 + 1) }
+            let weights = left.enumerated().map { familiarity($1) / Double($0 + 1) }
             var target = random.uniform() * weights.reduce(0, +)
             let index = weights.firstIndex { weight in
                 target -= weight

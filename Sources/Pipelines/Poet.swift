@@ -60,6 +60,7 @@ public actor Poet {
         let writer: PoemWriter
         let converter: ChineseConverter
         let isKnown: (String) -> Bool
+        let uses: WordUses?
     }
 
     private func eye() throws -> Eye {
@@ -106,7 +107,10 @@ public actor Poet {
         if let endings = try pack.endingFilter.map({ try LineFilter(contentsOf: $0) }) {
             writer.isEnding = { endings.contains($0) }
         }
-        let hand = Hand(writer: writer, converter: try ChineseConverter(), isKnown: isKnown)
+        writer.stock = try pack.stockPairs.map { try StockPairs(contentsOf: $0) }
+        let hand = Hand(
+            writer: writer, converter: try ChineseConverter(), isKnown: isKnown,
+            uses: try pack.wordUses.map { try WordUses(contentsOf: $0) })
         loadedHand = hand
         return hand
     }
@@ -199,7 +203,13 @@ public actor Poet {
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
         let caption = try await caption(of: pictures, request, eye)
         let prefix = request.through == .keywords ? [] : try prefix(of: image)
-        let plans = request.plans(keywords: keywords, caption: caption, prefix: prefix, constraints: constraints)
+        // A word that the poet has hardly read becomes no verse: from a few words more than are shown, the known ones more often.
+        let known =
+            hand.uses == nil || !request.keywords.isEmpty
+            ? keywords : eye.index.keywords(for: image, count: 12, scale: eye.encoder.scale)
+        let plans = request.plans(
+            keywords: known, caption: caption, prefix: prefix, constraints: constraints,
+            familiarity: { hand.uses?.familiarity(of: $0) ?? 1 })
         let evidence = eye.index.evidence(for: image)
         let leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
         let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)
@@ -255,7 +265,8 @@ public actor Poet {
             return PoemScores(
                 picture: Double(dot(text, image) - eye.bias(text)),
                 imagery: Double(seen.reduce(0, +) / Float(max(1, seen.count))),
-                fluency: poem.logProbability / Double(max(1, poem.tokenCount)),
+                fluency: (poem.logProbability - (hand.writer.stock?.excess(in: poem.lines) ?? 0))
+                    / Double(max(1, poem.tokenCount)),
                 tone: report.toneAccuracy ?? 1,
                 coverage: PoemRanking.coverage(of: plan.prompt.keywords, in: poem.lines.joined(separator: " ")),
                 repetition: PoemRanking.repetition(in: poem.lines),

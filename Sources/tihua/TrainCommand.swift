@@ -225,7 +225,7 @@ struct PoetDataArguments: ParsableArguments {
     }
 
     /// The columns of each line that is not empty, at least one.
-    private static func rows(of path: String) throws -> [[String]] {
+    static func rows(of path: String) throws -> [[String]] {
         try readText(URL(filePath: path)).split(whereSeparator: \.isNewline)
             .map { $0.split(separator: "\t").map(String.init) }.filter { !$0.isEmpty }
     }

@@ -53,6 +53,36 @@ import Testing
         }
     }
 
+    /// What the poet overdoes, and how often its corpus has a word, become files that its pack reads.
+    @Test func aCorpusTellsStockPairsAndUses() throws {
+        let some = try Case()
+        let (stock, words) = (some.folder.appending(path: "stock.tsv"), some.folder.appending(path: "words.tsv"))
+        let drawn = try Run([
+            "data", "stock", "--pack", some.pack.folder.path, "--corpus", some.corpus.path, "--out", stock.path,
+            "--count", "40", "--threads", "1", "--device", "cpu",
+        ])
+        #expect(drawn.status == 0 && drawn.errors.contains("pairs of 40 poems"), "\(drawn.errors)")
+        // A poet that was never trained writes nothing more often than people do twelve times over.
+        #expect(FileManager.default.fileExists(atPath: stock.path))
+        let none = try Run([
+            "data", "stock", "--pack", some.pack.folder.path, "--corpus", some.corpus.path, "--out", stock.path,
+            "--longest", "3",
+        ])
+        #expect(none.status == 2 && none.isOneLine && none.errors.contains("no poem to draw"), "\(none.errors)")
+
+        let first = try #require(PoemFile.read(some.corpus).first?.lines.first)
+        let list = some.folder.appending(path: "list.tsv")
+        try "word\tcategory\n\(first.prefix(2))\t物\n龘龘\t物\n".write(to: list, atomically: true, encoding: .utf8)
+        let counted = try Run(["data", "words", some.corpus.path, "--words", list.path, "--out", words.path])
+        #expect(counted.status == 0, "\(counted.errors)")
+        let rows = try String(contentsOf: words, encoding: .utf8).split(separator: "\n").map { $0.split(separator: "\t") }
+        #expect(rows.count == 2 && rows[0][0] == first.prefix(2) && (Int(rows[0][1]) ?? 0) >= 1)
+        #expect(rows.last == ["龘龘", "0"])
+        try "word\n".write(to: list, atomically: true, encoding: .utf8)
+        let empty = try Run(["data", "words", some.corpus.path, "--words", list.path, "--out", words.path])
+        #expect(empty.status == 2 && empty.isOneLine && empty.errors.contains("no word"), "\(empty.errors)")
+    }
+
     private struct Report: Decodable {
         struct Row: Decodable {
             struct Figures: Decodable {

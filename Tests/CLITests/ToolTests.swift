@@ -6,8 +6,8 @@ import Testing
 @Suite struct ToolTests {
     @Test(
         arguments: [
-            "poem", "keywords", "check", "embed", "lm", "doctor", "data", "data poems", "data lines", "models",
-            "models inspect", "train poet", "train clip",
+            "poem", "keywords", "check", "embed", "lm", "doctor", "data", "data poems", "data lines",
+            "data words", "data stock", "models", "models inspect", "train poet", "train clip",
         ])
     func helpTeachesByExample(command: String) throws {
         let run = try Run(command.split(separator: " ").map(String.init) + ["--help"])

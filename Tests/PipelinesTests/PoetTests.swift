@@ -110,6 +110,9 @@ import WeightFiles
         let first = plans.count { $0.prompt.keywords.contains("山") }
         let last = plans.count { $0.prompt.keywords.contains("鹤") }
         #expect(first > last)
+        // Words that the poet hardly knows give way to those that it knows.
+        let known = request.plans(keywords: words, constraints: [constraint], familiarity: { $0 == "鹤" ? 1 : 0.1 })
+        #expect(known.count { $0.prompt.keywords.contains("鹤") } > 2 * last)
     }
 
     @Test(arguments: PoemRequest.Through.allCases)
@@ -278,6 +281,41 @@ import WeightFiles
         await #expect(throws: PipelineError.self) {
             try await poet(pack).poems(for: [picture], request: request(candidates: 3))
         }
+    }
+
+    /// What the poet overdoes is taken off the poem's fluency; a word that it never read is asked for less often.
+    @Test func thePackKnowsWhatItsPoetOverdoesAndHasRead() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let before = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
+        func write(stock: String, words: String) throws {
+            try stock.write(to: pack.folder.appending(path: "stock.tsv"), atomically: true, encoding: .utf8)
+            try words.write(to: pack.folder.appending(path: "words.tsv"), atomically: true, encoding: .utf8)
+        }
+        let manifest = #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "wordUses": "words.tsv", "stockPairs": "stock.tsv"}"#
+        try manifest.write(to: pack.manifest, atomically: true, encoding: .utf8)
+        // The prompts take up to twelve words now, so that the poems are others; they hold no stock pair.
+        let pairs = Set(before.flatMap(\.lines).flatMap { line in zip(line, line.dropFirst()).map { String([$0, $1]) } })
+        try write(stock: pairs.map { "\($0)\t20\n" }.joined(), words: "明月\t0\n孤舟\t2659\n")
+        let after = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
+        let stock = try StockPairs(contentsOf: pack.folder.appending(path: "stock.tsv"))
+        #expect(!after.isEmpty && after.allSatisfy { stock.excess(in: $0.lines) < 60 } && after != before)
+        #expect(before.allSatisfy { stock.excess(in: $0.lines) >= 20 * 24 })
+
+        try write(stock: "不知\n", words: "明月\t0\n")
+        await #expect(throws: GenerationError.self) {
+            try await poet(pack).poems(for: [picture], request: request(candidates: 3))
+        }
+        try write(stock: "", words: "明月\t0\n\n孤舟 3\n")
+        let file = pack.folder.appending(path: "words.tsv").path
+        await #expect(throws: PipelineError.wordUses(path: file, line: 3)) {
+            try await poet(pack).poems(for: [picture], request: request(candidates: 3))
+        }
+        let familiarity = try WordUses(contentsOf: {
+            try write(stock: "", words: "a\t0\nb\t9\nc\t99\nd\t5000\n")
+            return pack.folder.appending(path: "words.tsv")
+        }())
+        #expect(["a", "b", "c", "d", "e"].map(familiarity.familiarity) == [0.1, 0.5, 1, 1, 1])
     }
 
     @Test func damagedPacksAreErrorsOfOneLine() async throws {

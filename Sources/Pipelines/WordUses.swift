@@ -1,0 +1,31 @@
+import Foundation
+
+/// In how many of a poet's training poems each word of a bank stands.
+struct WordUses: Equatable {
+    let counts: [String: Int]
+
+    /// Reads rows of a word and a count, with a tab between.
+    ///
+    /// - Throws: `PipelineError.unreadable`, `.wordUses` with the line.
+    init(contentsOf url: URL) throws {
+        guard let text = try? String(contentsOf: url, encoding: .utf8) else {
+            throw PipelineError.unreadable(path: url.path, reason: "no such file, no permission, or not UTF-8")
+        }
+        var counts: [String: Int] = [:]
+        for (index, row) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()
+        where !row.isEmpty {
+            let columns = row.split(separator: "\t")
+            guard columns.count == 2, let count = Int(columns[1]), count >= 0 else {
+                throw PipelineError.wordUses(path: url.path, line: index + 1)
+            }
+            counts[String(columns[0])] = count
+        }
+        self.counts = counts
+    }
+
+    /// 0.1 for a word of no poem, 1 for one of a hundred or more (or one that was not counted), by the logarithm between.
+    func familiarity(of word: String) -> Double {
+        guard let count = counts[word] else { return 1 }
+        return max(0.1, min(1, log10(1 + Double(count)) / 2))
+    }
+}
