@@ -80,7 +80,10 @@ extension EvalCommand {
             var poetOptions = try options.section("poet", or: PoetOptions())
             let items = try ccpm.map { try MatchingItem.read(URL(filePath: $0)) }
             let rated = try pqed.map { try RatedPoem.read(URL(filePath: $0)) }
-            let folder = try ModelFolder(at: poetFolder())
+            let models = try models()
+            guard let poet = models.poet else { throw EvalPoetFailure.noPoet(models.name) }
+            let folder = try ModelFolder(at: poet)
+            let stock = try models.stockPairs.map { try StockPairs(contentsOf: $0) }
             guard folder.architecture == .gpt2 else {
                 throw EvalPoetFailure.notMeasured(folder.url.path, folder.architecture.rawValue)
             }
@@ -96,7 +99,7 @@ extension EvalCommand {
                 throw EvalPoetFailure.nothingHeldOut(data.corpus.joined(separator: ", "), dataset, poetOptions.holdOut)
             }
             let measures = try PoetMeasures(
-                model: model, vocabulary: vocabulary, device: device, dataset: dataset, limit: limit,
+                model: model, vocabulary: vocabulary, device: device, dataset: dataset, limit: limit, stock: stock,
                 keywordCount: keywords, seed: self.sampling.seed ?? 0)
             var report = EvalPoetReport(
                 poet: folder.url.path, seed: self.sampling.seed ?? 0, trainingPoems: dataset.training.count,
@@ -111,11 +114,9 @@ extension EvalCommand {
             print(json ? try jsonLine(report) : report.text)
         }
 
-        private func poetFolder() throws -> URL {
-            if let poet { return URL(filePath: poet) }
-            let pack = try Pack(folder: PackLocator(pack: pack).locate())
-            guard let poet = pack.poet else { throw EvalPoetFailure.noPoet(pack.name) }
-            return poet
+        private func models() throws -> Pack {
+            if let poet { return Pack(clip: nil, poet: URL(filePath: poet), base: nil) }
+            return try Pack(folder: PackLocator(pack: pack).locate())
         }
     }
 }

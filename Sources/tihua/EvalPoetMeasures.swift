@@ -28,8 +28,8 @@ final class PoetMeasures {
     private static let shortestOwnLine = 5
 
     init(
-        model: GPT2, vocabulary: PoetVocabulary, device: Device, dataset: PoemDataset, limit: Int?, keywordCount: Int,
-        seed: UInt64
+        model: GPT2, vocabulary: PoetVocabulary, device: Device, dataset: PoemDataset, limit: Int?,
+        stock: StockPairs? = nil, keywordCount: Int, seed: UInt64
     ) throws {
         self.dataset = dataset
         self.vocabulary = vocabulary
@@ -43,6 +43,7 @@ final class PoetMeasures {
         scorer = try PoemScorer(model, vocabulary: vocabulary, device: device)
         // As the pack's filter of lines does: what stands in a training poem is written again.
         writer = try PoemWriter(model, format: format, device: device, isKnown: lines.contains)
+        writer.stock = stock
         freeWriter = FreeWriter(model, format: format, device: device)
         var random = SplitMix64(seed: seed)
         heldOut =
