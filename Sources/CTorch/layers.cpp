@@ -1,6 +1,7 @@
 // Layers: the kernels behind Linear, convolutions, normalisation, attention and the losses.
 #include "guard.hpp"
 #include "row_product.hpp"
+#include "training.hpp"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -11,16 +12,35 @@
 
 using namespace ct;
 
+/// x weightᵀ + bias in x's element type.
+static at::Tensor plain_linear(const at::Tensor &x, const at::Tensor &weight, std::optional<at::Tensor> bias) {
+    if (bias) bias = bias->to(x.scalar_type());
+    return at::linear(x, weight.to(x.scalar_type()), bias);
+}
+
 ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *out) noexcept {
     return guard([&] {
         if (auto product = row_product(x->value, weight->value, optional(bias))) {
             *out = wrap(std::move(*product));
             return;
         }
-        at::ScalarType dtype = x->value.scalar_type();
-        std::optional<at::Tensor> offset = optional(bias);
-        if (offset) offset = offset->to(dtype);
-        *out = wrap(at::linear(x->value, weight->value.to(dtype), offset));
+        if (auto product = trained_linear(x->value, weight->value, optional(bias), /*squared=*/false)) {
+            *out = wrap(std::move(*product));
+            return;
+        }
+        *out = wrap(plain_linear(x->value, weight->value, optional(bias)));
+    });
+}
+
+ct_status ct_linear_relu_squared(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor *out) noexcept {
+    return guard([&] {
+        if (auto product = trained_linear(x->value, weight->value, optional(bias), /*squared=*/true)) {
+            *out = wrap(std::move(*product));
+            return;
+        }
+        auto product = row_product(x->value, weight->value, optional(bias));
+        if (!product) product = plain_linear(x->value, weight->value, optional(bias));
+        *out = wrap(at::relu(*product).square());
     });
 }
 
@@ -32,6 +52,24 @@ ct_status ct_layer_norm(ct_tensor x, ct_tensor weight, ct_tensor bias, double ep
     return guard([&] {
         int64_t width = x->value.size(-1);
         *out = wrap(at::layer_norm(x->value, at::IntArrayRef(&width, 1), optional(weight), optional(bias), epsilon));
+    });
+}
+
+ct_status ct_add_layer_norm(ct_tensor x, ct_tensor branch, ct_tensor weight, ct_tensor bias, double epsilon,
+                            ct_tensor *sum, ct_tensor *out) noexcept {
+    return guard([&] {
+        if (auto both = trained_add_norm(x->value, branch->value, weight->value, bias->value, epsilon)) {
+            *sum = wrap(std::move(std::get<0>(*both)));
+            *out = wrap(std::move(std::get<1>(*both)));
+            return;
+        }
+        at::Tensor total = x->value + branch->value;
+        at::ScalarType dtype = total.scalar_type();
+        int64_t width = total.size(-1);
+        at::Tensor norm = at::layer_norm(total, at::IntArrayRef(&width, 1), weight->value.to(dtype),
+                                         bias->value.to(dtype), epsilon);
+        *sum = wrap(std::move(total));
+        *out = wrap(std::move(norm));
     });
 }
 
@@ -115,18 +153,34 @@ static at::Tensor plain_attention(const at::Tensor &q, const at::Tensor &k, cons
     return at::matmul(at::softmax(scores, -1), v);
 }
 
+static at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
+                            const std::optional<at::Tensor> &mask, bool causal, std::optional<double> scale) {
+    // The flash kernel's backward is slow on processors for short sequences: one small product after the other. The
+    // plain form is two batched products, and twice as fast at 64 tokens (see Docs/EXPERIMENTS.md).
+    if (q.is_cpu() && at::GradMode::is_enabled() && q.size(-2) * k.size(-2) <= 256 * 256) {
+        return plain_attention(q, k, v, mask, causal, scale);
+    }
+    return at::scaled_dot_product_attention(q, k, v, mask, /*dropout=*/0.0, causal, scale);
+}
+
 ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor mask, bool causal, double scale,
                        ct_tensor *out) noexcept {
     return guard([&] {
         std::optional<double> factor = scale == 0 ? std::nullopt : std::optional<double>(scale);
-        // The flash kernel's backward is slow on processors for short sequences: one small product after the other. The
-        // plain form is two batched products, and twice as fast at 64 tokens (see Docs/EXPERIMENTS.md).
-        if (q->value.is_cpu() && at::GradMode::is_enabled() && q->value.size(-2) * k->value.size(-2) <= 256 * 256) {
-            *out = wrap(plain_attention(q->value, k->value, v->value, optional(mask), causal, factor));
+        *out = wrap(attention(q->value, k->value, v->value, optional(mask), causal, factor));
+    });
+}
+
+ct_status ct_causal_attention(ct_tensor packed, int64_t heads, ct_tensor *out) noexcept {
+    return guard([&] {
+        if (auto mixed = trained_attention(packed->value, heads)) {
+            *out = wrap(std::move(*mixed));
             return;
         }
-        *out = wrap(at::scaled_dot_product_attention(q->value, k->value, v->value, optional(mask), /*dropout=*/0.0,
-                                                     causal, factor));
+        const int64_t B = packed->value.size(0), T = packed->value.size(1);
+        at::Tensor parts = packed->value.reshape({B, T, 3, heads, -1}).permute({2, 0, 3, 1, 4});  // [3, B, H, T, D]
+        at::Tensor mixed = attention(parts[0], parts[1], parts[2], std::nullopt, /*causal=*/true, std::nullopt);
+        *out = wrap(mixed.transpose(1, 2).reshape({B, T, -1}));
     });
 }
 
@@ -135,5 +189,16 @@ ct_status ct_cross_entropy(ct_tensor logits, ct_tensor targets, int64_t ignore_i
     return guard([&] {
         *out = wrap(at::cross_entropy_loss(logits->value, targets->value, {}, at::Reduction::Mean, ignore_index,
                                            label_smoothing));
+    });
+}
+
+ct_status ct_linear_cross_entropy(ct_tensor hidden, ct_tensor weight, ct_tensor targets, ct_tensor *out) noexcept {
+    return guard([&] {
+        if (auto loss = trained_cross_entropy(hidden->value, weight->value, targets->value)) {
+            *out = wrap(std::move(*loss));
+            return;
+        }
+        at::Tensor scores = plain_linear(hidden->value, weight->value, std::nullopt).to(at::kFloat);
+        *out = wrap(at::cross_entropy_loss(scores, targets->value));
     });
 }

@@ -6,15 +6,12 @@
 // on and on. The weight is cut into four parts along its rows, and the four are read side by side, from their first row
 // to their last. R rows of x, S streams, K inputs, N outputs.
 #include "row_product.hpp"
+#include "parallel.hpp"
 
 #include <ATen/Functions.h>
-#include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
 
-#include <dlfcn.h>
-
 #include <algorithm>
-#include <atomic>
 #include <vector>
 
 #if defined(__x86_64__) && defined(__clang__)
@@ -235,12 +232,6 @@ void products(const Shape &shape, const float *x, const W *weight, float *y, int
     }
 }
 
-/// libgomp's entry for a parallel region, which a compiler with -fopenmp would call. This file is compiled without it, where
-/// at::parallel_for runs on one thread; libtorch has brought libgomp along, so that the threads are the ones of its own
-/// operations. Null where libtorch was built with something else.
-using Region = void (*)(void (*)(void *), void *, unsigned, unsigned);
-const Region parallel_region = reinterpret_cast<Region>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
-
 /// Runs `body(first, last)` over the outputs, on as many threads as the size deserves. No sum crosses threads, so that
 /// their number does not change a result.
 template <class Body>
@@ -248,29 +239,9 @@ void split(const Shape &shape, const Body &body) {
     constexpr int64_t unit = 32;                  // outputs: whole cache lines of any weight
     constexpr int64_t least_per_thread = 1 << 17; // weights: below it, waking a thread takes longer than its work
     const int64_t units = (shape.N + unit - 1) / unit;
-    const int64_t wanted = std::min<int64_t>(at::get_num_threads(), shape.N * shape.K / least_per_thread);
-    if (wanted < 2 || !parallel_region || at::in_parallel_region()) {
-        body(int64_t(0), shape.N);
-        return;
-    }
-    struct Work {
-        const Body &body;
-        int64_t units, N;
-        std::atomic<int64_t> next;
-        int64_t share;
-    } work{body, units, shape.N, {0}, (units + wanted - 1) / wanted};
-    parallel_region(
-        [](void *pointer) {
-            Work &work = *static_cast<Work *>(pointer);
-            // Whoever comes takes the next share, so that fewer threads than were asked for still do it all.
-            for (;;) {
-                const int64_t first = work.next.fetch_add(work.share);
-                if (first >= work.units) return;
-                const int64_t last = std::min(first + work.share, work.units);
-                work.body(first * unit, std::min(last * unit, work.N));
-            }
-        },
-        &work, static_cast<unsigned>(wanted), 0);
+    ct::parallel(units, shape.N * shape.K / least_per_thread, [&](int64_t first, int64_t last) {
+        body(first * unit, std::min(last * unit, shape.N));
+    });
 }
 
 template <class T>

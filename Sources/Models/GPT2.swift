@@ -193,7 +193,9 @@ struct GPT2Attention {
     func callAsFunction(
         _ x: Tensor, batch: Int, length: Int, mask: Tensor?, causal: Bool, cache: KeyValueCache?, layer: Int
     ) -> Tensor {
-        let heads = project(x).reshaped(batch, length, 3, headCount, -1).permuted(2, 0, 3, 1, 4)  // [3, B, H, T, D]
+        let packed = project(x)  // [B, T, 3 C]
+        if causal, cache == nil { return output(Kernels.causalAttention(packed, headCount: headCount)) }
+        let heads = packed.reshaped(batch, length, 3, headCount, -1).permuted(2, 0, 3, 1, 4)  // [3, B, H, T, D]
         var keys = heads.selected(0, 1)
         var values = heads.selected(0, 2)
         if let cache {
@@ -225,7 +227,9 @@ struct GPT2Block {
         activation = configuration.activation
     }
 
-    func feed(_ x: Tensor) -> Tensor { contract(activation(expand(x))) }
+    func feed(_ x: Tensor) -> Tensor {
+        contract(activation == .reluSquared ? expand.reluSquared(x) : activation(expand(x)))
+    }
 }
 
 extension GPT2Configuration {
@@ -341,20 +345,31 @@ public final class GPT2 {
         // One new token sees everything; a whole sequence takes the causal kernel; several tokens after others need a mask.
         let causal = mask == nil && length > 1 && start == 0
         let mask = mask ?? (length > 1 && start > 0 ? offsetCausalMask(length, end, device: x.device) : nil)
+        var normed = blocks.first?.attentionNorm(x) ?? finalNorm(x)
         for (index, block) in blocks.enumerated() {
             let mixed = block.attention(
-                block.attentionNorm(x), batch: batch, length: length, mask: mask, causal: causal, cache: cache,
-                layer: index)
-            x = x + (dropout.map { $0(mixed) } ?? mixed)
-            let fed = block.feed(block.feedNorm(x))
-            x = x + (dropout.map { $0(fed) } ?? fed)
+                normed, batch: batch, length: length, mask: mask, causal: causal, cache: cache, layer: index)
+            (x, normed) = block.feedNorm(x, adding: dropout.map { $0(mixed) } ?? mixed)
+            let fed = block.feed(normed)
+            let next = index + 1 < blocks.count ? blocks[index + 1].attentionNorm : finalNorm
+            (x, normed) = next(x, adding: dropout.map { $0(fed) } ?? fed)
         }
-        return finalNorm(x)
+        return normed
     }
 
     /// hidden `[.., C]` -> the scores of each token, float32 `[.., V]`
     public func logits(_ hidden: Tensor) -> Tensor {
         Kernels.linear(hidden, tokens.weight, nil).to(.float32)
+    }
+
+    /// The mean loss of the tokens that follow, in nats, without keeping their scores.
+    ///
+    /// - Parameters:
+    ///   - hidden: `[N, C]`
+    ///   - targets: int64 `[N]`, in the vocabulary
+    /// - Returns: a float32 scalar
+    public func loss(_ hidden: Tensor, _ targets: Tensor) -> Tensor {
+        Kernels.linearCrossEntropy(hidden, tokens.weight, targets)
     }
 }
 

@@ -7,6 +7,11 @@ public enum Kernels {
         .make { out in withOptional(bias) { ct_linear(x.handle, weight.handle, $0, out) } }
     }
 
+    /// The square of what is positive in x Wᵀ + b, and 0 elsewhere; shapes and types as in `linear`.
+    public static func linearReluSquared(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) -> Tensor {
+        .make { out in withOptional(bias) { ct_linear_relu_squared(x.handle, weight.handle, $0, out) } }
+    }
+
     /// weight [V, C], ids int64 [..] -> [.., C]
     public static func embedding(_ weight: Tensor, _ ids: Tensor) -> Tensor {
         .make { ct_embedding(weight.handle, ids.handle, $0) }
@@ -19,6 +24,28 @@ public enum Kernels {
                 withOptional(bias) { ct_layer_norm(x.handle, weight, $0, epsilon, out) }
             }
         }
+    }
+
+    /// A residual sum and its layer norm over the last dimension, in x's element type.
+    ///
+    /// - Parameters:
+    ///   - x: `[.., C]`
+    ///   - branch: what is added, of x's shape and type
+    ///   - weight: `[C]`
+    ///   - bias: `[C]`
+    public static func addLayerNorm(
+        _ x: Tensor, _ branch: Tensor, _ weight: Tensor, _ bias: Tensor, epsilon: Double
+    ) -> (sum: Tensor, normalized: Tensor) {
+        var normalized: Tensor?
+        let sum = Tensor.make { sum in
+            var status: ct_status = 0
+            normalized = .make {
+                status = ct_add_layer_norm(x.handle, branch.handle, weight.handle, bias.handle, epsilon, sum, $0)
+                return status
+            }
+            return status
+        }
+        return (sum, normalized!)
     }
 
     /// T5's norm over the last dimension, in float32 inside.
@@ -98,6 +125,20 @@ public enum Kernels {
         .make { out in
             withOptional(mask) { ct_attention(q.handle, k.handle, v.handle, $0, causal, scale ?? 0, out) }
         }
+    }
+
+    /// Causal attention of queries, keys and values that one layer projected, side by side.
+    ///
+    /// - Parameter packed: `[B, T, 3 H D]`
+    /// - Returns: `[B, T, H D]`
+    public static func causalAttention(_ packed: Tensor, headCount: Int) -> Tensor {
+        .make { ct_causal_attention(packed.handle, Int64(headCount), $0) }
+    }
+
+    /// Mean negative log-likelihood of targets int64 [N] by the scores x Wᵀ, x [N, C], weight [V, C]. On the CPU the scores
+    /// are never all there (as in Hsu et al. 2024, "Liger Kernel"); gradients are computed along with the loss.
+    public static func linearCrossEntropy(_ x: Tensor, _ weight: Tensor, _ targets: Tensor) -> Tensor {
+        .make { ct_linear_cross_entropy(x.handle, weight.handle, targets.handle, $0) }
     }
 
     /// Mean negative log-likelihood. logits [N, V], targets int64 [N]; targets equal to `ignoring` do not count.

@@ -40,6 +40,11 @@ public struct Conv1D {
 
     /// x `[.., in]` -> `[.., out]`
     public func callAsFunction(_ x: Tensor) -> Tensor { Kernels.linear(x, weight.transposed(0, 1), bias) }
+
+    /// The layer, and the square of what is positive in it (So et al. 2021). x `[.., in]` -> `[.., out]`
+    public func reluSquared(_ x: Tensor) -> Tensor {
+        Kernels.linearReluSquared(x, weight.transposed(0, 1), bias)
+    }
 }
 
 /// PyTorch's `nn.Embedding`.
@@ -78,6 +83,11 @@ public struct LayerNorm {
     public func callAsFunction(_ x: Tensor) -> Tensor {
         let dtype = x.dtype
         return Kernels.layerNorm(x, weight.to(dtype), bias.to(dtype), epsilon: epsilon)
+    }
+
+    /// x + branch, and the norm of that; both `[.., C]`.
+    public func callAsFunction(_ x: Tensor, adding branch: Tensor) -> (sum: Tensor, normalized: Tensor) {
+        Kernels.addLayerNorm(x, branch, weight, bias, epsilon: epsilon)
     }
 }
 

@@ -514,6 +514,6 @@ public final class PoetTask: TrainingTask {
         // Scores are dear with a vocabulary of thousands, so only where something is learned: [N, C], N <= B T.
         let learned = hidden.reshaped(examples.count * width, -1)
             .gatheringSlices(0, at: Tensor.ids(places, [places.count]).to(nil, device))
-        return (Kernels.crossEntropy(model.logits(learned), wanted), targets.count, examples.count * width)
+        return (model.loss(learned, wanted), targets.count, examples.count * width)
     }
 }

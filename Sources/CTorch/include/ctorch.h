@@ -191,9 +191,15 @@ ct_status ct_repeat_interleave(ct_tensor a, int64_t repeats, int64_t dim, ct_ten
 
 // Layers ----------------------------------------------------------------------------------------------------------
 ct_status ct_linear(ct_tensor x, ct_tensor weight, ct_tensor CT_NULLABLE bias, ct_tensor *out) CT_NOEXCEPT;
+/// The square of what is positive in x weightᵀ + bias, 0 elsewhere.
+ct_status ct_linear_relu_squared(ct_tensor x, ct_tensor weight, ct_tensor CT_NULLABLE bias,
+                                 ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_embedding(ct_tensor weight, ct_tensor ids, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_layer_norm(ct_tensor x, ct_tensor CT_NULLABLE weight, ct_tensor CT_NULLABLE bias, double epsilon,
                         ct_tensor *out) CT_NOEXCEPT;
+/// x + branch, of one shape, and the layer norm of that.
+ct_status ct_add_layer_norm(ct_tensor x, ct_tensor branch, ct_tensor weight, ct_tensor bias, double epsilon,
+                            ct_tensor *sum, ct_tensor *out) CT_NOEXCEPT;
 /// Over the last dimension, computed in float32 as T5 does.
 ct_status ct_rms_norm(ct_tensor x, ct_tensor weight, double epsilon, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_group_norm(ct_tensor x, int64_t groups, ct_tensor CT_NULLABLE weight, ct_tensor CT_NULLABLE bias,
@@ -213,6 +219,10 @@ ct_status ct_dropout(ct_tensor x, double probability, ct_generator generator, ct
 /// q [B, H, T, D], k and v [B, H, S, D]; mask bool (true = attend) or additive. scale 0 means D^-1/2.
 ct_status ct_attention(ct_tensor q, ct_tensor k, ct_tensor v, ct_tensor CT_NULLABLE mask, bool causal, double scale,
                        ct_tensor *out) CT_NOEXCEPT;
+/// packed [B, T, 3 heads D]: queries, keys and values side by side; out [B, T, heads D].
+ct_status ct_causal_attention(ct_tensor packed, int64_t heads, ct_tensor *out) CT_NOEXCEPT;
+/// Mean over hidden [N, C] of the cross-entropy of hidden weightᵀ; weight [V, C], targets int64 [N].
+ct_status ct_linear_cross_entropy(ct_tensor hidden, ct_tensor weight, ct_tensor targets, ct_tensor *out) CT_NOEXCEPT;
 /// logits [N, V] (float32), targets int64 [N]; mean over the targets that are not `ignore_index`.
 ct_status ct_cross_entropy(ct_tensor logits, ct_tensor targets, int64_t ignore_index, double label_smoothing,
                            ct_tensor *out) CT_NOEXCEPT;
