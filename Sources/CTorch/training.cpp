@@ -122,8 +122,6 @@ int64_t threads(int64_t numbers) { return numbers >> 15; }
 
 /// Rows of a product are a multiple of it.
 constexpr int64_t row_unit = 64;
-/// Rows of a product at a time, so that they are in a core's cache for what is done with them next.
-constexpr int64_t row_piece = 512;
 
 int64_t rounded_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
 
@@ -137,30 +135,19 @@ bool has_spare_rows(const at::Tensor &x, int64_t count) {
     return static_cast<int64_t>(x.storage().nbytes() / x.element_size()) >= x.storage_offset() + count * x.size(1);
 }
 
-/// x weight, x `[N, K]` contiguous, weight `[K, M]`; `finish(first, last)` may go on with rows of the result while they are
-/// in the cache.
-template <class Finish>
-at::Tensor product(const at::Tensor &x, const at::Tensor &weight, const Finish &finish) {
-    const int64_t N = x.size(0), K = x.size(1), M = weight.size(1);
-    at::Tensor out = make_rows(N, M, x.options());
-    const int64_t piece = row_piece * at::get_num_threads();
-    for (int64_t first = 0; first < N; first += piece) {
-        const int64_t count = std::min(piece, N - first), whole = rounded_up(count, row_unit);
-        at::Tensor rows = out.as_strided({whole, M}, {M, 1}, first * M), input;
-        if (has_spare_rows(x, first + whole)) {
-            input = x.as_strided({whole, K}, {K, 1}, x.storage_offset() + first * K);
-        } else {
-            input = at::zeros({whole, K}, x.options());
-            input.narrow(0, 0, count).copy_(x.narrow(0, first, count));
-        }
-        at::mm_out(rows, input, weight);
-        finish(out, first, first + count);
-    }
-    return out;
-}
-
+/// x weight, x `[N, K]` contiguous, weight `[K, M]`. Pieces of rows that stay in the cache for what comes next would cost a
+/// quarter more than the whole: the weight is packed anew for each.
 at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
-    return product(x, weight, [](const at::Tensor &, int64_t, int64_t) {});
+    const int64_t N = x.size(0), K = x.size(1), M = weight.size(1), whole = rounded_up(N, row_unit);
+    at::Tensor out = make_rows(N, M, x.options()), rows = out.as_strided({whole, M}, {M, 1}), input;
+    if (has_spare_rows(x, whole)) {
+        input = x.as_strided({whole, K}, {K, 1});
+    } else {
+        input = at::zeros({whole, K}, x.options());
+        input.narrow(0, 0, N).copy_(x);
+    }
+    at::mm_out(rows, input, weight);
+    return out;
 }
 
 /// MKL's product of bfloat16 matrices into float32, where libtorch has brought MKL along and the processor has units for
@@ -245,23 +232,33 @@ CT_PASS void finish_rows(T *y, const float *bias, int64_t rows, int64_t M) {
     }
 }
 
+template <class T, bool squared>
+CT_PASS float column_part(const T *dy, const T *y, T *dz, int64_t i) {
+    float value = get(dy + i);
+    if (squared) {
+        value *= 2 * __builtin_elementwise_sqrt(get(y + i));
+        put(dz + i, value);
+    }
+    return value;
+}
+
 /// Sums the columns `first ..< last` of dy `[N, M]`. With `squared` those of dz, which is computed from dy and the squares
 /// y: dz = 2 sqrt(y) dy.
 template <class T, bool squared>
 CT_PASS void sum_columns(const T *dy, const T *y, T *dz, float *sums, int64_t N, int64_t M, int64_t first,
                          int64_t last) {
     for (int64_t m = first; m < last; ++m) sums[m] = 0;
-    for (int64_t n = 0; n < N; ++n) {
-        const T *from = dy + n * M, *square = y + n * M;
-        T *to = dz + n * M;
+    constexpr int64_t together = 4;  // rows, so that the sums are loaded and stored less often
+    int64_t n = 0;
+    for (; n + together <= N; n += together) {
         CT_LANES for (int64_t m = first; m < last; ++m) {
-            float value = get(from + m);
-            if (squared) {
-                value *= 2 * __builtin_elementwise_sqrt(get(square + m));
-                put(to + m, value);
-            }
-            sums[m] += value;
+            float sum = sums[m];
+            for (int64_t r = 0; r < together; ++r) sum += column_part<T, squared>(dy, y, dz, (n + r) * M + m);
+            sums[m] = sum;
         }
+    }
+    for (; n < N; ++n) {
+        CT_LANES for (int64_t m = first; m < last; ++m) sums[m] += column_part<T, squared>(dy, y, dz, n * M + m);
     }
 }
 
@@ -271,24 +268,22 @@ struct TrainedLinear : Function<TrainedLinear> {
         const int64_t K = weight.size(1), M = weight.size(0);
         const at::Tensor rows = x.reshape({-1, K}).contiguous();
         const at::Tensor narrow = weight.to(x.scalar_type());
-        const at::Tensor offset = bias ? *bias : at::zeros({squared ? M : 0}, weight.options());
-        at::Tensor y;
-        with_type(x, [&](auto *type) {
-            using T = Element<decltype(type)>;
-            y = product(rows, narrow.t(), [&](const at::Tensor &out, int64_t first, int64_t last) {
-                if (offset.numel() == 0) return;
-                T *values = out.mutable_data_ptr<T>();
+        at::Tensor y = product(rows, narrow.t());
+        if (bias || squared) {
+            const at::Tensor offset = bias ? *bias : at::zeros({M}, weight.options());
+            with_type(x, [&](auto *type) {
+                using T = Element<decltype(type)>;
                 const float *added = offset.const_data_ptr<float>();
-                ct::parallel(last - first, threads((last - first) * M), [&](int64_t from, int64_t to) {
-                    T *start = values + (first + from) * M;
+                T *values = y.mutable_data_ptr<T>();
+                ct::parallel(y.size(0), threads(y.numel()), [&](int64_t first, int64_t last) {
                     if (squared) {
-                        run<finish_rows<T, true>>(start, added, to - from, M);
+                        run<finish_rows<T, true>>(values + first * M, added, last - first, M);
                     } else {
-                        run<finish_rows<T, false>>(start, added, to - from, M);
+                        run<finish_rows<T, false>>(values + first * M, added, last - first, M);
                     }
                 });
             });
-        });
+        }
         std::vector<int64_t> sizes = x.sizes().vec();
         sizes.back() = M;
         y = y.view(sizes);
@@ -432,19 +427,19 @@ struct AddNorm : Function<AddNorm> {
         const at::Tensor dsum = gradients[0].defined() ? gradients[0].contiguous() : at::Tensor();
         at::Tensor dx = make_rows(N, C, sum.options());
         // Of 256 rows each, whatever the number of threads.
-        constexpr int64_t block = 256;
-        const int64_t blocks = (N + block - 1) / block;
+        constexpr int64_t share = 256;
+        const int64_t blocks = (N + share - 1) / share;
         at::Tensor sums = at::empty({blocks, 2, C}, weight.options());
         with_type(sum, [&](auto *type) {
             using T = Element<decltype(type)>;
             ct::parallel(blocks, threads(N * C), [&](int64_t from, int64_t to) {
                 for (int64_t b = from; b < to; ++b) {
-                    const int64_t n = b * block;
+                    const int64_t n = b * share;
                     run<add_norm_gradient<T>>(
                         sum.const_data_ptr<T>() + n * C, statistics.const_data_ptr<float>() + n * 2,
                         weight.const_data_ptr<float>(), dsum.defined() ? dsum.const_data_ptr<T>() + n * C : nullptr,
                         dout.const_data_ptr<T>() + n * C, dx.mutable_data_ptr<T>() + n * C,
-                        sums.mutable_data_ptr<float>() + b * 2 * C, std::min(block, N - n), C);
+                        sums.mutable_data_ptr<float>() + b * 2 * C, std::min(share, N - n), C);
                 }
             });
         });
@@ -455,6 +450,9 @@ struct AddNorm : Function<AddNorm> {
 };
 
 // Attention ------------------------------------------------------------------------------------------------------
+
+/// Numbers that are gone through together, where rows are too short for the compiler's own vectors and rests.
+constexpr int64_t block = 16;
 
 /// How the pairs of a row and a head are shared out: groups of one size, each a batched product of one shape.
 struct Pairs {
@@ -468,7 +466,7 @@ struct Pairs {
         T = packed.size(1);
         H = heads;
         D = packed.size(2) / 3 / heads;
-        length = rounded_up(T, 16);
+        length = rounded_up(T, block);
         rows = std::max<int64_t>(1, 512 / length) * at::get_num_threads();
         groups = (B + rows - 1) / rows;
     }
@@ -476,39 +474,36 @@ struct Pairs {
     int64_t size() const { return rows * H; }
 };
 
-/// Copies between `[T, stride]` and `[length, D]`.
-template <class T>
-CT_PASS void pack_rows(const T *from, int64_t stride, T *to, int64_t count, int64_t length, int64_t D) {
-    for (int64_t t = 0; t < count; ++t) {
-        CT_LANES for (int64_t d = 0; d < D; ++d) to[t * D + d] = from[t * stride + d];
-    }
-    for (int64_t i = count * D; i < length * D; ++i) put(to + i, 0);
-}
-
-template <class T>
-CT_PASS void unpack_rows(const T *from, T *to, int64_t stride, int64_t count, int64_t D) {
-    for (int64_t t = 0; t < count; ++t) {
-        CT_LANES for (int64_t d = 0; d < D; ++d) to[t * stride + d] = from[t * D + d];
-    }
-}
-
-/// Scores become weights, in place: row t sees the columns 0 ... t.
+/// Scores become weights, in place: row t sees the columns 0 ... t. `length` is a multiple of `block`.
 template <class T>
 CT_PASS void causal_softmax(T *scores, float scale, int64_t count, int64_t length) {
     float row[256];
     for (int64_t t = 0; t < length; ++t, scores += length) {
-        const int64_t seen = t < count ? t + 1 : 0;
-        if (seen > 0) {
-            const float largest = maximum(scores, seen);
-            float sum = 0;
-            CT_LANES for (int64_t s = 0; s < seen; ++s) {
-                row[s] = exponential((get(scores + s) - largest) * scale);
-                sum += row[s];
+        const int64_t seen = t < count ? t + 1 : 0, end = (seen + block - 1) / block * block;
+        float lanes[block];
+        for (int64_t l = 0; l < block; ++l) lanes[l] = -std::numeric_limits<float>::infinity();
+        for (int64_t s = 0; s < end; s += block) {
+            for (int64_t l = 0; l < block; ++l) {
+                const float score = s + l < seen ? get(scores + s + l) : lanes[l];
+                lanes[l] = score > lanes[l] ? score : lanes[l];
             }
-            const float share = 1 / sum;
-            CT_LANES for (int64_t s = 0; s < seen; ++s) put(scores + s, row[s] * share);
         }
-        for (int64_t s = seen; s < length; ++s) put(scores + s, 0);
+        float largest = lanes[0], sum = 0;
+        for (int64_t l = 1; l < block; ++l) largest = lanes[l] > largest ? lanes[l] : largest;
+        for (int64_t l = 0; l < block; ++l) lanes[l] = 0;
+        for (int64_t s = 0; s < end; s += block) {
+            for (int64_t l = 0; l < block; ++l) {
+                const float score = s + l < seen ? get(scores + s + l) : largest;
+                row[s + l] = s + l < seen ? exponential((score - largest) * scale) : 0;
+                lanes[l] += row[s + l];
+            }
+        }
+        for (int64_t l = 0; l < block; ++l) sum += lanes[l];
+        const float share = 1 / sum;
+        for (int64_t s = 0; s < end; s += block) {
+            for (int64_t l = 0; l < block; ++l) put(scores + s + l, row[s + l] * share);
+        }
+        std::fill(scores + end, scores + length, T(0));
     }
 }
 
@@ -516,13 +511,19 @@ CT_PASS void causal_softmax(T *scores, float scale, int64_t count, int64_t lengt
 template <class T>
 CT_PASS void causal_softmax_gradient(const T *weights, T *gradient, float scale, int64_t count, int64_t length) {
     for (int64_t t = 0; t < length; ++t, weights += length, gradient += length) {
-        const int64_t seen = t < count ? t + 1 : 0;
-        float sum = 0;
-        CT_LANES for (int64_t s = 0; s < seen; ++s) sum += get(weights + s) * get(gradient + s);
-        CT_LANES for (int64_t s = 0; s < seen; ++s) {
-            put(gradient + s, get(weights + s) * (get(gradient + s) - sum) * scale);
+        const int64_t end = t < count ? (t + block) / block * block : 0;
+        float lanes[block] = {}, sum = 0;
+        // Beyond t the weights are 0.
+        for (int64_t s = 0; s < end; s += block) {
+            for (int64_t l = 0; l < block; ++l) lanes[l] += get(weights + s + l) * get(gradient + s + l);
         }
-        for (int64_t s = seen; s < length; ++s) put(gradient + s, 0);
+        for (int64_t l = 0; l < block; ++l) sum += lanes[l];
+        for (int64_t s = 0; s < end; s += block) {
+            for (int64_t l = 0; l < block; ++l) {
+                put(gradient + s + l, get(weights + s + l) * (get(gradient + s + l) - sum) * scale);
+            }
+        }
+        std::fill(gradient + end, gradient + length, T(0));
     }
 }
 
@@ -537,8 +538,12 @@ struct CausalAttention : Function<CausalAttention> {
             for (int64_t pair = first; pair < last; ++pair) {
                 const int64_t b = group * pairs.rows + pair / pairs.H, h = pair % pairs.H;
                 const int64_t offset = (b * pairs.T * parts + part) * width + h * pairs.D;
-                run<pack_rows<T>>(from + (b < pairs.B ? offset : 0), parts * width, to + pair * size,
-                                  b < pairs.B ? pairs.T : 0, pairs.length, pairs.D);
+                const int64_t count = b < pairs.B ? pairs.T : 0;
+                T *rows = to + pair * size;
+                for (int64_t t = 0; t < count; ++t) {
+                    std::copy_n(from + offset + t * parts * width, pairs.D, rows + t * pairs.D);
+                }
+                std::fill(rows + count * pairs.D, rows + size, T(0));
             }
         });
     }
@@ -550,8 +555,10 @@ struct CausalAttention : Function<CausalAttention> {
         ct::parallel(count, threads(count * size), [&](int64_t first, int64_t last) {
             for (int64_t pair = first; pair < last; ++pair) {
                 const int64_t b = group * pairs.rows + pair / pairs.H, h = pair % pairs.H;
-                run<unpack_rows<T>>(from + pair * size, to + (b * pairs.T * parts + part) * width + h * pairs.D,
-                                    parts * width, pairs.T, pairs.D);
+                T *rows = to + (b * pairs.T * parts + part) * width + h * pairs.D;
+                for (int64_t t = 0; t < pairs.T; ++t) {
+                    std::copy_n(from + pair * size + t * pairs.D, pairs.D, rows + t * parts * width);
+                }
             }
         });
     }
