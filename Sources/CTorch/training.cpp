@@ -78,7 +78,7 @@ CT_PASS void put(at::BFloat16 *to, float value) {
     to->x = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
 }
 
-/// e^x for x <= 0, within 2e-7 of it; e^-87 below -87.
+/// e^x for x <= 0, to 6 digits; e^-87 below -87.
 CT_PASS float exponential(float x) {
 #pragma clang fp reassociate(off)
     x = x < -87.0f ? -87.0f : x;
@@ -311,10 +311,11 @@ struct TrainedLinear : Function<TrainedLinear> {
                 float *total = sums.mutable_data_ptr<float>();
                 // Threads share columns, so that their number does not change a sum.
                 ct::parallel((M + unit - 1) / unit, threads(N * M), [&](int64_t first, int64_t last) {
+                    const int64_t end = std::min(last * unit, M);
                     if (squared) {
-                        run<sum_columns<T, true>>(from, squares, to, total, N, M, first * unit, std::min(last * unit, M));
+                        run<sum_columns<T, true>>(from, squares, to, total, N, M, first * unit, end);
                     } else {
-                        run<sum_columns<T, false>>(from, squares, to, total, N, M, first * unit, std::min(last * unit, M));
+                        run<sum_columns<T, false>>(from, squares, to, total, N, M, first * unit, end);
                     }
                 });
             });
@@ -660,7 +661,8 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
     static constexpr int64_t chunk = 256;
 
     static at::Tensor forward(AutogradContext *context, const at::Tensor &hidden, const at::Tensor &weight,
-                              const at::Tensor &given, bool wanted) {
+                              const at::Tensor &given, bool wants_dx, bool wants_dweight) {
+        const bool wanted = wants_dx || wants_dweight;
         const int64_t N = hidden.size(0), C = hidden.size(1), V = weight.size(0);
         const at::Tensor x = hidden.contiguous(), targets = given.contiguous();
         const int64_t *wants = targets.const_data_ptr<int64_t>();
@@ -675,11 +677,9 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
         at::Tensor scores = at::empty({step, whole}, x.options());
         at::Tensor losses = at::empty({N}, x.options().dtype(at::kDouble));
         at::Tensor dx, dweight;
-        if (wanted) {
-            dx = make_rows(N, C, x.options());
-            dweight = at::empty({whole, C}, weight.options());
-            if (N == 0) dweight.zero_();
-        }
+        if (wants_dx) dx = make_rows(N, C, x.options());
+        if (wants_dweight) dweight = at::empty({whole, C}, weight.options());
+        if (wants_dweight && N == 0) dweight.zero_();
         at::Tensor part = at::empty({step, C}, x.options()), dpart = at::empty({step, C}, x.options());
         with_type(x, [&](auto *type) {
             using T = Element<decltype(type)>;
@@ -691,26 +691,31 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
                 at::mm_out(scores, part, narrow.t());
                 ct::parallel(rows, threads(rows * V), [&](int64_t first, int64_t last) {
                     std::vector<float> exponentials(static_cast<size_t>(V));
+                    double *loss = losses.mutable_data_ptr<double>() + n + first;
                     run<cross_entropy_rows<T>>(values + first * whole, wants + n + first, 1 / static_cast<float>(N),
-                                               wanted, exponentials.data(), losses.mutable_data_ptr<double>() + n + first,
-                                               last - first, V, whole);
+                                               wanted, exponentials.data(), loss, last - first, V, whole);
                 });
-                if (!wanted) continue;
                 // Rows without a target have scores of 0, as columns without a word have.
-                at::mm_out(dpart, scores, narrow);
-                dx.narrow(0, n, rows).copy_(dpart.narrow(0, 0, rows));
-                add_row_products(scores, part, dweight, /*adds=*/n > 0);
+                if (wants_dx) {
+                    at::mm_out(dpart, scores, narrow);
+                    dx.narrow(0, n, rows).copy_(dpart.narrow(0, 0, rows));
+                }
+                if (wants_dweight) add_row_products(scores, part, dweight, /*adds=*/n > 0);
             }
         });
-        if (wanted) context->save_for_backward({dx, dweight.resize_({V, C})});
+        if (wants_dweight) dweight.resize_({V, C});
+        context->save_for_backward({dx, dweight});
         return losses.mean().to(at::kFloat);
     }
 
     static variable_list backward(AutogradContext *context, const variable_list &gradients) {
         const variable_list saved = context->get_saved_variables();
         const double factor = gradients[0].item<double>();
-        if (factor == 1) return {saved[0], saved[1], {}, {}};
-        return {saved[0] * factor, saved[1] * factor, {}, {}};
+        variable_list scaled(5);
+        for (size_t i = 0; i < saved.size(); ++i) {
+            if (saved[i].defined()) scaled[i] = factor == 1 ? saved[i] : saved[i] * factor;
+        }
+        return scaled;
     }
 };
 
@@ -752,5 +757,5 @@ std::optional<at::Tensor> ct::trained_cross_entropy(const at::Tensor &hidden, co
     if (hidden.dim() != 2 || weight.dim() != 2 || hidden.size(1) != weight.size(1) || weight.numel() == 0) return {};
     if (targets.scalar_type() != at::kLong || !targets.is_cpu() || targets.dim() != 1) return {};
     if (targets.size(0) != hidden.size(0)) return {};
-    return LinearCrossEntropy::apply(hidden, weight, targets, wants_gradients({hidden, weight}));
+    return LinearCrossEntropy::apply(hidden, weight, targets, wants_gradients({hidden}), wants_gradients({weight}));
 }
