@@ -10,8 +10,8 @@
 
 namespace ct {
 
-/// libgomp's entry for a parallel region, which a compiler with -fopenmp would call. libtorch has brought libgomp along,
-/// so that the threads are the ones of its own operations. Null where libtorch was built with something else.
+/// libgomp's entry for a parallel region, which a compiler with -fopenmp would call. libtorch has brought libgomp
+/// along, so that the threads are the ones of its own operations. Null where libtorch was built with something else.
 using Region = void (*)(void (*)(void *), void *, unsigned, unsigned);
 inline const Region parallel_region = reinterpret_cast<Region>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
 

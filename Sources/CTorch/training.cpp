@@ -1,9 +1,9 @@
-// See training.hpp. The products are libtorch's, which reach the processor's matrix units; three things slow them down and
-// are kept away here:
-// - oneDNN compiles code for every new shape, 3 to 5 ms a product, and every batch has another number of tokens. Rows are
-//   rounded up, so that shapes come again.
+// See training.hpp. The products are libtorch's, which reach the processor's matrix units. Three things slow training
+// down and are kept away here:
+// - oneDNN compiles code for every new shape, 3 to 5 ms a product, and every batch has another number of tokens. Rows
+//   are rounded up, so that shapes come again.
 // - Products that sum over rows (gradients of weights) are 1.5 times as fast in MKL, which also sums into float32.
-// - What stands between two products goes over the numbers while they are in a core's own cache.
+// - libtorch goes over memory several times between two products; once is enough.
 //
 // N rows (tokens), K inputs, M outputs, C width, V vocabulary, B batch, T tokens of a row, H heads, D head width.
 #include "training.hpp"
@@ -135,8 +135,8 @@ bool has_spare_rows(const at::Tensor &x, int64_t count) {
     return static_cast<int64_t>(x.storage().nbytes() / x.element_size()) >= x.storage_offset() + count * x.size(1);
 }
 
-/// x weight, x `[N, K]` contiguous, weight `[K, M]`. Pieces of rows that stay in the cache for what comes next would cost a
-/// quarter more than the whole: the weight is packed anew for each.
+/// x weight, x `[N, K]` contiguous, weight `[K, M]`. Pieces of rows that stay in the cache for what comes next would
+/// cost a quarter more than the whole: the weight is packed anew for each.
 at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
     const int64_t N = x.size(0), K = x.size(1), M = weight.size(1), whole = rounded_up(N, row_unit);
     at::Tensor out = make_rows(N, M, x.options()), rows = out.as_strided({whole, M}, {M, 1}), input;
@@ -150,8 +150,8 @@ at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
     return out;
 }
 
-/// MKL's product of bfloat16 matrices into float32, where libtorch has brought MKL along and the processor has units for
-/// it; null elsewhere.
+/// MKL's product of bfloat16 matrices into float32, where libtorch has brought MKL along and the processor has units
+/// for it; null elsewhere.
 using NarrowProduct = void (*)(int layout, int transposed_a, int transposed_b, int m, int n, int k, float alpha,
                                const at::BFloat16 *a, int lda, const at::BFloat16 *b, int ldb, float beta, float *c,
                                int ldc);
@@ -242,7 +242,7 @@ CT_PASS float column_part(const T *dy, const T *y, T *dz, int64_t i) {
     return value;
 }
 
-/// Sums the columns `first ..< last` of dy `[N, M]`. With `squared` those of dz, which is computed from dy and the squares
+/// Sums the columns `first ..< last` of dy `[N, M]`. With `squared` those of dz, computed from dy and the squares
 /// y: dz = 2 sqrt(y) dy.
 template <class T, bool squared>
 CT_PASS void sum_columns(const T *dy, const T *y, T *dz, float *sums, int64_t N, int64_t M, int64_t first,
@@ -363,7 +363,8 @@ CT_PASS void add_norm_rows(const T *x, const T *branch, const float *weight, con
     }
 }
 
-/// The gradient of x, of the sum and the norm together; `sums` `[2, C]` takes those of weight and bias. dsum may be null.
+/// The gradient of x, of the sum and the norm together; `sums` `[2, C]` takes those of weight and
+/// bias. dsum may be null.
 template <class T>
 CT_PASS void add_norm_gradient(const T *sum, const float *statistics, const float *weight, const T *dsum, const T *dout,
                                T *dx, float *sums, int64_t rows, int64_t C) {
@@ -531,7 +532,7 @@ CT_PASS void causal_softmax_gradient(const T *weights, T *gradient, float scale,
 struct CausalAttention : Function<CausalAttention> {
     static constexpr int64_t longest = 256;
 
-    /// One of `parts` parts of `[B, T, parts, H, D]`, rows of a group, as `[rows H, length, D]`; 0 where there is nothing.
+    /// One of `parts` parts of `[B, T, parts, H, D]`, rows of a group, as `[rows H, length, D]`; the rest is 0.
     template <class T>
     static void pack(const Pairs &pairs, const T *from, int64_t part, int64_t parts, int64_t group, T *to) {
         const int64_t width = pairs.H * pairs.D, size = pairs.length * pairs.D;
@@ -636,8 +637,8 @@ struct CausalAttention : Function<CausalAttention> {
 
 // Cross-entropy --------------------------------------------------------------------------------------------------
 
-/// Adds up the losses of rows of scores `[rows, stride]`, of which V count, and turns the scores into their gradient: the
-/// softmax, less 1 at the target, times `scale`. `exponentials` has room for V.
+/// Adds up the losses of rows of scores `[rows, stride]`, of which V count, and turns the scores into their gradient:
+/// the softmax, less 1 at the target, times `scale`. `exponentials` has room for V.
 template <class T>
 CT_PASS void cross_entropy_rows(T *scores, const int64_t *targets, float scale, bool wanted, float *exponentials,
                                 double *loss, int64_t rows, int64_t V, int64_t stride) {

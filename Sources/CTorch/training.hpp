@@ -1,5 +1,5 @@
-// Layers of training on processors: libtorch's matrix products, and between them one pass over memory where libtorch's own
-// operations take several.
+// Layers of training on processors: libtorch's matrix products, and between them one pass over memory where libtorch's
+// own operations take several.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,11 +9,11 @@
 
 namespace ct {
 
-// Each gives nothing where the plain operations have to do it: without gradients, elsewhere than on the CPU, for element
-// types or layouts that it does not know.
+// Each gives nothing where the plain operations have to do it: without gradients, elsewhere than on the CPU, for
+// element types or layouts that it does not know.
 
-/// x weightᵀ + bias in x's element type, squared where it is positive and 0 elsewhere if `squared`. Mixed precision alone
-/// (x bfloat16, weight and bias float32) unless squared. x `[.., K]`, weight `[M, K]`, bias `[M]`.
+/// x weightᵀ + bias in x's element type, squared where it is positive and 0 elsewhere if `squared`. Mixed precision
+/// alone (x bfloat16, weight and bias float32) unless squared. x `[.., K]`, weight `[M, K]`, bias `[M]`.
 std::optional<at::Tensor> trained_linear(const at::Tensor &x, const at::Tensor &weight,
                                          const std::optional<at::Tensor> &bias, bool squared);
 

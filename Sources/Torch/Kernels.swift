@@ -135,8 +135,8 @@ public enum Kernels {
         .make { ct_causal_attention(packed.handle, Int64(headCount), $0) }
     }
 
-    /// Mean negative log-likelihood of targets int64 [N] by the scores x Wᵀ, x [N, C], weight [V, C]. On the CPU the scores
-    /// are never all there (as in Hsu et al. 2024, "Liger Kernel"); gradients are computed along with the loss.
+    /// Mean negative log-likelihood of targets int64 [N] by the scores x Wᵀ, x [N, C], weight [V, C]. On the CPU the
+    /// scores are never all there (Hsu et al. 2024, "Liger Kernel"); gradients are computed along with the loss.
     public static func linearCrossEntropy(_ x: Tensor, _ weight: Tensor, _ targets: Tensor) -> Tensor {
         .make { ct_linear_cross_entropy(x.handle, weight.handle, targets.handle, $0) }
     }

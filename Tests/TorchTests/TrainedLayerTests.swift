@@ -1,16 +1,16 @@
 import Testing
 import Torch
 
-/// The fused layers of training on processors beside the plain operations: values and every gradient. In float32 they agree
-/// up to the order of sums; in bfloat16, which keeps 8 bits, up to the roundings on the way.
+/// The fused layers of training on processors beside the plain operations: values and every gradient. In float32 they
+/// agree up to the order of sums; in bfloat16, which keeps 8 bits, up to the roundings on the way.
 @Suite struct TrainedLayerTests {
     /// A computation of some tensors, in two ways.
     struct Comparison {
         let fused: ([Tensor]) -> Tensor
         let plain: ([Tensor]) -> Tensor
 
-        /// Where results or gradients differ, in words. `narrow` inputs are bfloat16, and the plain way is taken in float32 from
-        /// the same numbers.
+        /// Where results or gradients differ, in words. `narrow` inputs are bfloat16, and the plain way is
+        /// taken in float32 from the same numbers.
         func problems(
             _ inputs: [Tensor], narrow: Set<Int> = [], rtol: Double, atol: Double, generator: Generator
         ) throws -> [String] {
