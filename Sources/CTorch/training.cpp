@@ -125,14 +125,19 @@ constexpr int64_t row_unit = 64;
 
 int64_t rounded_up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
 
-/// An uninitialised `[N, M]` with memory for a multiple of `row_unit` rows.
+/// An uninitialised `[N, M]` with memory for a multiple of `row_unit` rows, 0 in the spare ones.
 at::Tensor make_rows(int64_t N, int64_t M, const at::TensorOptions &options) {
-    at::Tensor rows = at::empty({rounded_up(N, row_unit), M}, options);
+    const int64_t whole = rounded_up(N, row_unit);
+    at::Tensor rows = at::empty({whole, M}, options);
+    rows.narrow(0, N, whole - N).zero_();
     return rows.resize_({N, M});
 }
 
+/// Whether a product may read `count` rows where x is. Where rows end within a tile of 32 numbers, oneDNN reads on
+/// into the next one and multiplies that by 0, which NaNs in foreign memory would survive.
 bool has_spare_rows(const at::Tensor &x, int64_t count) {
-    return static_cast<int64_t>(x.storage().nbytes() / x.element_size()) >= x.storage_offset() + count * x.size(1);
+    const int64_t held = static_cast<int64_t>(x.storage().nbytes() / x.element_size()) - x.storage_offset();
+    return x.size(1) % 32 == 0 && held >= count * x.size(1);
 }
 
 /// x weight, x `[N, K]` contiguous, weight `[K, M]`. Pieces of rows that stay in the cache for what comes next would
@@ -141,7 +146,7 @@ at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
     const int64_t N = x.size(0), K = x.size(1), M = weight.size(1), whole = rounded_up(N, row_unit);
     at::Tensor out = make_rows(N, M, x.options()), rows = out.as_strided({whole, M}, {M, 1}), input;
     if (has_spare_rows(x, whole)) {
-        input = x.as_strided({whole, K}, {K, 1});
+        input = x.as_strided({whole, K}, {K, 1}, x.storage_offset());
     } else {
         input = at::zeros({whole, K}, x.options());
         input.narrow(0, 0, N).copy_(x);

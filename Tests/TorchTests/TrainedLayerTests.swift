@@ -101,6 +101,17 @@ import Torch
         #expect(x.gradient?.floats == [Float](repeating: 2, count: 12))
     }
 
+    @Test(arguments: [33, 64, 70]) func `memory behind the rows changes nothing`(width: Int) throws {
+        // Three rows of a larger tensor, in front of rows that are no numbers.
+        let all = Tensor.concatenated([.ones([3, width]), .full([125, width], .nan)], 0).to(.bfloat16)
+        let weight = Tensor.ones([4, width])
+        weight.requiresGradient = true
+        let found = Kernels.linear(all.narrowed(0, 0..<3), weight, nil).to(.float32)
+        #expect(found.detached().floats == [Float](repeating: Float(width), count: 12))
+        try found.sum().backward()
+        #expect(try #require(weight.gradient).floats == [Float](repeating: 3, count: 4 * width))
+    }
+
     // MARK: - Norm
 
     @Test(arguments: [1, 5, 256, 300], [1, 7, 16, 100])
