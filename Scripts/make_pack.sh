@@ -26,7 +26,12 @@ done
 [ "$pack" -ef Weights/mini ] || cp Weights/mini/imagery.tsv "$pack/"
 $tihua data lines "$corpus" --out "$pack/poet/lines.filter"
 $tihua data lines "$corpus" --endings --out "$pack/poet/endings.filter"
-manifest() { printf '{\n  "name": "mini",\n  "clip": "clip",\n  "poet": "poet",\n  "bank": "imagery.tsv",\n  "lineFilter": "poet/lines.filter",\n  "endingFilter": "poet/endings.filter"%s\n}\n' "$1"; }
+$tihua data words "$corpus" --words "$pack/imagery.tsv" --out "$pack/poet/words.tsv"
+own='"name": "mini",\n  "clip": "clip",\n  "poet": "poet",\n  "bank": "imagery.tsv",\n  "lineFilter": "poet/lines.filter",\n  "endingFilter": "poet/endings.filter",\n  "wordUses": "poet/words.tsv"'
+manifest() { printf "{\n  $own%s\n}\n" "$1"; }
+manifest '' > "$pack/pack.json"
+$tihua data stock --pack "$pack" --corpus "$corpus" --words "$pack/imagery.tsv" --out "$pack/poet/stock.tsv"
+more=$',\n  "stockPairs": "poet/stock.tsv"'$more
 manifest "$more" > "$pack/pack.json"
 find "$pictures" -type f \( -name '*.jpg' -o -name '*.png' \) | sort > "$pack/.pictures"
 # All at once or not at all: a second run would write its own mean over the first one's.

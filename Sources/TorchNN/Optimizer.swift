@@ -178,17 +178,27 @@ public enum Schedule: Sendable, Codable, Equatable {
     case linear(peak: Double, warmup: Int, total: Int)
     /// Linear warm-up from 0, then the peak.
     case constant(peak: Double, warmup: Int)
+    /// Linear warm-up from 0, the peak, and over the last 30 % of the steps a line down to 0 (Hägele et al. 2024, arXiv
+    /// 2405.18392). Until it falls, it does not matter how long the run will be.
+    case trapezoid(peak: Double, warmup: Int, total: Int)
+
+    /// The share of the steps over which a trapezoid falls.
+    private static let fall = 0.3
 
     /// The rate of the step with this index, from 0.
     public func rate(at step: Int) -> Double {
         let (peak, warmup) =
             switch self {
-            case .cosine(let peak, let warmup, _, _), .linear(let peak, let warmup, _), .constant(let peak, let warmup):
+            case .cosine(let peak, let warmup, _, _), .linear(let peak, let warmup, _), .constant(let peak, let warmup),
+                .trapezoid(let peak, let warmup, _):
                 (peak, warmup)
             }
         if step < warmup { return peak * Double(step + 1) / Double(warmup) }
         switch self {
         case .constant: return peak
+        case .trapezoid(_, _, let total):
+            let left = Double(total - step) / max(1, Self.fall * Double(total))
+            return peak * min(1, max(0, left))
         case .linear(_, _, let total): return peak * (1 - progress(step, warmup, total))
         case .cosine(_, _, let total, let floor):
             let wave = 0.5 * (1 + cos(.pi * progress(step, warmup, total)))

@@ -45,7 +45,7 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
 
     /// The curve of the learning rate after the warm-up.
     public enum ScheduleName: String, Codable, Sendable, CaseIterable {
-        case cosine, linear, constant
+        case cosine, linear, constant, trapezoid
     }
 
     /// The element type of the activations.
@@ -109,6 +109,7 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
         case .cosine: .cosine(peak: learningRate, warmup: warmup, total: steps, floor: 0.05)
         case .linear: .linear(peak: learningRate, warmup: warmup, total: steps)
         case .constant: .constant(peak: learningRate, warmup: warmup)
+        case .trapezoid: .trapezoid(peak: learningRate, warmup: warmup, total: steps)
         }
     }
 }

@@ -129,6 +129,12 @@ import TorchNN
         #expect(abs(cosine.rate(at: 5) - 0.6) < 1e-12)
         #expect(abs(cosine.rate(at: 10) - 0.2) < 1e-12 && cosine.rate(at: 1000) == cosine.rate(at: 10))
         #expect(Schedule.linear(peak: 1, warmup: 4, total: 8).rate(at: 8) == 0)
+        let trapezoid = Schedule.trapezoid(peak: 2, warmup: 10, total: 100)
+        #expect(trapezoid.rate(at: 4) == 1 && trapezoid.rate(at: 10) == 2 && trapezoid.rate(at: 70) == 2)
+        #expect(abs(trapezoid.rate(at: 85) - 1) < 1e-12 && trapezoid.rate(at: 100) == 0 && trapezoid.rate(at: 101) == 0)
+        // What is learned before the fall does not depend on the length of the run.
+        let longer = Schedule.trapezoid(peak: 2, warmup: 10, total: 1000)
+        #expect((0...70).allSatisfy { longer.rate(at: $0) == trapezoid.rate(at: $0) })
         #expect(Schedule.linear(peak: 1, warmup: 4, total: 4).rate(at: 9) == 0, "no steps after the warm-up")
     }
 
