@@ -53,7 +53,8 @@ public struct StockPairs: Sendable, Equatable {
 
     /// The excess of all pairs within lines, in nats.
     public func excess(in lines: [String]) -> Double {
-        lines.reduce(0) { sum, line in sum + zip(line, line.dropFirst()).reduce(0) { $0 + (excess[Self.pair($1)] ?? 0) } }
+        lines.reduce(0) { sum, line in sum + zip(line, line.dropFirst()).reduce(0) { $0 + (excess[Self.pair($1)] ?? 0) }
+        }
     }
 
     private static func pair(_ characters: (Character, Character)) -> String { String([characters.0, characters.1]) }

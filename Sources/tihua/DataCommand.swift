@@ -15,7 +15,8 @@ struct DataCommand: AsyncParsableCommand {
               tihua data embed photos/ --out embeddings.safetensors
             """,
         subcommands: [
-            Poems.self, Lines.self, Words.self, Stock.self, ProsodyTables.self, Captions.self, Labels.self, Statistics.self, Embed.self,
+            Poems.self, Lines.self, Words.self, Stock.self, ProsodyTables.self, Captions.self, Labels.self,
+            Statistics.self, Embed.self,
         ])
 
     /// `tihua data prosody`: tables of tones and rhymes to the source file of `Prosody`.

@@ -58,7 +58,8 @@ extension DataCommand {
     /// `tihua data stock`: what a poet writes too often.
     struct Stock: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "stock", abstract: "Find the stock phrases of a poet: what it writes more often than people do.",
+            commandName: "stock",
+            abstract: "Find the stock phrases of a poet: what it writes more often than people do.",
             discussion: """
                 Draws poems from the training part of a corpus, lets the poet answer the same form, rhyme and words, and
                 compares how often two characters stand together in either. Writes pair<TAB>excess in nats, which is
@@ -87,7 +88,9 @@ extension DataCommand {
         var quiet = false
 
         func validate() throws {
-            guard (1...1_000_000).contains(count) else { throw ValidationError("--count is \(count); give 1 to 1000000") }
+            guard (1...1_000_000).contains(count) else {
+                throw ValidationError("--count is \(count); give 1 to 1000000")
+            }
         }
 
         func run() async throws {
@@ -129,7 +132,8 @@ extension DataCommand {
             var random = SplitMix64(seed: seed)
             let short = dataset.training.filter { $0.form.characterCount <= longest }
             guard !short.isEmpty else {
-                throw ValidationError("no poem to draw: the corpus has none of at most \(longest) characters to train on")
+                throw ValidationError(
+                    "no poem to draw: the corpus has none of at most \(longest) characters to train on")
             }
             return Array(short.shuffled(using: &random).prefix(count))
         }

@@ -75,7 +75,9 @@ import Testing
         try "word\tcategory\n\(first.prefix(2))\t物\n龘龘\t物\n".write(to: list, atomically: true, encoding: .utf8)
         let counted = try Run(["data", "words", some.corpus.path, "--words", list.path, "--out", words.path])
         #expect(counted.status == 0, "\(counted.errors)")
-        let rows = try String(contentsOf: words, encoding: .utf8).split(separator: "\n").map { $0.split(separator: "\t") }
+        let rows = try String(contentsOf: words, encoding: .utf8).split(separator: "\n").map {
+            $0.split(separator: "\t")
+        }
         #expect(rows.count == 2 && rows[0][0] == first.prefix(2) && (Int(rows[0][1]) ?? 0) >= 1)
         #expect(rows.last == ["龘龘", "0"])
         try "word\n".write(to: list, atomically: true, encoding: .utf8)

@@ -28,7 +28,9 @@ import Testing
         for damage in ["不知\t", "不知 1\n", "不\t1\n", "不知\tnan\n", "不知\t-1\n", "何处\t1\n不知何\t1\n"] {
             try damage.write(to: file, atomically: true, encoding: .utf8)
             let line = damage.hasPrefix("何处") ? 2 : 1
-            #expect(throws: GenerationError.stockPairs(path: file.path, line: line)) { try StockPairs(contentsOf: file) }
+            #expect(throws: GenerationError.stockPairs(path: file.path, line: line)) {
+                try StockPairs(contentsOf: file)
+            }
         }
     }
 
@@ -53,7 +55,9 @@ import Testing
         let written = often.flatMap { Array(repeating: $0, count: 100_000) }
         writer.stock = StockPairs(written: written, read: [])
         let after = counts(try writer.write(plans))
-        let (many, few) = (often.reduce(0) { $0 + before[$1, default: 0] }, often.reduce(0) { $0 + after[$1, default: 0] })
+        let (many, few) = (
+            often.reduce(0) { $0 + before[$1, default: 0] }, often.reduce(0) { $0 + after[$1, default: 0] }
+        )
         #expect(!often.isEmpty && few < many / 2, "\(often.count) pairs, \(many) before, \(few) after")
         let asked = try (0..<16).map { try poet.plan(keywords: Array(often.prefix(1)), seed: UInt64($0)) }
         writer.stock = StockPairs(written: often.prefix(1).flatMap { Array(repeating: $0, count: 100_000) }, read: [])

@@ -292,10 +292,12 @@ import WeightFiles
             try stock.write(to: pack.folder.appending(path: "stock.tsv"), atomically: true, encoding: .utf8)
             try words.write(to: pack.folder.appending(path: "words.tsv"), atomically: true, encoding: .utf8)
         }
-        let manifest = #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "wordUses": "words.tsv", "stockPairs": "stock.tsv"}"#
+        let manifest =
+            #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "wordUses": "words.tsv", "stockPairs": "stock.tsv"}"#
         try manifest.write(to: pack.manifest, atomically: true, encoding: .utf8)
         // The prompts take up to twelve words now, so that the poems are others; they hold no stock pair.
-        let pairs = Set(before.flatMap(\.lines).flatMap { line in zip(line, line.dropFirst()).map { String([$0, $1]) } })
+        let pairs = Set(
+            before.flatMap(\.lines).flatMap { line in zip(line, line.dropFirst()).map { String([$0, $1]) } })
         try write(stock: pairs.map { "\($0)\t20\n" }.joined(), words: "明月\t0\n孤舟\t2659\n")
         let after = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
         let stock = try StockPairs(contentsOf: pack.folder.appending(path: "stock.tsv"))
@@ -311,10 +313,11 @@ import WeightFiles
         await #expect(throws: PipelineError.wordUses(path: file, line: 3)) {
             try await poet(pack).poems(for: [picture], request: request(candidates: 3))
         }
-        let familiarity = try WordUses(contentsOf: {
-            try write(stock: "", words: "a\t0\nb\t9\nc\t99\nd\t5000\n")
-            return pack.folder.appending(path: "words.tsv")
-        }())
+        let familiarity = try WordUses(
+            contentsOf: {
+                try write(stock: "", words: "a\t0\nb\t9\nc\t99\nd\t5000\n")
+                return pack.folder.appending(path: "words.tsv")
+            }())
         #expect(["a", "b", "c", "d", "e"].map(familiarity.familiarity) == [0.1, 0.5, 1, 1, 1])
     }
 
