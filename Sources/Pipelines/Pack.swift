@@ -24,7 +24,7 @@ public struct Pack: Sendable, Equatable {
     public var endingFilter: URL?
     /// What the poet writes too often; see `StockPairs`.
     public var stockPairs: URL?
-    /// In how many of those poems each word of the bank stands.
+    /// In how many of those poems each word of the bank stands, and how they rhyme.
     public var wordUses: URL?
     /// The embeddings of the bank, so that the first start computes none.
     public var bankCache: URL?

@@ -106,10 +106,10 @@ public struct PoemRequest: Sendable {
     ///
     /// - Parameters:
     ///   - prefix: what the pack's mapping network makes of the pictures; empty through keywords
-    ///   - familiarity: how well the poet knows a word, above 0, at most 1; well-known words are asked for more often
+    ///   - uses: what the poet has read; words and rhymes that it knows well are asked for more often
     func plans(
         keywords: [Keyword], caption: String? = nil, prefix: [Float] = [], constraints: [MetreConstraint],
-        familiarity: (String) -> Double = { _ in 1 }
+        uses: WordUses? = nil
     ) -> [PoemPlan] {
         var random = SplitMix64(seed: seed)
         return (0..<candidates).map { index in
@@ -119,8 +119,8 @@ public struct PoemRequest: Sendable {
             let isTold = through == .both ? turn % 4 == 2 : index % 2 == 1
             let constraint = constraints[index % constraints.count]
             let asked = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
-            let group = asked ?? suggestedRhyme(constraint, &random)
-            let words = subset(of: keywords.map(\.word), familiarity, &random)
+            let group = asked ?? suggestedRhyme(constraint, uses, &random)
+            let words = subset(of: keywords.map(\.word), uses, &random)
             let prompt = PoemPrompt(
                 form: constraint.form, rhyme: group, keywords: isPrefixed ? [] : words,
                 // Half of those with words know what happens too; words alone are the safer half where the caption errs.
@@ -130,22 +130,27 @@ public struct PoemRequest: Sendable {
         }
     }
 
-    /// A rhyme to aim at where none is asked for, larger groups more often: who knows the rhyme from the start leads up to it.
-    /// The constraint stays open, so that what is settled (an acrostic, a first line) may still decide otherwise.
-    private func suggestedRhyme(_ constraint: MetreConstraint, _ random: inout SplitMix64) -> RhymeGroup? {
+    /// A rhyme to aim at where none is asked for, as often as the poems that the poet has read rhyme so (larger groups more often
+    /// where that is not known): who knows the rhyme from the start leads up to it. The constraint stays open, so that what is
+    /// settled (an acrostic, a first line) may still decide otherwise.
+    private func suggestedRhyme(
+        _ constraint: MetreConstraint, _ uses: WordUses?, _ random: inout SplitMix64
+    ) -> RhymeGroup? {
         guard constraint.book == constraint.form.defaultBook else { return nil }
         let groups = constraint.book.groups.filter {
             constraint.form.rhymeTones.contains($0.tone) && $0.members.count >= Self.smallestGroup
         }
-        var target = random.uniform() * Double(groups.reduce(0) { $0 + $1.members.count })
-        return groups.first { group in
-            target -= Double(group.members.count)
+        let read = uses.map { uses in groups.map { uses.rhymes(in: $0) } } ?? []
+        let weights = read.contains { $0 > 0 } ? read : groups.map(\.members.count)
+        var target = random.uniform() * Double(weights.reduce(0, +))
+        return zip(groups, weights).first { _, weight in
+            target -= Double(weight)
             return target < 0
-        }
+        }?.0
     }
 
     private func subset(
-        of words: [String], _ familiarity: (String) -> Double, _ random: inout SplitMix64
+        of words: [String], _ uses: WordUses?, _ random: inout SplitMix64
     ) -> [String] {
         // Who names a few words wants them all.
         if !keywords.isEmpty, words.count <= 4 { return words }
@@ -155,7 +160,7 @@ public struct PoemRequest: Sendable {
         var chosen: [String] = []
         while chosen.count < size {
             // The k-th of those left has weight 1/(k + 1).
-            let weights = left.enumerated().map { familiarity($1) / Double($0 + 1) }
+            let weights = left.enumerated().map { (uses?.familiarity(of: $1) ?? 1) / Double($0 + 1) }
             var target = random.uniform() * weights.reduce(0, +)
             let index = weights.firstIndex { weight in
                 target -= weight

@@ -208,8 +208,7 @@ public actor Poet {
             hand.uses == nil || !request.keywords.isEmpty
             ? keywords : eye.index.keywords(for: image, count: 12, scale: eye.encoder.scale)
         let plans = request.plans(
-            keywords: known, caption: caption, prefix: prefix, constraints: constraints,
-            familiarity: { hand.uses?.familiarity(of: $0) ?? 1 })
+            keywords: known, caption: caption, prefix: prefix, constraints: constraints, uses: hand.uses)
         let evidence = eye.index.evidence(for: image)
         let leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
         let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)

@@ -1,8 +1,12 @@
 import Foundation
+import Generation
+import Prosody
 
-/// In how many of a poet's training poems each word of a bank stands.
+/// In how many of a poet's training poems each word of a bank stands, and how many rhyme in each group (`[韵:七阳]`).
 struct WordUses: Equatable {
     let counts: [String: Int]
+
+    init(counts: [String: Int]) { self.counts = counts }
 
     /// Reads rows of a word and a count, with a tab between.
     ///
@@ -28,4 +32,7 @@ struct WordUses: Equatable {
         guard let count = counts[word] else { return 1 }
         return max(0.1, min(1, log10(1 + Double(count)) / 2))
     }
+
+    /// The poems that rhyme in a group, 0 where they were not counted.
+    func rhymes(in group: RhymeGroup) -> Int { counts[PoetVocabulary.token(of: group)] ?? 0 }
 }

@@ -233,8 +233,8 @@ public struct PoemDataset: Sendable {
     private static let shiForms: [[Int]: Form] = Dictionary(
         [Form.wujue, .qijue, .wulv, .qilv].map { ($0.lineLengths, $0) }, uniquingKeysWith: { first, _ in first })
 
-    /// The group that all rhyming lines share.
-    static func rhyme(of lines: [String], form: Form) -> RhymeGroup? {
+    /// The group that all rhyming lines share, of the form's own book; nil where they share none.
+    public static func rhyme(of lines: [String], form: Form) -> RhymeGroup? {
         let book = form.defaultBook
         var shared: RhymeGroupSet?
         for index in form.rhymingLines where lines.indices.contains(index) {

@@ -12,10 +12,11 @@ extension DataCommand {
     /// `tihua data words`: how often a corpus has the words of a bank.
     struct Words: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "words", abstract: "Count the poems that have each word of a bank.",
+            commandName: "words", abstract: "Count the poems that have each word of a bank, and the rhymes.",
             discussion: """
                 Words that a poet has hardly read become no verse; from the words that fit a picture those that it knows are
-                asked for more often. Writes word<TAB>poems, only of poems that a poet is trained on.
+                asked for more often, and rhymes as often as people use them. Writes word<TAB>poems and [韵:group]<TAB>poems,
+                only of poems that a poet is trained on.
 
                   tihua data words corpus.jsonl --words Weights/mini/imagery.tsv --out Weights/mini/poet/words.tsv
                 """)
@@ -35,8 +36,13 @@ extension DataCommand {
                 throw ValidationError("\(self.words) has no word in its first column")
             }
             var counts = Dictionary(words.map { ($0, 0) }) { first, _ in first }
+            var rhymes: [String: Int] = [:]
             for file in corpus {
-                for poem in try PoemFile.read(URL(filePath: file)) where PoemDataset.form(of: poem) != nil {
+                for poem in try PoemFile.read(URL(filePath: file)) {
+                    guard let form = PoemDataset.form(of: poem) else { continue }
+                    if let group = PoemDataset.rhyme(of: poem.lines, form: form) {
+                        rhymes[PoetVocabulary.token(of: group), default: 0] += 1
+                    }
                     var seen: Set<String> = []
                     for line in poem.lines.map(Array.init) {
                         for start in line.indices {
@@ -50,7 +56,8 @@ extension DataCommand {
                 }
             }
             var written: Set<String> = []
-            let rows = words.filter { written.insert($0).inserted }.map { "\($0)\t\(counts[$0] ?? 0)\n" }
+            var rows = words.filter { written.insert($0).inserted }.map { "\($0)\t\(counts[$0] ?? 0)\n" }
+            rows += rhymes.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { "\($0.key)\t\($0.value)\n" }
             try AtomicFile.write(to: URL(filePath: out)) { try $0.write(Array(rows.joined().utf8)) }
         }
     }

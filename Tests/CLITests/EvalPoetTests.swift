@@ -78,8 +78,9 @@ import Testing
         let rows = try String(contentsOf: words, encoding: .utf8).split(separator: "\n").map {
             $0.split(separator: "\t")
         }
-        #expect(rows.count == 2 && rows[0][0] == first.prefix(2) && (Int(rows[0][1]) ?? 0) >= 1)
-        #expect(rows.last == ["龘龘", "0"])
+        // All sixty poems rhyme in one group.
+        #expect(rows.count == 3 && rows[0][0] == first.prefix(2) && (Int(rows[0][1]) ?? 0) >= 1)
+        #expect(rows[1] == ["龘龘", "0"] && rows[2] == ["[韵:七阳]", "60"])
         try "word\n".write(to: list, atomically: true, encoding: .utf8)
         let empty = try Run(["data", "words", some.corpus.path, "--words", list.path, "--out", words.path])
         #expect(empty.status == 2 && empty.isOneLine && empty.errors.contains("no word"), "\(empty.errors)")

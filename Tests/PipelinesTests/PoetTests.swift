@@ -111,8 +111,16 @@ import WeightFiles
         let last = plans.count { $0.prompt.keywords.contains("鹤") }
         #expect(first > last)
         // Words that the poet hardly knows give way to those that it knows.
-        let known = request.plans(keywords: words, constraints: [constraint], familiarity: { $0 == "鹤" ? 1 : 0.1 })
+        var counts = Dictionary(uniqueKeysWithValues: words.map { ($0.word, $0.word == "鹤" ? 100 : 0) })
+        let known = request.plans(keywords: words, constraints: [constraint], uses: WordUses(counts: counts))
         #expect(known.count { $0.prompt.keywords.contains("鹤") } > 2 * last)
+        // Rhymes are suggested as often as they were read, and not at all where that was never.
+        #expect(Set(known.compactMap(\.prompt.rhyme?.name)).count > 5)
+        (counts["[韵:一先]"], counts["[韵:十灰]"]) = (30, 10)
+        let rhymed = request.plans(keywords: words, constraints: [constraint], uses: WordUses(counts: counts))
+            .compactMap(\.prompt.rhyme?.name)
+        let often = rhymed.count { $0 == "一先" }
+        #expect(rhymed.count == 40 && often > 20 && rhymed.count { $0 == "十灰" } == 40 - often && often < 40)
     }
 
     @Test(arguments: PoemRequest.Through.allCases)
