@@ -146,7 +146,7 @@ extension ChineseCLIP {
                         name: name, reason: "\(view.elementType.rawValue) where \(entry.dtype) is expected")
                 }
                 let tensor = try changed(Tensor.borrowing(view), source.change, name)
-                return resizingPositions && isPositions(name) ? resizedPositions(tensor, to: entry.shape) : tensor
+                return resizingPositions ? resized(tensor, named: name, to: entry.shape) : tensor
             }
         } catch let error as ParameterError {
             throw ModelError.checkpoint(path: path, reason: error.description)
@@ -167,8 +167,15 @@ extension ChineseCLIP {
         }
     }
 
-    private static func isPositions(_ name: String) -> Bool {
-        name == "vision_model.embeddings.position_embedding.weight" || name == "visual.attnpool.positional_embedding"
+    /// A parameter of a model for pictures of one size, as a model for another size has it: positions on a square grid are
+    /// resized (bicubic, corners aligned), everything else is returned as it is.
+    ///
+    /// - Parameter shape: of the other model's parameter
+    public static func resized(_ tensor: Tensor, named name: String, to shape: [Int]) -> Tensor {
+        let isPositions =
+            name == "vision_model.embeddings.position_embedding.weight"
+            || name == "visual.attnpool.positional_embedding"
+        return isPositions ? resizedPositions(tensor, to: shape) : tensor
     }
 
     /// Resizes positions `[1 + G G, C]` to another grid; the first row, which is no patch, stays. Anything else is returned

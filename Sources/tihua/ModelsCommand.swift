@@ -6,10 +6,11 @@ import WeightFiles
 /// `tihua models`: what lies in folders of weights.
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "models", abstract: "Look into models.",
+        commandName: "models", abstract: "Look into models, and average them.",
         discussion: """
               tihua models inspect Weights/mini/poet
-            """, subcommands: [Inspect.self])
+              tihua models average runs/clip/best runs/clip --out runs/clip-average
+            """, subcommands: [Inspect.self, Average.self])
 
     /// `tihua models inspect`: architecture, parameter count, tensors.
     struct Inspect: ParsableCommand {

@@ -1,13 +1,15 @@
 import Foundation
+import PackSupport
 import TestSupport
 import Testing
+import WeightFiles
 
 /// What holds for all commands, and the commands that have no suite of their own.
 @Suite struct ToolTests {
     @Test(
         arguments: [
             "poem", "keywords", "check", "embed", "lm", "doctor", "data", "data poems", "data lines",
-            "data words", "data stock", "models", "models inspect", "train poet", "train clip",
+            "data words", "data stock", "models", "models inspect", "models average", "train poet", "train clip",
         ])
     func helpTeachesByExample(command: String) throws {
         let run = try Run(command.split(separator: " ").map(String.init) + ["--help"])
@@ -145,6 +147,60 @@ import Testing
             #expect(run.status == 1 && run.isOneLine && run.output.isEmpty)
             #expect(run.errors.contains("system"), "\(run.errors)")
         }
+    }
+
+    /// The mean of two states has their mean weights, and runs; a run gives the average that it keeps.
+    @Test func statesOfAModelAreAveraged() throws {
+        let (first, second) = (try TinyPack(seed: 3), try TinyPack(seed: 4))
+        let folder = try temporaryFolder()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let out = folder.appending(path: "mean")
+        let run = try Run(["models", "average", "\(first.poet.path)=3", second.poet.path, "--out", out.path])
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        func weights(_ folder: URL) throws -> SafetensorsFile {
+            try SafetensorsFile(contentsOf: folder.appending(path: "model.safetensors"))
+        }
+        let (a, b, mean) = (try weights(first.poet), try weights(second.poet), try weights(out))
+        #expect(mean.tensors.map(\.name) == a.tensors.map(\.name) && !mean.tensors.isEmpty)
+        for tensor in mean.tensors {
+            let (x, y) = (try #require(a[tensor.name]?.floats()), try #require(b[tensor.name]?.floats()))
+            let expected = zip(x, y).map { 0.75 * $0 + 0.25 * $1 }
+            let found = try #require(tensor.floats())
+            #expect(zip(found, expected).allSatisfy { abs($0 - $1) < 1e-6 }, "\(tensor.name)")
+        }
+        let written = try Run([
+            "poem", first.picture().path, "--pack", first.folder.path, "--poet", out.path, "--candidates", "2",
+        ])
+        #expect(written.status == 0, "\(written.errors)")
+
+        // A run keeps its average under names of its own.
+        let kept = folder.appending(path: "run")
+        try FileManager.default.createDirectory(at: kept, withIntermediateDirectories: true)
+        try SafetensorsWriter.write(
+            b.tensors.enumerated().map { index, view in
+                .init(
+                    name: (index == 0 ? "model/" : "average/") + view.name, elementType: view.elementType,
+                    shape: view.shape
+                ) { sink in try view.withUnsafeBytes { try sink.write($0) } }
+            }, to: kept.appending(path: "checkpoint.safetensors"))
+        let again = folder.appending(path: "again")
+        let ofRun = try Run(["models", "average", "\(first.poet.path)=3", kept.path, "--out", again.path])
+        #expect(ofRun.status == 0, "\(ofRun.errors)")
+        #expect(
+            try Data(contentsOf: again.appending(path: "model.safetensors"))
+                == Data(contentsOf: out.appending(path: "model.safetensors")))
+
+        for (arguments, status, message) in [
+            ([first.poet.path], 2, "at least two"), ([first.poet.path, "\(second.poet.path)=x"], 2, "above 0"),
+            ([first.poet.path, first.clip.path], 1, "clip"), ([kept.path, kept.path], 2, "all sources are runs"),
+            ([first.poet.path, "/nowhere"], 1, "/nowhere"),
+        ] as [([String], Int32, String)] {
+            let failed = try Run(["models", "average"] + arguments + ["--out", folder.appending(path: "none").path])
+            #expect(failed.status == status && failed.isOneLine && failed.errors.contains(message), "\(failed.errors)")
+        }
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted() == ["again", "mean", "run"])
+        let twice = try Run(["models", "average", first.poet.path, second.poet.path, "--out", out.path])
+        #expect(twice.status == 2 && twice.errors.contains("there already"), "\(twice.errors)")
     }
 
     @Test func poemsOfAFolderBecomeACorpusWithItsCounts() throws {
