@@ -203,12 +203,10 @@ public actor Poet {
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
         let caption = try await caption(of: pictures, request, eye)
         let prefix = request.through == .keywords ? [] : try prefix(of: image)
-        // A word that the poet has hardly read becomes no verse: from a few words more than are shown, the known ones more often.
-        let known =
-            hand.uses == nil || !request.keywords.isEmpty
-            ? keywords : eye.index.keywords(for: image, count: 12, scale: eye.encoder.scale)
+        // The surest five of the words that are shown: a word that is not to be seen harms more than a missing one.
+        let asked = request.keywords.isEmpty ? Array(keywords.prefix(Self.promptWords)) : keywords
         let plans = request.plans(
-            keywords: known, caption: caption, prefix: prefix, constraints: constraints, uses: hand.uses)
+            keywords: asked, caption: caption, prefix: prefix, constraints: constraints, uses: hand.uses)
         let evidence = eye.index.evidence(for: image)
         let leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
         let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)
@@ -242,6 +240,8 @@ public actor Poet {
         return text.map { $0.filter { $0.isHan } }.flatMap { $0.isEmpty ? nil : $0 }
     }
 
+    /// Of how many words that fit a picture the prompts are made.
+    private static let promptWords = 5
     /// The deviations of a character's best word above which the picture speaks for the character: about one word in fifteen.
     private static let likely: Float = 1.5
     /// How much that adds to the character's log-probability, in nats a deviation: enough against moon and snow by day, too little
