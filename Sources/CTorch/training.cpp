@@ -175,7 +175,9 @@ NarrowProduct narrow_product() {
 /// Adds aᵀ b to `sum`, or sets it. a `[N, K]` and b `[N, M]` contiguous, sum float32 `[K, M]` contiguous.
 void add_row_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &sum, bool adds) {
     const int64_t N = a.size(0), K = a.size(1), M = b.size(1);
-    NarrowProduct narrow = a.scalar_type() == at::kBFloat16 ? narrow_product() : nullptr;
+    // MKL runs it on one thread.
+    NarrowProduct narrow =
+        a.scalar_type() == at::kBFloat16 && at::get_num_threads() == 1 ? narrow_product() : nullptr;
     if (narrow && N > 0 && std::max({N, K, M}) <= std::numeric_limits<int>::max()) {
         constexpr int row_major = 101, plain = 111, transposed = 112;
         narrow(row_major, transposed, plain, static_cast<int>(K), static_cast<int>(M), static_cast<int>(N), 1,
