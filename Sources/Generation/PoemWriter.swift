@@ -47,7 +47,8 @@ public final class PoemWriter {
     /// How the model is asked.
     public let format: PoetFormat
     private let model: any VerseModel
-    private let isKnown: (String) -> Bool
+    /// Whether a line is one of the training poems; no poem gets such a line.
+    public let isKnown: (String) -> Bool
     /// Whether poets let a line end in these two characters; what they do not is drawn only where little else can stand. Rhyme
     /// and tone leave a small model few characters at the end of a line, and it takes what makes no word.
     public var isEnding: (String) -> Bool = { _ in true }

@@ -155,15 +155,7 @@ public struct ModelFolder: Sendable {
         configuration: some Encodable, store: ParameterStore, dtype: DType? = nil, copying files: [URL] = [],
         to folder: URL, tensor: ((ParameterStore.Entry) -> Tensor)? = nil
     ) throws {
-        let manager = FileManager.default
-        let isNew = !manager.fileExists(atPath: folder.path)
-        let target =
-            isNew
-            ? folder.deletingLastPathComponent()
-                .appending(path: ".\(folder.lastPathComponent).partial-\(UInt32.random(in: .min ... .max))")
-            : folder
-        if isNew { try manager.createDirectory(at: target, withIntermediateDirectories: true) }
-        do {
+        func write(to target: URL) throws {
             let tensors = store.entries.map { (name: $0.name, tensor: tensor?($0) ?? $0.tensor) }
             try TensorFile.write(tensors, dtype: dtype, to: target.appending(path: "model.safetensors"))
             let encoder = JSONEncoder()
@@ -177,10 +169,11 @@ public struct ModelFolder: Sendable {
                     try AtomicFile.write(to: copy) { try $0.write(Array(content)) }
                 }
             }
-            if isNew { try manager.moveItem(at: target, to: folder) }
-        } catch {
-            if isNew { try? manager.removeItem(at: target) }
-            throw error
+        }
+        if FileManager.default.fileExists(atPath: folder.path) {
+            try write(to: folder)
+        } else {
+            try AtomicFile.folder(at: folder, write)
         }
     }
 }

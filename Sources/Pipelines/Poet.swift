@@ -1,4 +1,3 @@
-import Corpora
 public import Foundation
 import Generation
 import Models
@@ -59,7 +58,6 @@ public actor Poet {
     private struct Hand {
         let writer: PoemWriter
         let converter: ChineseConverter
-        let isKnown: (String) -> Bool
         let uses: WordUses?
     }
 
@@ -83,33 +81,10 @@ public actor Poet {
 
     private func hand() throws -> Hand {
         if let loadedHand { return loadedHand }
-        let folder = try ModelFolder(at: try pack.requiredPoet())
-        guard folder.architecture == .gpt2 || folder.architecture == .t5 else {
-            throw PipelineError.wrongModel(
-                path: folder.url.path, found: folder.architecture.rawValue, needed: "gpt2 or t5")
-        }
-        let vocabulary = folder.url.appending(path: "vocab.txt")
-        // Reads the file as strictly as any vocabulary; the poet itself takes characters, not words.
-        let tokenizer = try BertTokenizer(vocabularyAt: vocabulary)
-        let format = try PoetFormat(tokens: (0..<Int32(tokenizer.vocabularySize)).compactMap(tokenizer.token))
-        let filter = try pack.lineFilter.map { try LineFilter(contentsOf: $0) }
-        let isKnown: (String) -> Bool = { filter?.contains($0) ?? false }
-        let writer: PoemWriter
-        if folder.architecture == .gpt2 {
-            let model = try GPT2.load(folder, device: device)
-            try folder.check(vocabulary: format.tokenCount, rows: model.configuration.vocabularySize)
-            writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
-        } else {
-            let model = try T5.load(folder, device: device)
-            try folder.check(vocabulary: format.tokenCount, rows: model.configuration.vocabularySize)
-            writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
-        }
-        if let endings = try pack.endingFilter.map({ try LineFilter(contentsOf: $0) }) {
-            writer.isEnding = { endings.contains($0) }
-        }
+        let writer = try pack.poemWriter(device: device)
         writer.stock = try pack.stockPairs.map { try StockPairs(contentsOf: $0) }
         let hand = Hand(
-            writer: writer, converter: try ChineseConverter(), isKnown: isKnown,
+            writer: writer, converter: try ChineseConverter(),
             uses: try pack.wordUses.map { try WordUses(contentsOf: $0) })
         loadedHand = hand
         return hand
@@ -258,7 +233,7 @@ public actor Poet {
             let plan = plans[poem.plan]
             let report = try ProsodyChecker(tones: .strict, book: plan.constraint.book)
                 .check(poem.lines, as: plan.constraint.form)
-            let known = poem.lines.count(where: hand.isKnown)
+            let known = poem.lines.count(where: hand.writer.isKnown)
             // In their order: a set's changes from run to run, and with it the last digit of the sum.
             let seen = poem.lines.joined().compactMap { evidence[$0]?.mean }
             return PoemScores(

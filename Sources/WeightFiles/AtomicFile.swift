@@ -11,11 +11,33 @@ public enum AtomicFile {
         try write(to: url, open: { open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }, body)
     }
 
-    /// As above, with the call that makes the temporary file; tests hand in a descriptor of a full disk.
+    /// Calls the closure with a new folder beside the target, which must not be there yet, then moves it to its place. Where the
+    /// closure throws, nothing stays behind.
+    ///
+    /// Throws Foundation's errors for the folders, and whatever the closure throws.
+    public static func folder(at url: URL, _ body: (URL) throws -> Void) throws {
+        let manager = FileManager.default
+        let partial = temporary(for: url)
+        do {
+            try manager.createDirectory(at: partial, withIntermediateDirectories: true)
+            try body(partial)
+            try manager.moveItem(at: partial, to: url)
+        } catch {
+            try? manager.removeItem(at: partial)
+            throw error
+        }
+    }
+
+    /// A name of its own beside the target.
+    private static func temporary(for url: URL) -> URL {
+        url.deletingLastPathComponent()
+            .appending(path: ".\(url.lastPathComponent).partial-\(UInt32.random(in: .min ... .max))")
+    }
+
+    /// As `write(to:_:)`, with the call that makes the temporary file; tests hand in a descriptor of a full disk.
     static func write(to url: URL, open: (String) -> Int32, _ body: (FileSink) throws -> Void) throws {
         let path = url.path
-        let temporary = url.deletingLastPathComponent()
-            .appending(path: ".\(url.lastPathComponent).partial-\(UInt32.random(in: .min ... .max))").path
+        let temporary = temporary(for: url).path
         let descriptor = open(temporary)
         guard descriptor >= 0 else {
             throw WeightFileError.system(path: path, operation: "write", reason: systemReason())

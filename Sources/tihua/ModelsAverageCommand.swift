@@ -57,25 +57,16 @@ extension ModelsCommand {
                     return (name, sum.to(first.dtype))
                 }
             }
-            let partial = folder.deletingLastPathComponent()
-                .appending(path: ".\(folder.lastPathComponent).partial-\(UInt32.random(in: .min ... .max))")
-            let manager = FileManager.default
-            do {
-                try manager.createDirectory(at: partial, withIntermediateDirectories: true)
+            try AtomicFile.folder(at: folder) { partial in
                 try TensorFile.write(averages, to: partial.appending(path: "model.safetensors"))
-                let others = try manager.contentsOfDirectory(
-                    at: URL(filePath: model.path), includingPropertiesForKeys: nil
-                )
-                .filter {
-                    ["json", "txt", "model"].contains($0.pathExtension) && !$0.lastPathComponent.contains("index")
-                }
+                let others = try FileManager.default
+                    .contentsOfDirectory(at: URL(filePath: model.path), includingPropertiesForKeys: nil)
+                    .filter {
+                        ["json", "txt", "model"].contains($0.pathExtension) && !$0.lastPathComponent.contains("index")
+                    }
                 for file in others {
-                    try manager.copyItem(at: file, to: partial.appending(path: file.lastPathComponent))
+                    try FileManager.default.copyItem(at: file, to: partial.appending(path: file.lastPathComponent))
                 }
-                try manager.moveItem(at: partial, to: folder)
-            } catch {
-                try? manager.removeItem(at: partial)
-                throw error
             }
         }
     }
