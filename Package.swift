@@ -72,16 +72,17 @@ let package = Package(
             providers: [.apt(["libvips-dev"])]),
         .target(
             name: "CVips", dependencies: ["CVipsSystem", "CFontsSystem"], linkerSettings: [.linkedLibrary("vips")]),
+        library("Files"),
         library("Prosody"),
-        library("Tokenizers", ["COpenCC"]),
-        library("Pictures", ["CVips"]),
-        library("WeightFiles"),
-        library("Corpora", ["Tokenizers", "Prosody", "WeightFiles"]),
-        library("Evaluation", ["Tokenizers", "Prosody"]),
+        library("Tokenizers", ["Files", "COpenCC"]),
+        library("Pictures", ["Files", "CVips"]),
+        library("WeightFiles", ["Files"]),
+        library("Corpora", ["Files", "Tokenizers", "Prosody", "WeightFiles"]),
+        library("Evaluation", ["Files", "Tokenizers", "Prosody"]),
 
         // Over libtorch.
         .target(name: "CTorch", cxxSettings: cxxFlags, linkerSettings: torchLinker),
-        library("Torch", ["CTorch", "WeightFiles"]),
+        library("Torch", ["CTorch", "Files", "WeightFiles"]),
         library("TorchNN", ["Torch"]),
         library("Models", ["TorchNN", "WeightFiles"]),
         library("Generation", ["Models", "Prosody", "Tokenizers", "Evaluation"]),
@@ -92,7 +93,7 @@ let package = Package(
             name: "tihua",
             dependencies: [
                 "Pipelines", "Training", "Evaluation", "Generation", "Models", "TorchNN", "Torch",
-                "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", argumentParser,
+                "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", "Files", argumentParser,
             ], swiftSettings: swiftSettings),
 
         .executableTarget(
@@ -104,6 +105,7 @@ let package = Package(
         .target(
             name: "PackSupport", dependencies: ["Generation", "Pictures"], path: "Tests/PackSupport",
             swiftSettings: swiftSettings),
+        tests("Files", ["Files"]),
         tests("Prosody", ["Prosody"]),
         tests("Tokenizers", ["Tokenizers"]),
         tests("Pictures", ["Pictures", "CVips"]),

@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 import Prosody
 
@@ -7,8 +8,6 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
     case unreadable(file: String, reason: String)
     /// A table is there but is not what the importer knows.
     case unexpected(file: String, what: String)
-    /// The result could not be written.
-    case unwritable(file: String, reason: String)
 
     /// One line: what happened, where, what to do.
     public var description: String {
@@ -17,8 +16,6 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
             "\(file): cannot be read (\(reason)); give the folder that holds Pingshui_Rhyme.json and rhymebooks.json"
         case .unexpected(let file, let what):
             "\(file): \(what); take the table from its upstream repository"
-        case .unwritable(let file, let reason):
-            "\(file): cannot be written (\(reason)); check the folder and the free space"
         }
     }
 }
@@ -99,11 +96,7 @@ public enum ProsodyImporter {
             }
 
             """
-        do {
-            try Data(source.utf8).write(to: output, options: .atomic)
-        } catch {
-            throw ProsodyImportError.unwritable(file: output.path, reason: error.localizedDescription)
-        }
+        try AtomicFile.write(source.utf8, to: output)
         return report
     }
 
@@ -291,9 +284,9 @@ public enum ProsodyImporter {
     private static func read<T: Decodable>(_ name: String, in folder: URL) throws -> T {
         let data: Data
         do {
-            data = try Data(contentsOf: folder.appending(path: name))
+            data = Data(try UserFile.bytes(of: folder.appending(path: name), limit: 1 << 26))
         } catch {
-            throw ProsodyImportError.unreadable(file: name, reason: error.localizedDescription)
+            throw ProsodyImportError.unreadable(file: name, reason: error.reason)
         }
         do {
             return try JSONDecoder().decode(T.self, from: data)

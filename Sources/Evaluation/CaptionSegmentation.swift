@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 
 /// How a caption is split into the tokens that measures count.
@@ -72,9 +73,9 @@ public struct WordList: Sendable {
     /// Reads a list: one word a line, which may be followed by a space or a tab and whatever else, such as its frequency
     /// (the form of jieba's and THUOCL's lists); `#` begins a comment.
     ///
-    /// - Throws: `CocoaError` if the file cannot be read as UTF-8, `EvaluationError.noWords`.
+    /// - Throws: `FileError` if the file cannot be read as UTF-8, `EvaluationError.noWords`.
     public init(contentsOf url: URL) throws {
-        let text = try String(contentsOf: url, encoding: .utf8)
+        let text = try UserFile.text(of: url, limit: 1 << 28)
         self.init(
             text.split(whereSeparator: \.isNewline).compactMap { line in
                 line.hasPrefix("#") ? nil : line.split(whereSeparator: \.isWhitespace).first.map(String.init)

@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 public import Prosody
 
@@ -106,9 +107,9 @@ public struct PoetVocabulary: Sendable {
 
     /// The tokens of a `vocab.txt` file, one a line.
     ///
-    /// - Throws: `PoetVocabularyError`, or Foundation's error if the file cannot be read.
+    /// - Throws: `PoetVocabularyError`, or `FileError` if the file cannot be read.
     public init(contentsOf url: URL) throws {
-        let text = try String(contentsOf: url, encoding: .utf8)
+        let text = try UserFile.text(of: url, limit: 1 << 26)
         try self.init(tokens: text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init))
     }
 

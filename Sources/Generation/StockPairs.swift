@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 
 /// Pairs of characters that a poet writes more often than people do to the same prompts, such as 不知 and 何处.
@@ -31,10 +32,10 @@ public struct StockPairs: Sendable, Equatable {
 
     /// Reads rows of a pair and its excess, with a tab between.
     ///
-    /// - Throws: `GenerationError.stockPairs` with the line, or Foundation's error if the file cannot be read.
+    /// - Throws: `GenerationError.stockPairs` with the line, or `FileError` if the file cannot be read.
     public init(contentsOf url: URL) throws {
         var excess: [String: Double] = [:]
-        let text = try String(contentsOf: url, encoding: .utf8)
+        let text = try UserFile.text(of: url, limit: 1 << 26)
         for (index, row) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()
         where !row.isEmpty {
             let columns = row.split(separator: "\t")

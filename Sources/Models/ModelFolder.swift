@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 public import Torch
 public import TorchNN
@@ -65,16 +66,15 @@ public struct ModelFolder: Sendable {
 
     private static func readConfiguration(_ file: URL) throws(ModelError) -> Data {
         do {
-            let handle = try FileHandle(forReadingFrom: file)
-            defer { try? handle.close() }
-            let data = try handle.read(upToCount: maximumConfiguration + 1) ?? Data()
-            if data.count <= maximumConfiguration { return data }
+            return Data(try UserFile.bytes(of: file, limit: maximumConfiguration))
+        } catch .tooLarge {
+            throw .configuration(
+                path: file.path, reason: "longer than \(maximumConfiguration >> 20) MB, which no configuration is")
         } catch {
             throw .configuration(
-                path: file.path, reason: "cannot be read; a model folder holds config.json and weights")
+                path: file.path,
+                reason: "cannot be read (\(error.reason)); a model folder holds config.json and weights")
         }
-        throw .configuration(
-            path: file.path, reason: "longer than \(maximumConfiguration >> 20) MB, which no configuration is")
     }
 
     /// The configuration as one architecture's type.
@@ -150,7 +150,7 @@ public struct ModelFolder: Sendable {
     ///   - dtype: of the floating point tensors in the file, float32 or bfloat16; as in the store if nil
     ///   - files: further files to copy in, such as `vocab.txt`
     ///   - tensor: what to save for a parameter, such as its average; the parameter itself if nil
-    /// - Throws: `WeightFileError` for a full disk or a missing permission, and Foundation's errors for the files.
+    /// - Throws: `FileError` for a full disk or a missing permission, and `FileError` for the files.
     public static func save(
         configuration: some Encodable, store: ParameterStore, dtype: DType? = nil, copying files: [URL] = [],
         to folder: URL, tensor: ((ParameterStore.Entry) -> Tensor)? = nil
@@ -163,10 +163,10 @@ public struct ModelFolder: Sendable {
             let json = try encoder.encode(configuration)
             try AtomicFile.write(to: target.appending(path: "config.json")) { try $0.write(Array(json)) }
             for file in files {
-                let content = try Data(contentsOf: file)
+                let content = try UserFile.bytes(of: file)
                 let copy = target.appending(path: file.lastPathComponent)
                 if copy.standardizedFileURL != file.standardizedFileURL {
-                    try AtomicFile.write(to: copy) { try $0.write(Array(content)) }
+                    try AtomicFile.write(to: copy) { try $0.write(content) }
                 }
             }
         }

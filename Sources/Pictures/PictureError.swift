@@ -1,3 +1,5 @@
+import Files
+
 /// What can go wrong with a picture, a typeface or the file of either; each description is one line for a person.
 public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Nothing is at the path.
@@ -94,6 +96,6 @@ public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// A name as it is, or quoted where blanks or control characters would make the line hard to read.
 func quote(_ name: String) -> String {
-    let awkward = name.unicodeScalars.contains { $0.value <= 0x20 || $0.value == 0x7F || $0.value == 0x85 }
-    return awkward || name.isEmpty ? name.debugDescription : name
+    let shown = printable(name)
+    return shown != name || shown.isEmpty || shown.contains(where: \.isWhitespace) ? "\"\(shown)\"" : shown
 }

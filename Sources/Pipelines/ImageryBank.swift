@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 
 /// One thing that pictures show, under the word that classical poems have for it (意象).
@@ -38,19 +39,11 @@ public struct ImageryBank: Sendable, Equatable {
     /// - Throws: `PipelineError.unreadable`, `.emptyBank`, `.bankColumns`, `.bankEntry` with the line.
     public init(contentsOf url: URL, simplify: (String) throws -> String = { $0 }) throws {
         let path = url.path
-        let data: Data
+        let text: String
         do {
-            let handle = try FileHandle(forReadingFrom: url)
-            defer { try? handle.close() }
-            data = try handle.read(upToCount: Self.maximumBytes + 1) ?? Data()
+            text = try UserFile.text(of: url, limit: Self.maximumBytes)
         } catch {
-            throw PipelineError.unreadable(path: path, reason: "no such file, or no permission")
-        }
-        guard data.count <= Self.maximumBytes else {
-            throw PipelineError.unreadable(path: path, reason: "longer than \(Self.maximumBytes >> 20) MB")
-        }
-        guard let text = String(validating: data, as: UTF8.self) else {
-            throw PipelineError.unreadable(path: path, reason: "not UTF-8")
+            throw PipelineError.unreadable(path: path, reason: error.reason)
         }
         var entries: [Imagery] = []
         var words: Set<String> = []

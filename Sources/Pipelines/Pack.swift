@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 
 /// The folders and files that make a picture a poem: what a manifest `pack.json` names, or what the user named one by one.
@@ -51,8 +52,11 @@ public struct Pack: Sendable, Equatable {
     /// - Throws: `PipelineError.manifest` if it is damaged or names what is not there, `.unreadable`.
     public init(folder: URL) throws(PipelineError) {
         let file = folder.appending(path: PackLocator.manifestName)
-        guard let data = try? Data(contentsOf: file) else {
-            throw .unreadable(path: file.path, reason: "no such file, or no permission")
+        let data: Data
+        do {
+            data = Data(try UserFile.bytes(of: file, limit: 1 << 20))
+        } catch {
+            throw .unreadable(path: file.path, reason: error.reason)
         }
         let manifest: Manifest
         do {

@@ -1,4 +1,5 @@
 public import Corpora
+import Files
 public import Foundation
 public import Pictures
 public import Torch
@@ -229,13 +230,16 @@ public struct EmbeddingJob: Sendable {
     private func begin(_ plan: Plan) throws {
         let file = parts.appending(path: "plan.json")
         if FileManager.default.fileExists(atPath: file.path) {
-            guard let found = try? JSONDecoder().decode(Plan.self, from: Data(contentsOf: file)) else {
+            guard let found = try? JSONDecoder().decode(Plan.self, from: Data(UserFile.bytes(of: file, limit: 1 << 20)))
+            else {
                 throw PipelineError.otherWork(path: parts.path, reason: "holds no plan that can be read")
             }
             return try check(found, plan, at: parts)
         }
         try FileManager.default.createDirectory(at: parts, withIntermediateDirectories: true)
-        try JSONEncoder().encode(plan).write(to: file, options: .atomic)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        try AtomicFile.write(try encoder.encode(plan), to: file)
     }
 
     private func file(of part: Int) -> URL { parts.appending(path: "part-\(part).safetensors") }

@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 import Models
 public import Pictures
@@ -111,9 +112,15 @@ public struct Preprocessing: Equatable, Sendable {
         self.size = size
         let file = folder.appending(path: "preprocessor_config.json")
         guard FileManager.default.fileExists(atPath: file.path) else { return }
-        guard let data = try? Data(contentsOf: file),
-            let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any]
-        else { throw .preprocessing(path: file.path, reason: "not a JSON object; get the file again") }
+        let data: Data
+        do {
+            data = Data(try UserFile.bytes(of: file, limit: 1 << 20))
+        } catch {
+            throw .preprocessing(path: file.path, reason: error.reason)
+        }
+        guard let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+            throw .preprocessing(path: file.path, reason: "not a JSON object; get the file again")
+        }
         func numbers(_ key: String, _ standard: [Float]) throws(PipelineError) -> [Float] {
             guard let value = values[key] else { return standard }
             let numbers = (value as? [NSNumber])?.map(\.floatValue) ?? []

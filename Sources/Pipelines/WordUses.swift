@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import Generation
 import Prosody
@@ -10,11 +11,9 @@ struct WordUses: Equatable {
 
     /// Reads rows of a word and a count, with a tab between.
     ///
-    /// - Throws: `PipelineError.unreadable`, `.wordUses` with the line.
+    /// - Throws: `FileError`, `PipelineError.wordUses` with the line.
     init(contentsOf url: URL) throws {
-        guard let text = try? String(contentsOf: url, encoding: .utf8) else {
-            throw PipelineError.unreadable(path: url.path, reason: "no such file, no permission, or not UTF-8")
-        }
+        let text = try UserFile.text(of: url, limit: 1 << 26)
         var counts: [String: Int] = [:]
         for (index, row) in text.split(omittingEmptySubsequences: false, whereSeparator: \.isNewline).enumerated()
         where !row.isEmpty {

@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 
 /// BERT's WordPiece, token for token what the slow `BertTokenizer` of Hugging Face transformers 4.46 gives.
@@ -361,11 +362,9 @@ extension TokenTable {
 /// The bytes of a file, or a `TokenizerError` that says why not.
 func readBytes(of url: URL) throws -> [UInt8] {
     do {
-        return Array(try Data(contentsOf: url))
+        return try UserFile.bytes(of: url, limit: 1 << 28)
     } catch {
-        let path = url.path(percentEncoded: false)
-        let reason = FileManager.default.fileExists(atPath: path) ? "it exists but cannot be opened" : "no such file"
-        throw TokenizerError.unreadable(file: path, reason: reason)
+        throw TokenizerError.unreadable(file: url.path(percentEncoded: false), reason: error.reason)
     }
 }
 

@@ -1,4 +1,5 @@
 import Evaluation
+import Files
 public import Foundation
 import Generation
 public import Models

@@ -1,4 +1,5 @@
 import Corpora
+import Files
 public import Foundation
 import Pictures
 import Torch

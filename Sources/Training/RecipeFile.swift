@@ -1,3 +1,4 @@
+import Files
 public import Foundation
 
 /// The options of a run as a JSON file: `{"training": {..}, "poet": {..}}`, one object for each part of a recipe.
@@ -16,14 +17,10 @@ public struct RecipeFile {
         path = ""
     }
 
-    /// - Throws: `TrainingError.data` with the file and the first part that no recipe has.
+    /// - Throws: `FileError`; `TrainingError.data` with the file and the first part that no recipe has.
     public init(contentsOf url: URL) throws {
         path = url.path(percentEncoded: false)
-        do {
-            data = try Data(contentsOf: url)
-        } catch {
-            throw TrainingError.data(path: path, reason: "the options of a run cannot be read from it")
-        }
+        data = Data(try UserFile.bytes(of: url, limit: 1 << 20))
         let names = try decode(Names.self).names
         if let unknown = names.first(where: { !Self.sections.contains($0) }) {
             throw TrainingError.data(
@@ -98,10 +95,11 @@ private func expected(_ type: any Any.Type) -> String {
 ///
 /// - Throws: `TrainingError.data` with the path.
 public func readText(_ url: URL) throws(TrainingError) -> String {
-    guard let text = try? String(contentsOf: url, encoding: .utf8) else {
-        throw .data(path: url.path(percentEncoded: false), reason: "cannot be read as a text in UTF-8")
+    do {
+        return try UserFile.text(of: url)
+    } catch {
+        throw .data(path: url.path(percentEncoded: false), reason: error.reason)
     }
-    return text
 }
 
 /// Any key of an object.

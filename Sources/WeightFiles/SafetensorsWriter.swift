@@ -1,3 +1,4 @@
+import Files
 import Foundation
 
 /// Writes safetensors files, byte for byte as Python's `safetensors` writes them: widest elements first, then by name.

@@ -1,3 +1,5 @@
+import Files
+
 /// What can be wrong with a file of weights, or with writing one. Every description is one line for a person.
 public enum WeightFileError: Error, Equatable, Sendable {
     /// There is nothing at the path.
@@ -33,32 +35,32 @@ extension WeightFileError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .missing(let path):
-            "\(oneLine(path)): no such file; check the path"
+            "\(printable(path)): no such file; check the path"
         case .notAFile(let path):
-            "\(oneLine(path)): not a regular file; give the path of the file itself"
+            "\(printable(path)): not a regular file; give the path of the file itself"
         case .system(let path, let operation, let reason):
-            "\(oneLine(path)): cannot \(operation): \(reason)"
+            "\(printable(path)): cannot \(operation): \(reason)"
         case .empty(let path):
-            "\(oneLine(path)): the file is empty; fetch it again"
+            "\(printable(path)): the file is empty; fetch it again"
         case .malformed(let path, let problem):
-            "\(oneLine(path)): damaged or not what it claims to be: \(problem); fetch or save it again"
+            "\(printable(path)): damaged or not what it claims to be: \(problem); fetch or save it again"
         case .unsupported(let path, let feature, let advice):
-            "\(oneLine(path)): \(feature) cannot be read here; \(advice)"
+            "\(printable(path)): \(feature) cannot be read here; \(advice)"
         case .refusedGlobal(let path, let name):
-            "\(oneLine(path)): refused, the pickle asks for \(quoted(name)), which weights do not need (nothing was run); "
+            "\(printable(path)): refused, the pickle asks for \(quoted(name)), which weights do not need (nothing was run); "
                 + "in Python, save only the state_dict, or convert to safetensors"
         case .limit(let path, let what, let limit):
-            "\(oneLine(path)): refused, \(what) is beyond the limit of \(limit)"
+            "\(printable(path)): refused, \(what) is beyond the limit of \(limit)"
         case .noWeights(let path, let looked):
-            "\(oneLine(path)): no weights in this folder; looked for \(looked.joined(separator: ", "))"
+            "\(printable(path)): no weights in this folder; looked for \(looked.joined(separator: ", "))"
         case .ambiguous(let path, let candidates):
-            "\(oneLine(path)): several files of weights (\(list(candidates))); give the path of the one that is meant"
+            "\(printable(path)): several files of weights (\(list(candidates))); give the path of the one that is meant"
         case .missingFromIndex(let path, let names):
-            "\(oneLine(path)): the index names what is not there: \(list(names)); fetch the missing files"
+            "\(printable(path)): the index names what is not there: \(list(names)); fetch the missing files"
         case .noTensor(let path, let name):
-            "\(oneLine(path)): holds no tensor \(quoted(name))"
+            "\(printable(path)): holds no tensor \(quoted(name))"
         case .unwritable(let path, let problem):
-            "\(oneLine(path)): not written: \(problem)"
+            "\(printable(path)): not written: \(problem)"
         }
     }
 }
@@ -73,19 +75,5 @@ private func list(_ names: [String]) -> String {
 func quoted(_ text: String) -> String {
     let head = text.unicodeScalars.prefix(80)
     let cut = text.unicodeScalars.dropFirst(80).isEmpty ? "" : "…"
-    return "'\(oneLine(String(String.UnicodeScalarView(head))))\(cut)'"
-}
-
-/// The text with its control characters escaped, so that it stays on one line.
-func oneLine(_ text: String) -> String {
-    var result = ""
-    for scalar in text.unicodeScalars {
-        switch scalar.properties.generalCategory {
-        case .control, .lineSeparator, .paragraphSeparator, .format:
-            result += scalar.escaped(asASCII: true)
-        default:
-            result.unicodeScalars.append(scalar)
-        }
-    }
-    return result
+    return "'\(printable(String(String.UnicodeScalarView(head))))\(cut)'"
 }

@@ -110,18 +110,17 @@ struct CaptionCommand: AsyncParsableCommand {
             let seed: UInt64
         }
         if json {
-            print(try jsonLine(Report(picture: name, captions: captions, seed: request.seed)))
+            try Console.print(try jsonLine(Report(picture: name, captions: captions, seed: request.seed)))
         } else if quiet {
-            for caption in captions { print(caption.text) }
+            for caption in captions { try Console.print(caption.text) }
         } else {
-            print(([name] + captions.map(\.text)).joined(separator: "\t"))
+            try Console.print(([name] + captions.map(\.text)).joined(separator: "\t"))
         }
     }
 
     /// A line on the terminal that goes away again; nothing in a pipe.
     private func progress(_ text: String?) {
-        guard !quiet, isatty(STDERR_FILENO) == 1 else { return }
-        FileHandle.standardError.write(Data("\r\u{1B}[K\(text ?? "")".utf8))
+        if !quiet { Console.progress(text) }
     }
 }
 
@@ -237,7 +236,7 @@ struct CaptionerArguments: ParsableArguments {
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
     func makeCaptioner() throws -> Captioner {
         Captioner(pack: try chosen(), device: try place.find(), threads: place.threads) { text in
-            FileHandle.standardError.write(Data("\(text)\n".utf8))
+            Console.note("\(text)")
         }
     }
 

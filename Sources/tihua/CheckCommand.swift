@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 import Prosody
 import Tokenizers
@@ -50,7 +51,7 @@ struct CheckCommand: ParsableCommand {
         // The tables know simplified characters only.
         let lines = try PoemText.lines(of: try text()) { try ChineseConverter().simplified($0) }
         let report = try ProsodyChecker(tones: tones, book: book).check(lines, as: named)
-        print(json ? try jsonLine(CheckOutput(report, language)) : summary(report))
+        try Console.print(json ? try jsonLine(CheckOutput(report, language)) : summary(report))
         if !report.isRegular { throw ExitCode(1) }
     }
 
@@ -60,23 +61,11 @@ struct CheckCommand: ParsableCommand {
     private func text() throws -> String {
         if let poem { return poem }
         let limit = 1 << 20
-        let data: Data
-        if let file {
-            do {
-                let handle = try FileHandle(forReadingFrom: URL(filePath: file))
-                defer { try? handle.close() }
-                data = try handle.read(upToCount: limit + 1) ?? Data()
-            } catch {
-                throw CheckFailure.unreadable(file)
-            }
-        } else {
-            guard isatty(STDIN_FILENO) == 0 else { throw CheckFailure.nothingGiven }
-            data = try FileHandle.standardInput.read(upToCount: limit + 1) ?? Data()
-        }
-        guard data.count <= limit else { throw CheckFailure.tooLong(file ?? "standard input") }
-        guard let text = String(data: data, encoding: .utf8) else {
-            throw CheckFailure.notText(file ?? "standard input")
-        }
+        if let file { return try UserFile.text(of: URL(filePath: file), limit: limit) }
+        guard isatty(STDIN_FILENO) == 0 else { throw CheckFailure.nothingGiven }
+        let data = try FileHandle.standardInput.read(upToCount: limit + 1) ?? Data()
+        guard data.count <= limit else { throw CheckFailure.tooLong }
+        guard let text = String(data: data, encoding: .utf8) else { throw CheckFailure.notText }
         return text
     }
 
@@ -100,17 +89,15 @@ struct CheckCommand: ParsableCommand {
 
 /// What the command itself can find wrong.
 private enum CheckFailure: Error, CustomStringConvertible {
-    case unreadable(String)
     case nothingGiven
-    case tooLong(String)
-    case notText(String)
+    case tooLong
+    case notText
 
     var description: String {
         switch self {
-        case .unreadable(let file): "\(file): cannot be read; give a text file"
         case .nothingGiven: "no poem; give it as an argument, with --file, or on standard input"
-        case .tooLong(let source): "\(source): longer than 1 MiB, which is no poem; give one poem"
-        case .notText(let source): "\(source): not UTF-8 text; convert it first"
+        case .tooLong: "standard input: longer than 1 MiB, which is no poem; give one poem"
+        case .notText: "standard input: not UTF-8 text; convert it first"
         }
     }
 }

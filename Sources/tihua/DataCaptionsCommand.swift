@@ -70,18 +70,22 @@ extension DataCommand {
             let heldOut = URL(filePath: out.dropLast(ending.count) + ".val" + ending)
             let report = try importer.run(
                 from: input.map { URL(filePath: $0) }, to: file, validation: heldOut, isStrict: strict)
-            for line in report.examples { note(line.text) }
-            if json { print(try jsonLine(Counts(report))) }
+            for line in report.examples { Console.note(line.text) }
+            if json { try Console.print(try jsonLine(Counts(report))) }
             guard !quiet, !json else { return }
-            if report.faults > report.examples.count { note("… and \(report.faults - report.examples.count) more") }
-            for reason in CaptionImporter.Reason.allCases {
-                if let count = report.dropped[reason] { note("left out: \(count) \(reason.text)") }
+            if report.faults > report.examples.count {
+                Console.note("… and \(report.faults - report.examples.count) more")
             }
-            if let count = report.picturesWithoutCaption, count > 0 { note("\(count) pictures have no caption") }
-            note("\(report.training.captions) captions of \(report.training.pictures) pictures in \(out)")
+            for reason in CaptionImporter.Reason.allCases {
+                if let count = report.dropped[reason] { Console.note("left out: \(count) \(reason.text)") }
+            }
+            if let count = report.picturesWithoutCaption, count > 0 {
+                Console.note("\(count) pictures have no caption")
+            }
+            Console.note("\(report.training.captions) captions of \(report.training.pictures) pictures in \(out)")
             if report.validation.captions > 0 {
                 let counts = report.validation
-                note("\(counts.captions) captions of \(counts.pictures) pictures in \(heldOut.relativePath)")
+                Console.note("\(counts.captions) captions of \(counts.pictures) pictures in \(heldOut.relativePath)")
             }
         }
 
@@ -100,8 +104,6 @@ extension DataCommand {
             if path.hasSuffix(".txt") { return try ids(path) }
             return Set(try PictureList([URL(filePath: path)]).entries.map(\.key))
         }
-
-        private func note(_ text: String) { FileHandle.standardError.write(Data("\(text)\n".utf8)) }
 
         /// What `--json` prints.
         private struct Counts: Encodable {

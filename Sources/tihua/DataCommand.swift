@@ -1,5 +1,6 @@
 import ArgumentParser
 import Corpora
+import Files
 import Foundation
 import Training
 
@@ -41,7 +42,7 @@ struct DataCommand: AsyncParsableCommand {
 
         func run() async throws {
             let report = try ProsodyImporter.run(input: URL(filePath: input), output: URL(filePath: out))
-            if !quiet { FileHandle.standardError.write(Data("\(report)\n".utf8)) }
+            if !quiet { Console.note("\(report)") }
         }
     }
 
@@ -73,21 +74,19 @@ struct DataCommand: AsyncParsableCommand {
         var quiet = false
 
         func run() async throws {
-            let showsProgress = !quiet && isatty(STDERR_FILENO) == 1
             let start = ContinuousClock.now
             let result = try PoemImporter().run(from: URL(filePath: input), to: URL(filePath: out)) { count in
-                if showsProgress { note("\r\(count) poems") }
+                if !quiet { Console.progress("\(count) poems") }
             }
-            if showsProgress { note("\r") }
-            if let report { try Data(result.description.utf8).write(to: URL(filePath: report), options: .atomic) }
-            if json { print(try jsonLine(Counts(result))) }
+            if !quiet { Console.progress(nil) }
+            if let report { try AtomicFile.write(result.description.utf8, to: URL(filePath: report)) }
+            if json { try Console.print(try jsonLine(Counts(result))) }
             guard !quiet, !json else { return }
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             let rate = Int(Double(result.read) / max(seconds, 0.001))
-            if report == nil { note(result.description) }
-            note(
-                "\(result.written) of \(result.read) poems in \(out), \(String(format: "%.1f", seconds)) s (\(rate) poems/s)\n"
-            )
+            if report == nil { Console.note(result.description) }
+            let time = String(format: "%.1f", seconds)
+            Console.note("\(result.written) of \(result.read) poems in \(out), \(time) s (\(rate) poems/s)")
         }
 
         /// What `--json` prints.
@@ -103,8 +102,6 @@ struct DataCommand: AsyncParsableCommand {
                 dropped = Dictionary(uniqueKeysWithValues: report.dropped.map { ($0.key.rawValue, $0.value) })
             }
         }
-
-        private func note(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
     }
 
     /// `tihua data lines`: the filter that keeps a poet from passing off a line it was trained on.
@@ -138,8 +135,7 @@ struct DataCommand: AsyncParsableCommand {
                 ? LineFilter(endingsOf: lines, falsePositiveRate: rate)
                 : LineFilter(lines: lines, falsePositiveRate: rate)
             try filter.write(to: URL(filePath: out))
-            FileHandle.standardError.write(
-                Data("\(filter.count) \(endings ? "endings" : "lines") in \(filter.byteCount) bytes, \(out)\n".utf8))
+            Console.note("\(filter.count) \(endings ? "endings" : "lines") in \(filter.byteCount) bytes, \(out)")
         }
     }
 }

@@ -44,7 +44,6 @@ extension DataCommand {
             let job = EmbeddingJob(list, embedder: embedder, output: URL(filePath: out), isNormalized: unit)
             let start = ContinuousClock.now
             let count = list.entries.count
-            let showsProgress = !quiet && isatty(STDERR_FILENO) == 1
             var first: Int?
             var rate = 0.0
             let interruption = Interruption()
@@ -52,14 +51,14 @@ extension DataCommand {
                 // The first batch loads and warms up; what earlier runs did is no speed of this one.
                 let seconds = (ContinuousClock.now - start) / .seconds(1)
                 if let first { rate = Double(done - first) / max(seconds, 0.001) } else { first = max(0, done - 32) }
-                if showsProgress { note("\r\(done)/\(count) pictures, \(Int(rate))/s ") }
+                if !quiet { Console.progress("\(done)/\(count) pictures, \(Int(rate))/s") }
             }
-            if showsProgress { note("\r") }
+            if !quiet { Console.progress(nil) }
             let seconds = (ContinuousClock.now - start) / .seconds(1)
-            for picture in report.bad.prefix(10) { note("left out: \(picture.reason)\n") }
-            if report.bad.count > 10 { note("left out: \(report.bad.count - 10) more\n") }
+            for picture in report.bad.prefix(10) { Console.note("left out: \(picture.reason)") }
+            if report.bad.count > 10 { Console.note("left out: \(report.bad.count - 10) more") }
             if report.isInterrupted {
-                note("interrupted; the same command continues\n")
+                Console.note("interrupted; the same command continues")
                 throw ExitCode(130)
             }
             let summary = Summary(
@@ -67,17 +66,15 @@ extension DataCommand {
                 bad: report.bad.map { Summary.Bad(key: $0.key, reason: $0.reason) }, width: try await embedder.width,
                 model: try await embedder.fingerprint, seconds: seconds)
             if json {
-                print(try jsonLine(summary))
+                try Console.print(try jsonLine(summary))
             } else if !quiet {
                 let earlier = report.earlier > 0 ? " (\(report.earlier) of them done before)" : ""
                 let speed = Double(report.pictures - report.earlier) / max(seconds, 0.001)
                 let time = String(format: "%.1f s, %.0f pictures/s", seconds, speed)
-                note("\(summary.embedded) of \(report.pictures) pictures\(earlier) in \(out), \(time)\n")
+                Console.note("\(summary.embedded) of \(report.pictures) pictures\(earlier) in \(out), \(time)")
             }
             if !report.bad.isEmpty { throw ExitCode(1) }
         }
-
-        private func note(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 
         /// What `--json` prints.
         private struct Summary: Encodable {

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 import Training
 import WeightFiles
@@ -58,8 +59,7 @@ extension DataCommand {
             }
             try AtomicFile.write(to: URL(filePath: out)) { try $0.write(Array(lines.joined().utf8)) }
             guard !quiet else { return }
-            let note = "\(lines.count) captions of \(pictures) pictures in \(out); \(left) pictures held out\n"
-            FileHandle.standardError.write(Data(note.utf8))
+            Console.note("\(lines.count) captions of \(pictures) pictures in \(out); \(left) pictures held out")
         }
     }
 }

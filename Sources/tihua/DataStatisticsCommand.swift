@@ -40,7 +40,7 @@ extension DataCommand {
                     axis: "length in \(self.segmentation.unit)", counts: statistics.lengths.histogram)
                 try histogram.picture().write(to: plot)
             }
-            print(json ? try jsonLine(statistics) : text(statistics))
+            try Console.print(json ? try jsonLine(statistics) : text(statistics))
         }
 
         private func text(_ found: CaptionStatistics) -> String {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Corpora
+import Files
 import Foundation
 import Generation
 import Models
@@ -66,13 +67,13 @@ extension DataCommand {
                     written += poem.lines
                     read += part[poem.plan].0.lines
                 }
-                if !quiet { showProgress("\(start + part.count) of \(plans.count) poems …") }
+                if !quiet { Console.progress("\(start + part.count) of \(plans.count) poems …") }
             }
-            if !quiet { showProgress(nil) }
+            if !quiet { Console.progress(nil) }
             let pairs = StockPairs(written: written, read: read)
             try AtomicFile.write(to: URL(filePath: out)) { try $0.write(Array(pairs.text.utf8)) }
             guard !quiet else { return }
-            FileHandle.standardError.write(Data("\(pairs.excess.count) pairs of \(plans.count) poems, \(out)\n".utf8))
+            Console.note("\(pairs.excess.count) pairs of \(plans.count) poems, \(out)")
         }
 
         private func drawn(_ vocabulary: PoetVocabulary) throws -> [PoemExample] {

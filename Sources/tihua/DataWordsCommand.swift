@@ -1,5 +1,6 @@
 import ArgumentParser
 import Corpora
+import Files
 import Foundation
 import Generation
 import Prosody

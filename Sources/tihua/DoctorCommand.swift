@@ -24,7 +24,7 @@ struct DoctorCommand: ParsableCommand {
 
     func run() throws {
         let report = Report(checks: Check.all(pack: pack))
-        print(json ? try jsonLine(report) : report.text)
+        try Console.print(json ? try jsonLine(report) : report.text)
         if !report.ok { throw ExitCode(1) }
     }
 }

@@ -45,9 +45,9 @@ struct EmbedCommand: ParsableCommand {
     func run() throws {
         let vectors = try withoutGradients { try embed(inputs) }
         if json {
-            print(try jsonLine(["embeddings": vectors]))
+            try Console.print(try jsonLine(["embeddings": vectors]))
         } else {
-            for vector in vectors { print(vector.map { "\($0)" }.joined(separator: " ")) }
+            for vector in vectors { try Console.print(vector.map { "\($0)" }.joined(separator: " ")) }
         }
     }
 

@@ -59,10 +59,10 @@ struct EvalCaptionCommand: AsyncParsableCommand {
         }
         if !found.unknown.isEmpty {
             let names = found.unknown.prefix(10).joined(separator: ", ")
-            note("left out: \(found.unknown.count) pictures without a reference: \(names)")
+            Console.note("left out: \(found.unknown.count) pictures without a reference: \(names)")
         }
         if truth.count > found.groups.count {
-            note("\(truth.count - found.groups.count) pictures of the references have no caption")
+            Console.note("\(truth.count - found.groups.count) pictures of the references have no caption")
         }
         let known = found.groups.map { truth[$0.image] ?? [] }
         let all = found.groups.map(\.texts)
@@ -76,7 +76,7 @@ struct EvalCaptionCommand: AsyncParsableCommand {
             (result.clipScore, result.refClipScore) = try await clipScores(
                 found.groups.map(\.image), measured, known)
         }
-        print(json ? try jsonLine(result) : result.text)
+        try Console.print(json ? try jsonLine(result) : result.text)
     }
 
     /// The captions by picture in the order of the file, and the pictures that nothing is known of.
@@ -111,11 +111,10 @@ struct EvalCaptionCommand: AsyncParsableCommand {
     ) async throws -> (Double, Double) {
         let embedder = try towers.makeEmbedder()
         let list = try PictureList(pictures.map { URL(filePath: $0) }).restricted(to: Set(images))
-        let showsProgress = isatty(STDERR_FILENO) == 1
         let found = try await embedder.embeddings(of: list) { done in
-            if showsProgress { note("\r\(done)/\(list.entries.count) pictures ", end: "") }
+            Console.progress("\(done)/\(list.entries.count) pictures")
         }
-        if showsProgress { note("\r", end: "") }
+        Console.progress(nil)
         let missing = images.filter { found.rows[$0] == nil }
         if let first = missing.first {
             let reason = found.bad.first { $0.key == first }?.reason
@@ -135,10 +134,6 @@ struct EvalCaptionCommand: AsyncParsableCommand {
             }
         }
         return (sum / Double(count), referenceSum / Double(count))
-    }
-
-    private func note(_ text: String, end: String = "\n") {
-        FileHandle.standardError.write(Data((text + end).utf8))
     }
 }
 

@@ -68,9 +68,9 @@ struct LoadedTowers {
     func embed(_ shard: PictureShard, _ indices: [Int]) throws -> (indices: [Int], embeddings: [[Float]]) {
         var (good, bad): ([Int], [String]) = ([], [])
         var embeddings: [[Float]] = []
-        defer { showProgress(nil) }
+        defer { Console.progress(nil) }
         for start in stride(from: 0, to: indices.count, by: Self.batch) {
-            showProgress("\(shard.name)  \(start)/\(indices.count) …")
+            Console.progress("\(shard.name)  \(start)/\(indices.count) …")
             var pictures: [Picture] = []
             for index in indices[start..<min(start + Self.batch, indices.count)] {
                 do {
@@ -82,14 +82,13 @@ struct LoadedTowers {
             }
             embeddings += try checked(encoder.encode(pictures))
         }
-        showProgress(nil)
+        Console.progress(nil)
         guard !good.isEmpty else {
             throw TrainingError.data(path: shard.name, reason: "none of its \(indices.count) pictures can be read")
         }
         if !bad.isEmpty {
-            print(
-                "\(bad.count) pictures of \(shard.name) cannot be read: \(bad.prefix(5).joined(separator: ", "))",
-                to: &standardError)
+            Console.note(
+                "\(bad.count) pictures of \(shard.name) cannot be read: \(bad.prefix(5).joined(separator: ", "))")
         }
         return (good, embeddings)
     }
@@ -120,12 +119,6 @@ struct LoadedTowers {
         }
         return withoutGradients { tensor(rows).matmul(tensor(columns).transposed(0, 1)).floats }
     }
-}
-
-/// A line on the terminal that the next one replaces, and nil removes; nothing in a pipe.
-func showProgress(_ text: String?) {
-    guard isatty(STDERR_FILENO) == 1 else { return }
-    FileHandle.standardError.write(Data("\r\u{1B}[K\(text ?? "")".utf8))
 }
 
 /// A share as people read it, such as ` 16.7 %`.

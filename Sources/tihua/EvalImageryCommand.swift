@@ -46,17 +46,17 @@ struct EvalImageryCommand: AsyncParsableCommand {
             }
         }
         var said: [[String]] = []
-        defer { showProgress(nil) }
+        defer { Console.progress(nil) }
         for start in stride(from: 0, to: members.count, by: Self.batch) {
-            showProgress("\(start)/\(members.count) …")
+            Console.progress("\(start)/\(members.count) …")
             let pictures = try members[start..<min(start + Self.batch, members.count)].map { shard, entry in
                 try Picture(encoded: Array(shard.bytes(of: entry)), name: entry.key)
             }
             said += try await poet.keywords(forEach: pictures, count: top).map { $0.map(\.word) }
         }
-        showProgress(nil)
+        Console.progress(nil)
         let report = Report(check.rows, said, top: top)
-        print(json ? try jsonLine(report) : report.table)
+        try Console.print(json ? try jsonLine(report) : report.table)
     }
 
     private static let batch = 32

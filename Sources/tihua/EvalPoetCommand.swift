@@ -92,8 +92,8 @@ extension EvalCommand {
             try folder.check(vocabulary: vocabulary.count, rows: model.configuration.vocabularySize)
             poetOptions.positionCount = model.configuration.positionCount
 
-            showProgress("reading the corpus …")
-            defer { showProgress(nil) }
+            Console.progress("reading the corpus …")
+            defer { Console.progress(nil) }
             let dataset = try data.dataset(vocabulary: vocabulary, options: poetOptions)
             guard !dataset.validation.isEmpty else {
                 throw EvalPoetFailure.nothingHeldOut(data.corpus.joined(separator: ", "), dataset, poetOptions.holdOut)
@@ -110,8 +110,8 @@ extension EvalCommand {
             report.removedMass = try measures.removedMass(written)
             report.matching = try items.map { try measures.matching($0) }
             report.ratings = try rated.map { try measures.ratings($0) }
-            showProgress(nil)
-            print(json ? try jsonLine(report) : report.text)
+            Console.progress(nil)
+            try Console.print(json ? try jsonLine(report) : report.text)
         }
 
         private func models() throws -> Pack {

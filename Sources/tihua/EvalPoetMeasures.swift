@@ -104,13 +104,13 @@ final class PoetMeasures {
                     namesForm: condition.form, lines: poem.lines)
             }
             let scores = try scorer.logProbabilities(of: texts) {
-                showProgress("perplexity given \(condition.name)  \($0)/\(texts.count) …")
+                Console.progress("perplexity given \(condition.name)  \($0)/\(texts.count) …")
             }
             rows.append(row("poet", condition.name, poems, scores, isThemed: isThemed))
         }
-        showProgress("training the 5-gram model …")
+        Console.progress("training the 5-gram model …")
         let model = ngrams
-        showProgress("perplexity of the 5-gram model …")
+        Console.progress("perplexity of the 5-gram model …")
         let scores = heldOut.map { model.logProbabilities(of: tokens($0.lines)) }
         rows.append(row("5-gram", "nothing", heldOut, scores, isThemed: false))
         rows.append(row("5-gram", "line lengths", heldOut, zip(heldOut, scores).map(toldLengths), isThemed: false))
@@ -193,15 +193,15 @@ final class PoetMeasures {
         var sets: [(name: String, tones: TonePolicy?, poems: [(PoemExample, [String])])] = [
             ("people", nil, examples.map { ($0, $0.lines) })
         ]
-        showProgress("writing \(examples.count) poems freely …")
+        Console.progress("writing \(examples.count) poems freely …")
         sets.append(("poet, free", nil, Array(zip(examples, try freeWriter.write(plans(.off), sampling: sampling)))))
         for policy in tones {
-            showProgress("writing \(examples.count) poems, tones \(policy.rawValue) …")
+            Console.progress("writing \(examples.count) poems, tones \(policy.rawValue) …")
             let written = try writer.write(plans(policy), sampling: sampling)
             sets.append(("poet, tones \(policy.rawValue)", policy, written.map { (examples[$0.plan], $0.lines) }))
         }
 
-        showProgress("looking for copies among \(dataset.training.count) training poems …")
+        Console.progress("looking for copies among \(dataset.training.count) training poems …")
         var runs = CopiedRuns(texts: sets.flatMap { $0.poems.map { characters($0.1) } })
         for poem in dataset.training { runs.scan(characters(poem.lines)) }
         var longest = runs.longest()[...]
@@ -277,7 +277,7 @@ final class PoetMeasures {
                 return (poem.example, poem.lines, constraint)
             }
             for rhyme in [true, false] {
-                showProgress("mass that the constraint removes, \(source.name) …")
+                Console.progress("mass that the constraint removes, \(source.name) …")
                 let slots = try scorer.removedMass(
                     of: poems.map { example, lines, constraint in
                         let prompt = prompt(for: example, rhyme: rhyme, keywords: true)
@@ -326,7 +326,7 @@ final class PoetMeasures {
                 }
             }
             let scores = try scorer.logProbabilities(of: texts) {
-                showProgress("CCPM \(name)  \($0)/\(texts.count) …")
+                Console.progress("CCPM \(name)  \($0)/\(texts.count) …")
             }
             return grouped(zip(texts, scores).map { mean(characterScores($1, lines: $0.lines)) })
         }
@@ -340,7 +340,7 @@ final class PoetMeasures {
         }
         let told = try likelihoods(theme: true, "with the sentence")
         let plain = try likelihoods(theme: false, "without the sentence")
-        showProgress("CCPM, 5-gram …")
+        Console.progress("CCPM, 5-gram …")
         let ngram = grouped(
             counted.flatMap { index in
                 parts[index].map { mean(characterScores(ngrams.logProbabilities(of: tokens($0)), lines: $0)) }
@@ -371,7 +371,7 @@ final class PoetMeasures {
             let told = prompt(forLines: poem.lines.first?.count ?? 0)
             return PoemScorer.Text(prompt: told.prompt, namesForm: told.namesForm, lines: poem.lines)
         }
-        let scores = try scorer.logProbabilities(of: texts) { showProgress("PQED  \($0)/\(texts.count) …") }
+        let scores = try scorer.logProbabilities(of: texts) { Console.progress("PQED  \($0)/\(texts.count) …") }
         let poet = zip(poems, scores).map { mean(characterScores($1, lines: $0.lines)) }
         let ngram = poems.map { mean(characterScores(ngrams.logProbabilities(of: tokens($0.lines)), lines: $0.lines)) }
         func correlations(_ among: [Int]) -> RatingsReport.Correlations {

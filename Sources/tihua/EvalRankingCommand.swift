@@ -1,5 +1,6 @@
 import ArgumentParser
 import Evaluation
+import Files
 import Foundation
 import Generation
 import Pictures
@@ -75,7 +76,7 @@ extension EvalCommand {
                         try jsonLine(
                             Pair(picture: name, poems: poems, choice: nil, terms: pair.map { deviations[$0] })))
                 }
-                FileHandle.standardError.write(Data("\(number + 1)/\(write.count) \(path)\n".utf8))
+                Console.note("\(number + 1)/\(write.count) \(path)")
             }
             let text = lines.joined(separator: "\n") + "\n"
             try AtomicFile.write(to: URL(filePath: file)) { try $0.write(Array(text.utf8)) }
@@ -113,19 +114,21 @@ extension EvalCommand {
                 crossValidated: Preference.crossValidatedAgreement(choices, strength: 2),
                 weights: Dictionary(
                     uniqueKeysWithValues: zip(terms.map(\.rawValue), Preference.weights(choices, strength: 2))))
-            guard !json else { return print(try jsonLine(report)) }
-            print("\(report.choices) choices, \(report.undecided) undecided; the share that an order agrees with:")
+            guard !json else { return try Console.print(try jsonLine(report)) }
+            try Console.print(
+                "\(report.choices) choices, \(report.undecided) undecided; the share that an order agrees with:")
             for term in terms {
                 let alone = report.alone[term.rawValue] ?? 0
                 let weight = report.weights[term.rawValue] ?? 0
-                print(
+                try Console.print(
                     "  \(term.rawValue)".padding(toLength: 14, withPad: " ", startingAt: 0)
                         + String(
                             format: "%5.1f %%   weight %+.2f now, %+.2f by the choices", 100 * alone,
                             PoemRanking.weights[term] ?? 0, weight))
             }
-            print(String(format: "  weights now   %5.1f %%", 100 * report.present))
-            print(String(format: "  by the choices%5.1f %%, each picture by the others'", 100 * report.crossValidated))
+            try Console.print(String(format: "  weights now   %5.1f %%", 100 * report.present))
+            try Console.print(
+                String(format: "  by the choices%5.1f %%, each picture by the others'", 100 * report.crossValidated))
         }
 
         /// A line of the file.

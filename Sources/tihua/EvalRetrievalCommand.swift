@@ -46,7 +46,7 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
         }
         let scores = LoadedTowers.products(pictures, try model.embed(captions))
         let found = Retrieval(scores: scores, owners: owners, pictureCount: indices.count)
-        print(json ? try jsonLine(found) : Self.table(found))
+        try Console.print(json ? try jsonLine(found) : Self.table(found))
     }
 
     private static func table(_ found: Retrieval) -> String {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Corpora
 import Evaluation
+import Files
 import Foundation
 import Generation
 import Models
@@ -72,9 +73,9 @@ struct EvalThroughCommand: AsyncParsableCommand {
         let list = try pictureList()
         var rows: [Row] = []
         var unread: [String] = []
-        defer { showProgress(nil) }
+        defer { Console.progress(nil) }
         for entry in list.entries.prefix(limit ?? list.entries.count) {
-            showProgress("\(entry.key)  \(rows.count + 1)/\(min(limit ?? .max, list.entries.count)) …")
+            Console.progress("\(entry.key)  \(rows.count + 1)/\(min(limit ?? .max, list.entries.count)) …")
             guard let picture = try? Picture(encoded: Array(list.bytes(of: entry)), name: entry.key) else {
                 unread.append(entry.key)
                 continue
@@ -87,18 +88,16 @@ struct EvalThroughCommand: AsyncParsableCommand {
             let words = try await poet.keywords(for: [picture], count: 5).map(\.word)
             rows.append(Row(picture: entry.key, words: words, poems: poems))
         }
-        showProgress(nil)
+        Console.progress(nil)
         if !unread.isEmpty {
-            print(
-                "\(unread.count) pictures cannot be read: \(unread.prefix(5).joined(separator: ", "))",
-                to: &standardError)
+            Console.note("\(unread.count) pictures cannot be read: \(unread.prefix(5).joined(separator: ", "))")
         }
         guard !rows.isEmpty else { throw TrainingError.data(path: "the pictures", reason: "none can be read") }
         let measures = try Way.allCases.enumerated().map { index, way in
             try Measure(way, rows.map { ($0.words, $0.poems[index]) }, judge)
         }
         if let blind { try write(rows, to: URL(filePath: blind)) }
-        print(
+        try Console.print(
             json
                 ? try jsonLine(Report(pictures: rows.count, candidates: candidates, seed: seed, ways: measures))
                 : Self.table(rows.count, measures))

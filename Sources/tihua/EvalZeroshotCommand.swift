@@ -35,7 +35,7 @@ struct EvalZeroshotCommand: AsyncParsableCommand {
         let shards = try shard.map { try PictureShard(TrainClipCommand.source($0)) }
         let model = try towers.encoder()
         let rows = try shards.map { Row(shard: $0.name, result: try classify($0, model)) }
-        print(json ? try jsonLine(Report(heldOut: heldOut, shards: rows)) : Self.table(rows))
+        try Console.print(json ? try jsonLine(Report(heldOut: heldOut, shards: rows)) : Self.table(rows))
     }
 
     private func classify(_ shard: PictureShard, _ model: LoadedTowers) throws -> Classification {

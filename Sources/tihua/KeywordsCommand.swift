@@ -55,7 +55,7 @@ struct KeywordsCommand: AsyncParsableCommand {
                 }
                 let keywords = try await poet.keywords(for: [picture], count: n)
                 let report = Report(picture: path, keywords: keywords.map(KeywordReport.init))
-                print(json ? try jsonLine(report) : text(path, keywords))
+                try Console.print(json ? try jsonLine(report) : text(path, keywords))
             } catch {
                 Tihua.complain("\(error)")
                 failed = true

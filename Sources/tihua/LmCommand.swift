@@ -62,7 +62,7 @@ struct LmCommand: ParsableCommand {
 
     func run() throws {
         let output = try usage { try withoutGradients { try score() } }
-        print(json ? try jsonLine(output) : output.summary)
+        try Console.print(json ? try jsonLine(output) : output.summary)
     }
 
     private func score() throws -> Output {

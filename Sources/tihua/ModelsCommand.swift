@@ -32,7 +32,7 @@ struct ModelsCommand: ParsableCommand {
 
         func run() throws {
             let inspection = try Inspection(URL(filePath: path))
-            print(json ? try jsonLine(inspection) : inspection.summary)
+            try Console.print(json ? try jsonLine(inspection) : inspection.summary)
         }
     }
 }

@@ -70,8 +70,8 @@ struct PoemCommand: AsyncParsableCommand {
     }
 
     private func show(_ result: PoemResult, _ paths: [String], isLast: Bool) throws {
-        print(json ? try PoemReport(paths, result).line() : Self.text(result, paths, quiet: quiet))
-        if !json, !isLast { print() }
+        try Console.print(json ? try PoemReport(paths, result).line() : Self.text(result, paths, quiet: quiet))
+        if !json, !isLast { try Console.print() }
     }
 
     /// Poems as people read them.
@@ -102,7 +102,7 @@ struct PoemCommand: AsyncParsableCommand {
 
     /// A line on the terminal that goes away again; nothing in a pipe.
     private func progress(_ text: String?) {
-        if !quiet { showProgress(text) }
+        if !quiet { Console.progress(text) }
     }
 }
 
@@ -281,7 +281,7 @@ private struct RenderTarget {
         let text = RenderedPoem(
             title: arguments.title, lines: poem.lines, signature: arguments.signature, seal: arguments.seal)
         try renderer.render(text, on: picture).write(to: file.path)
-        if !quiet { FileHandle.standardError.write(Data("\(file.path)\n".utf8)) }
+        if !quiet { Console.note("\(file.path)") }
     }
 }
 

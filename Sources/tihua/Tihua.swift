@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 
 @main
@@ -33,6 +34,7 @@ struct Tihua: AsyncParsableCommand {
     /// Runs a command; what goes wrong is one line on stderr, and the exit status is 2 for what was typed, 1 for the rest.
     static func main() async {
         do {
+            Console.claimStandardStreams()
             var command = try parseAsRoot()
             restartBesideOtherWork()
             if var command = command as? any AsyncParsableCommand {
@@ -42,13 +44,18 @@ struct Tihua: AsyncParsableCommand {
             }
         } catch let error as ExitCode {
             Foundation.exit(error.rawValue)
-        } catch {
+        } catch  where exitCode(for: error).isSuccess {
             // Help and version are "errors" too.
-            guard !exitCode(for: error).isSuccess else { exit(withError: error) }
-            let isUsage = exitCode(for: error) == .validationFailure
-            complain(describe(error) + (isUsage ? " (see tihua help)" : ""))
-            Foundation.exit(isUsage ? 2 : 1)
+            do { try Console.print(fullMessage(for: error)) } catch { fail(error) }
+        } catch {
+            fail(error)
         }
+    }
+
+    private static func fail(_ error: any Error) -> Never {
+        let isUsage = exitCode(for: error) == .validationFailure
+        complain(describe(error) + (isUsage ? " (see tihua help)" : ""))
+        Foundation.exit(isUsage ? 2 : 1)
     }
 
     /// Foundation's errors name the file only in their dictionary.
@@ -74,6 +81,6 @@ struct Tihua: AsyncParsableCommand {
     /// Writes one line to stderr.
     static func complain(_ message: String) {
         let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-        FileHandle.standardError.write(Data("Error: \(line)\n".utf8))
+        Console.note("Error: \(printable(line))")
     }
 }

@@ -106,7 +106,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let options = try file.section("caption", or: CaptionOptions())
         try options.validate()
         let device = try run.place.prepare()
-        let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
+        let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
 
         var sources = CaptionDataset.Sources(
             captions: try captions.flatMap { try CaptionRecord.read(URL(filePath: $0)) }, pictures: nil)

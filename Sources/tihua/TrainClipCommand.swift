@@ -68,7 +68,7 @@ struct TrainClipCommand: AsyncParsableCommand {
         let options = try file.section("clip", or: ClipOptions())
         try options.validate()
         let device = try run.place.prepare()
-        let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
+        let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
         // An eighth more than what is looked at, for random cuts.
         let side = options.imageSize + options.imageSize / 8
         func open(_ specification: String) throws -> PictureSet {

@@ -136,9 +136,9 @@ struct TrainPoetCommand: AsyncParsableCommand {
         if !run.quiet {
             let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(
                 separator: ", ")
-            print(
+            Console.note(
                 "\(dataset.training.count) poems to train on, \(dataset.validation.count) held out, "
-                    + "\(dataset.vocabulary.count) tokens; left out: \(dropped)", to: &standardError)
+                    + "\(dataset.vocabulary.count) tokens; left out: \(dropped)")
         }
         switch recipe {
         case .gpt2:
@@ -230,9 +230,3 @@ struct PoetDataArguments: ParsableArguments {
             .map { $0.split(separator: "\t").map(String.init) }.filter { !$0.isEmpty }
     }
 }
-
-/// Standard error as a stream for `print`.
-struct StandardError: TextOutputStream {
-    mutating func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
-}
-nonisolated(unsafe) var standardError = StandardError()

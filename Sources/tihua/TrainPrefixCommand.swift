@@ -48,7 +48,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
         let options = try file.section("prefix", or: PrefixOptions())
         try options.validate()
         let device = try run.place.prepare()
-        let report: (String) -> Void = { if !run.quiet { print($0, to: &standardError) } }
+        let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
         let models = try models()
         let folder = try ModelFolder(at: models.requiredPoet())
         let vocabulary = try PoetVocabulary(

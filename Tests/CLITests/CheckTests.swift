@@ -51,7 +51,7 @@ import Testing
             (["白日 abc"], Int32(1), "“a” at line 1, character 4"), (["白日😀"], 1, "“😀” at line 1, character 3"),
             ([""], 1, "no poem text"),
             (["--form", "七觉", "山"], 2, "nearest: 七绝 (qijue)"), (["--book", "xx", "山"], 2, "'xx' is invalid"),
-            (["--file", "/nowhere/x"], 1, "/nowhere/x: cannot be read"), (["--file", "/"], 1, "/: cannot be read"),
+            (["--file", "/nowhere/x"], 1, "/nowhere/x: no such file"), (["--file", "/"], 1, "/: this is a folder"),
             (["--file", "/x", "山"], 2, "not both"), (["山水"], 1, "no form has lines of 2"),
         ] as [([String], Int32, String)])
     func badInputGivesOneLineAndItsStatus(arguments: [String], status: Int32, message: String) throws {

@@ -170,7 +170,7 @@ import Testing
             let missing = folder.appending(path: "none.jpg").path
             #expect(throws: PictureError.missing(path: missing)) { try Picture(contentsOf: missing) }
             #expect(throws: PictureError.missing(path: "")) { try Picture(contentsOf: "") }
-            #expect(throws: PictureError.notAFile(path: folder.path, what: "a directory")) {
+            #expect(throws: PictureError.notAFile(path: folder.path, what: "a folder")) {
                 try Picture(contentsOf: folder.path)
             }
             #expect(throws: PictureError.notAFile(path: "/dev/zero", what: "a device")) {
@@ -206,7 +206,7 @@ import Testing
 
     @Test func describesEachErrorInOneLine() {
         let errors: [PictureError] = [
-            .missing(path: "a\nb.jpg"), .notAFile(path: "d", what: "a directory"), .empty(name: ""),
+            .missing(path: "a\nb.jpg"), .notAFile(path: "d", what: "a folder"), .empty(name: ""),
             .tooManyPixels(name: "a b.png", width: 3, height: 4, limit: 5), .damaged(name: "a", format: "PNG"),
             .noFont(name: "None Such"), .noGlyph(character: "𠀀", font: "AR PL UKai CN"),
         ]

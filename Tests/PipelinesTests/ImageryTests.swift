@@ -56,7 +56,7 @@ private final class TextFile {
 
     @Test func fileThatIsNoTextIsRefused() throws {
         let file = try TextFile(bytes: [0xFF, 0xFE, 0x00, 0xD8])
-        #expect(throws: PipelineError.unreadable(path: file.url.path, reason: "not UTF-8")) {
+        #expect(throws: PipelineError.unreadable(path: file.url.path, reason: "line 1 is not UTF-8")) {
             try ImageryBank(contentsOf: file.url)
         }
         #expect(throws: PipelineError.self) { try ImageryBank(contentsOf: URL(filePath: "/nowhere.tsv")) }

@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import Testing
 
@@ -56,7 +57,7 @@ import Testing
     }
 
     @Test func aMissingFileIsNamed() {
-        #expect(throws: TrainingError.self) { try RecipeFile(contentsOf: URL(filePath: "/nowhere/recipe.json")) }
+        #expect(throws: FileError.self) { try RecipeFile(contentsOf: URL(filePath: "/nowhere/recipe.json")) }
     }
 
     /// Every recipe of the repository reads, and its options make sense.
