@@ -1,48 +1,63 @@
 import Foundation
 
-/// Bytes in order from a file, or from `xz -dc` for a compressed one.
+/// Bytes in order from a file, or from the program that unpacks it where its first bytes say that it is packed.
 final class ByteSource {
     let name: String
+    /// Whether a program unpacks the file, so that its bytes do not lie where `offset` says.
+    let isPacked: Bool
     private let handle: FileHandle
-    private let process: Process?
-    private let standardError: Pipe?
+    private let unpacking: (program: String, process: Process, errors: Pipe)?
     private var buffer: [UInt8] = []
     private var position = 0
     private var isAtEnd = false
     /// Bytes handed out so far.
     private(set) var offset = 0
 
-    init(_ url: URL) throws {
-        name = url.path(percentEncoded: false)
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: name, isDirectory: &isDirectory) else {
-            throw CorporaError.unreadable(file: name, reason: "no such file")
-        }
-        guard !isDirectory.boolValue else { throw CorporaError.unreadable(file: name, reason: "it is a folder") }
-        guard let file = FileHandle(forReadingAtPath: name) else {
-            throw CorporaError.unreadable(file: name, reason: "it cannot be opened")
-        }
-        guard url.pathExtension == "xz" else {
-            (handle, process, standardError) = (file, nil, nil)
+    private static let packings: [(program: String, magic: [UInt8])] = [
+        ("gzip", [0x1F, 0x8B]), ("xz", [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0x00]), ("bzip2", [0x42, 0x5A, 0x68]),
+        ("zstd", [0x28, 0xB5, 0x2F, 0xFD]),
+    ]
+
+    convenience init(_ url: URL) throws {
+        // Of several that a damaged argument may mean, the first.
+        try self.init(BytePath.matches(url).first ?? BytePath(url))
+    }
+
+    /// - Throws: `CorporaError` for what is no regular file, or where the program is missing.
+    init(_ path: BytePath) throws {
+        name = path.text
+        let file = try path.open()
+        var head = [UInt8](repeating: 0, count: 6)
+        let count = max(0, pread(file.fileDescriptor, &head, head.count, 0))
+        guard let packing = Self.packings.first(where: { head.prefix(count).starts(with: $0.magic) }) else {
+            (handle, unpacking, isPacked) = (file, nil, false)
             return
         }
         let (process, output, errors) = (Process(), Pipe(), Pipe())
         process.executableURL = URL(filePath: "/usr/bin/env")
-        process.arguments = ["xz", "-dc"]
+        process.arguments = [packing.program, "-dc"]
         process.standardInput = file
         process.standardOutput = output
         process.standardError = errors
         do {
             try process.run()
         } catch {
-            throw CorporaError.helper(program: "xz", file: name, reason: "cannot be started")
+            throw CorporaError.helper(program: packing.program, file: name, reason: "cannot be started")
         }
-        (handle, self.process, standardError) = (output.fileHandleForReading, process, errors)
+        isPacked = true
+        (handle, unpacking) = (output.fileHandleForReading, (packing.program, process, errors))
+    }
+
+    /// Bytes of a file that is open.
+    init(_ file: FileHandle, name: String) {
+        (self.name, handle, unpacking, isPacked) = (name, file, nil, false)
     }
 
     deinit {
-        try? handle.close()
-        if let process, process.isRunning { process.terminate() }
+        if let process = unpacking?.process {
+            try? handle.close()
+            if process.isRunning { process.terminate() }
+        }
     }
 
     /// The next `count` bytes, fewer only at the end.
@@ -59,24 +74,33 @@ final class ByteSource {
         return result
     }
 
-    /// The next line without its end (LF or CR LF), nil at the end. A line longer than `limit` bytes is an error.
+    /// The next line without its end (LF, CR LF or CR), nil at the end. A line longer than `limit` bytes is an error.
     func readLine(limit: Int = 16 << 20) throws -> [UInt8]? {
         var result: [UInt8] = []
         while true {
             if position == buffer.count { try fill() }
             guard position < buffer.count else { return result.isEmpty ? nil : result }
-            let end = buffer[position...].firstIndex(of: 0x0A)
+            let end = buffer[position...].firstIndex { $0 == 0x0A || $0 == 0x0D }
             result.append(contentsOf: buffer[position..<(end ?? buffer.count)])
-            offset += (end.map { $0 + 1 } ?? buffer.count) - position
-            position = end.map { $0 + 1 } ?? buffer.count
+            offset += (end ?? buffer.count) - position
+            position = end ?? buffer.count
             guard result.count <= limit else {
                 throw CorporaError.badFile(file: name, reason: "a line is longer than \(limit) bytes")
             }
-            if end != nil {
-                if result.last == 0x0D { result.removeLast() }
-                return result
+            guard let end else { continue }
+            let isReturn = buffer[end] == 0x0D
+            skipByte()
+            if isReturn {
+                if position == buffer.count { try fill() }
+                if position < buffer.count, buffer[position] == 0x0A { skipByte() }
             }
+            return result
         }
+    }
+
+    private func skipByte() {
+        position += 1
+        offset += 1
     }
 
     private func fill() throws {
@@ -94,15 +118,34 @@ final class ByteSource {
     }
 
     private func checkProcess() throws {
-        guard let process, let standardError else { return }
-        let message = (try? standardError.fileHandleForReading.readToEnd()) ?? Data()
+        guard let (program, process, errors) = unpacking else { return }
+        let message = (try? errors.fileHandleForReading.readToEnd()) ?? Data()
         process.waitUntilExit()
         switch process.terminationStatus {
         case 0: return
-        case 127: throw CorporaError.helper(program: "xz", file: name, reason: "is not installed")
+        // gzip's way to say that something harmless stands behind the end.
+        case 2 where program == "gzip": return
+        case 127: throw CorporaError.helper(program: program, file: name, reason: "is not installed")
         default:
-            let text = String(decoding: message, as: UTF8.self).split(separator: "\n").joined(separator: " ")
-            throw CorporaError.badArchive(file: name, offset: offset, reason: "xz cannot unpack it (\(text))")
+            let text = PictureName.text(message.prefix(200).map { $0 == 0x0A ? 0x20 : $0 })
+            throw CorporaError.badArchive(file: name, offset: offset, reason: "\(program) cannot unpack it (\(text))")
         }
     }
+}
+
+/// What a file is by its first bytes, where a tar archive was expected.
+func contentKind(_ head: [UInt8]) -> String {
+    func begins(_ text: String) -> Bool { head.starts(with: text.utf8) }
+    if head.isEmpty { return "an empty file" }
+    if begins("PK") { return "a zip archive, which must be unpacked" }
+    if begins("7z\u{BC}") || begins("Rar!") || head.starts(with: [0x37, 0x7A, 0xBC, 0xAF]) {
+        return "a 7z or rar archive, which must be unpacked"
+    }
+    if head.starts(with: [0xFF, 0xD8, 0xFF]) || head.starts(with: [0x89, 0x50, 0x4E, 0x47]) || begins("GIF8")
+        || begins("RIFF") || head.dropFirst(4).starts(with: "ftyp".utf8)
+    {
+        return "a picture by its contents; give it its ending, such as .jpg"
+    }
+    if head.allSatisfy({ $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 || $0 == 0x0A || $0 == 0x0D }) { return "a text file" }
+    return "of another kind"
 }

@@ -5,7 +5,7 @@ public import Foundation
 public struct CaptionFile: Sendable {
     /// One caption.
     public struct Caption: Sendable, Equatable {
-        /// The key of the picture, without `.jpg`, `.jpeg`, `.png` or `.webp`.
+        /// The key of the picture, without the ending of its file.
         public let image: String
         /// `zhc` written by people, `zhb` and `zhg` machine translations, `enc` English, or whatever the file says;
         /// empty where it says nothing.

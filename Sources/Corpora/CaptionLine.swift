@@ -83,11 +83,7 @@ struct CaptionLine {
     }
 
     private static func key(_ text: Substring) -> String {
-        let text = text.trimmingCharacters(in: .whitespaces)
-        for ending in [".jpg", ".jpeg", ".png", ".webp"] where text.lowercased().hasSuffix(ending) {
-            return String(text.dropLast(ending.count))
-        }
-        return text
+        PictureName.key(of: text.trimmingCharacters(in: .whitespaces))
     }
 
     /// Whether the bytes above ASCII come in the pairs of GBK (lead 81...FE, trail 40...FE without 7F).

@@ -6,6 +6,10 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     case badLine(file: String, line: Int, reason: String)
     /// The archive is damaged or cut off; the position is in bytes from its beginning.
     case badArchive(file: String, offset: Int, reason: String)
+    /// A tar archive was expected, and the file is something else.
+    case notAnArchive(file: String, found: String)
+    /// A line of a text file, counted from 1, is not in the encoding of the file.
+    case notUTF8(file: String, line: Int, looksLikeGBK: Bool)
     /// A member of an archive is larger than the reader accepts.
     case memberTooLarge(file: String, member: String, bytes: Int, limit: Int)
     /// A program that the reader needs is missing or failed.
@@ -28,6 +32,13 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(file), line \(line): \(reason); correct or remove the line"
         case .badArchive(let file, let offset, let reason):
             "\(file), byte \(offset): \(reason); download the archive again"
+        case .notAnArchive(let file, let found):
+            "\(file): \(found), not a tar archive; name a folder of pictures, a .tar or .tar.gz of them, or a picture"
+        case .notUTF8(let file, let line, let looksLikeGBK):
+            """
+            \(file), line \(line): not UTF-8\(looksLikeGBK ? ", perhaps GBK" : ""); name the file's encoding, such as \
+            --encoding gb18030 (behind a shard encoding=gb18030); with utf-8, lines that are not are left out
+            """
         case .memberTooLarge(let file, let member, let bytes, let limit):
             "\(file): \(member) has \(bytes) bytes, more than the \(limit) accepted; leave it out of the archive"
         case .helper(let program, let file, let reason):

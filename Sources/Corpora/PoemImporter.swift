@@ -169,6 +169,11 @@ public struct PoemImporter: Sendable {
                 }
                 try body(member.path, try tar.readMember())
             }
+            // The half of a download would pass for the whole corpus.
+            guard tar.hasEndMark else {
+                throw CorporaError.badArchive(
+                    file: path, offset: 0, reason: "the archive is cut off (it has no end mark)")
+            }
             return
         }
         let names = (FileManager.default.enumerator(atPath: path)?.compactMap { $0 as? String } ?? [])

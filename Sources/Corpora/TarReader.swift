@@ -7,9 +7,11 @@ struct TarMember {
     /// Where its bytes begin, from the start of the (unpacked) archive.
     let offset: Int
     let isFile: Bool
+    /// What a link leads to; nil for what is none.
+    var link: (target: String, isHard: Bool)?
 }
 
-/// Reads a tar archive (ustar, GNU long names, pax paths) in order, once.
+/// Reads a tar archive (ustar, GNU long names, pax paths and sizes) in order, once.
 ///
 /// Source: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
 struct TarReader {
@@ -17,52 +19,91 @@ struct TarReader {
     private let maximumMemberSize: Int
     /// Bytes of the current member that nobody has read yet, padding included.
     private var left = 0
+    /// Of them, those that only fill the last block.
+    private var padding = 0
     private var current: TarMember?
+    /// What is odd about the archive, but no damage; known at its end.
+    private(set) var note: String?
+    /// Whether the archive ended where it says that it does; known at its end.
+    private(set) var hasEndMark = true
 
     init(_ source: ByteSource, maximumMemberSize: Int) {
         self.source = source
         self.maximumMemberSize = maximumMemberSize
     }
 
-    /// The next file or folder; nil at the end mark. Throws for an archive that ends before it.
+    /// The next file, folder or link; nil at the end mark, or, as GNU tar has it, at the end of a whole member without one.
+    ///
+    /// - Throws: `CorporaError` for an archive that is cut off in a member, or is none.
     mutating func next() throws -> TarMember? {
-        try skip()
-        var longPath: String?
+        guard try skip() else { return endWithoutMark() }
+        var (longPath, longLink): (String?, String?)
+        var longSize: Int?
+        let first = source.offset
         while true {
             let start = source.offset
             let header = try source.read(512)
-            guard header.count == 512 else {
-                throw CorporaError.badArchive(
-                    file: source.name, offset: start,
-                    reason: start == 0 ? "not a tar archive" : "the archive is cut off")
+            if header.isEmpty, start > 0, start == first { return endWithoutMark() }
+            guard header.count == 512 || start == 0 else {
+                throw CorporaError.badArchive(file: source.name, offset: start, reason: "the archive is cut off")
             }
-            if header.allSatisfy({ $0 == 0 }) { return nil }
-            guard checksum(header) == octal(header[148..<156]), let size = size(header) else {
+            if header.count == 512, header.allSatisfy({ $0 == 0 }) { return try end() }
+            guard header.count == 512, checksum(header) == octal(header[148..<156]), var size = size(header) else {
+                // A damaged header of a tar archive is no other kind of file.
+                guard start > 0 || header.dropFirst(257).starts(with: "ustar".utf8) else {
+                    throw CorporaError.notAnArchive(file: source.name, found: contentKind(header))
+                }
                 throw CorporaError.badArchive(file: source.name, offset: start, reason: "not a tar header")
             }
             let kind = header[156]
             switch kind {
-            case UInt8(ascii: "L"), UInt8(ascii: "x"), UInt8(ascii: "g"):
+            case UInt8(ascii: "L"), UInt8(ascii: "K"), UInt8(ascii: "x"), UInt8(ascii: "g"):
                 let body = try read(size, path: "header", limit: 1 << 20)
-                if kind == UInt8(ascii: "L") {
-                    longPath = text(body[...])
-                } else if kind == UInt8(ascii: "x") {
-                    longPath = paxPath(body) ?? longPath
+                switch kind {
+                case UInt8(ascii: "L"): longPath = text(body[...])
+                case UInt8(ascii: "K"): longLink = text(body[...])
+                case UInt8(ascii: "x"):
+                    let records = paxRecords(body)
+                    longPath = records["path"].map { text($0) } ?? longPath
+                    longLink = records["linkpath"].map { text($0) } ?? longLink
+                    longSize = records["size"].flatMap { Int(String(decoding: $0, as: UTF8.self)) }
+                default: break
                 }
             default:
+                if let longSize, (0...(1 << 40)).contains(longSize) { size = longSize }
                 var path = text(header[0..<100])
                 let prefix = text(header[345..<500])
                 if header[257..<262].elementsEqual("ustar".utf8), header[262] == 0, !prefix.isEmpty {
                     path = prefix + "/" + path
                 }
-                let isFile = kind == UInt8(ascii: "0") || kind == 0
-                let member = TarMember(
+                let isFile = [UInt8(ascii: "0"), 0, UInt8(ascii: "7")].contains(kind)
+                var member = TarMember(
                     path: longPath ?? path, size: isFile ? size : 0, offset: source.offset, isFile: isFile)
+                if [UInt8(ascii: "1"), UInt8(ascii: "2")].contains(kind) {
+                    member.link = (longLink ?? text(header[157..<257]), kind == UInt8(ascii: "1"))
+                    size = 0
+                }
                 left = padded(size)
+                padding = left - size
                 current = member
                 return member
             }
         }
+    }
+
+    /// The end mark was read.
+    private mutating func end() throws -> TarMember? {
+        // A writer fills its last record with zeros; two archives in one file look otherwise.
+        if try source.read(1 << 20).contains(where: { $0 != 0 }) {
+            note = "something stands behind its end mark and is not read (two archives in one file?)"
+        }
+        return nil
+    }
+
+    private mutating func endWithoutMark() -> TarMember? {
+        hasEndMark = false
+        note = "has no end mark; what it holds is whole, but if it was cut off just there, the rest is missing"
+        return nil
     }
 
     /// The bytes of the member that `next` returned last.
@@ -73,16 +114,22 @@ struct TarReader {
         return try read(member.size, path: member.path, limit: maximumMemberSize)
     }
 
-    private mutating func skip() throws {
+    /// Passes over the rest of the current member; false where the file ends in what only fills its last block.
+    private mutating func skip() throws -> Bool {
         current = nil
         while left > 0 {
             let count = min(left, 1 << 20)
-            guard try source.read(count).count == count else {
+            let found = try source.read(count).count
+            left -= found
+            guard found < count else { continue }
+            guard left <= padding else {
                 throw CorporaError.badArchive(
                     file: source.name, offset: source.offset, reason: "the archive is cut off")
             }
-            left -= count
+            left = 0
+            return false
         }
+        return true
     }
 
     private func read(_ size: Int, path: String, limit: Int) throws -> [UInt8] {
@@ -90,7 +137,7 @@ struct TarReader {
             throw CorporaError.memberTooLarge(file: source.name, member: path, bytes: size, limit: limit)
         }
         var bytes = try source.read(padded(size))
-        guard bytes.count == padded(size) else {
+        guard bytes.count >= size else {
             throw CorporaError.badArchive(
                 file: source.name, offset: source.offset, reason: "the archive is cut off in \(path)")
         }
@@ -101,7 +148,7 @@ struct TarReader {
     private func padded(_ size: Int) -> Int { (size + 511) / 512 * 512 }
 
     private func text(_ bytes: ArraySlice<UInt8>) -> String {
-        String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+        PictureName.text(bytes.prefix { $0 != 0 })
     }
 
     private func octal(_ bytes: ArraySlice<UInt8>) -> Int? {
@@ -124,19 +171,20 @@ struct TarReader {
         header.enumerated().reduce(0) { $0 + ((148..<156).contains($1.offset) ? 0x20 : Int($1.element)) }
     }
 
-    /// The `path` of a pax header, whose records are `LENGTH KEY=VALUE\n`.
-    private func paxPath(_ body: [UInt8]) -> String? {
+    /// The records of a pax header, which are `LENGTH KEY=VALUE\n`.
+    private func paxRecords(_ body: [UInt8]) -> [String: ArraySlice<UInt8>] {
+        var records: [String: ArraySlice<UInt8>] = [:]
         var rest = body[...]
         while let space = rest.firstIndex(of: 0x20),
             let length = Int(String(decoding: rest[..<space], as: UTF8.self)), length > space - rest.startIndex + 1,
             length <= rest.count
         {
-            let record = rest[(space + 1)..<(rest.startIndex + length)]
-            if record.starts(with: "path=".utf8) {
-                return String(decoding: record.dropFirst(5).dropLast(), as: UTF8.self)
+            let record = rest[(space + 1)..<(rest.startIndex + length - 1)]
+            if let sign = record.firstIndex(of: UInt8(ascii: "=")) {
+                records[String(decoding: record[..<sign], as: UTF8.self)] = record[(sign + 1)...]
             }
             rest = rest.dropFirst(length)
         }
-        return nil
+        return records
     }
 }

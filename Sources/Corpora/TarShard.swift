@@ -2,7 +2,8 @@ public import Foundation
 
 /// The pictures of a tar archive in WebDataset layout: members `KEY.jpg`, in a fixed order, read one by one or at random.
 ///
-/// Opening it reads the headers only; the pictures stay in the file.
+/// Opening it reads the headers only; the pictures stay in the file. A packed archive (`.tar.gz`, `.tgz`, `.tar.xz`, …) is
+/// unpacked into a temporary file that has no name and goes away with the shard.
 public final class TarShard: Sendable {
     /// One picture.
     public struct Entry: Sendable, Equatable {
@@ -14,69 +15,124 @@ public final class TarShard: Sendable {
         public let offset: Int
         /// How many bytes it has.
         public let size: Int
-
-        /// The folder part of the key, which is the label in shards of labelled folders; nil where there is none.
-        public var label: String? {
-            key.lastIndex(of: "/").map { String(key[..<$0]) }
-        }
     }
 
-    /// The pictures in the order of the archive.
+    /// The pictures in the order of the archive, those of `PictureName.endings`.
     public let entries: [Entry]
-    private let url: URL
+    /// What a person should know: pictures that were left out, an archive without an end mark.
+    public let notes: [String]
+    /// The file as it was named.
+    let name: String
+    private let path: BytePath
+    /// What a packed archive was unpacked to.
+    private let unpacked: FileHandle?
 
-    /// Reads the headers of the archive, which must not be compressed.
+    /// Reads the headers of the archive.
     ///
-    /// `extensions`: which members are pictures; others are left out, as are hidden files. Throws `CorporaError` for a file
-    /// that is no tar archive or is cut off, for a picture above `maximumMemberSize` bytes, for a key that stands twice, and
-    /// for an archive without pictures.
-    public init(
-        contentsOf url: URL, extensions: Set<String> = ["jpg", "jpeg", "png", "webp"],
-        maximumMemberSize: Int = 64 << 20
+    /// Members that are no pictures are left out, as are hidden files. Of members that differ in their endings only the one is
+    /// taken whose ending comes first in `PictureName.endings`, of two with one name the later, as where it is unpacked.
+    ///
+    /// - Throws: `CorporaError` for a file that is no tar archive or is cut off, for a picture above `maximumMemberSize` bytes,
+    ///   for a packed archive that takes more than `maximumUnpackedSize`, and for an archive without pictures.
+    public convenience init(
+        contentsOf url: URL, maximumMemberSize: Int = PictureList.maximumSize, maximumUnpackedSize: Int = 64 << 30
     ) throws {
-        self.url = url
-        let source = try ByteSource(url)
+        try self.init(
+            BytePath.matches(url).first ?? BytePath(url), maximumMemberSize: maximumMemberSize,
+            maximumUnpackedSize: maximumUnpackedSize)
+    }
+
+    init(
+        _ path: BytePath, maximumMemberSize: Int = PictureList.maximumSize, maximumUnpackedSize: Int = 64 << 30
+    ) throws {
+        self.path = path
+        var source = try ByteSource(path)
+        name = source.name
+        unpacked = source.isPacked ? try Self.unpack(source, limit: maximumUnpackedSize) : nil
+        if let unpacked { source = ByteSource(unpacked, name: name) }
         var tar = TarReader(source, maximumMemberSize: maximumMemberSize)
-        var entries: [Entry] = []
-        var keys: Set<String> = []
+        var found: [Entry] = []
+        /// Where each file's bytes lie, for hard links to it.
+        var places: [String: (offset: Int, size: Int)] = [:]
+        var links: [String] = []
         while let member = try tar.next() {
             let file = member.path.split(separator: "/").last ?? ""
-            guard member.isFile, !file.hasPrefix("."), let dot = file.lastIndex(of: ".") else { continue }
-            let fileExtension = file[file.index(after: dot)...].lowercased()
-            guard extensions.contains(fileExtension) else { continue }
-            guard member.size <= maximumMemberSize else {
+            guard !file.hasPrefix("."), let (stem, rank) = PictureName.split(Array(member.path.utf8)) else { continue }
+            var place = (offset: member.offset, size: member.size)
+            if let link = member.link, link.isHard, let target = places[link.target] {
+                place = target
+            } else if member.link != nil {
+                links.append(member.path)
+                continue
+            } else if !member.isFile {
+                continue
+            }
+            guard place.size <= maximumMemberSize else {
                 throw CorporaError.memberTooLarge(
-                    file: source.name, member: member.path, bytes: member.size, limit: maximumMemberSize)
+                    file: name, member: member.path, bytes: place.size, limit: maximumMemberSize)
             }
-            var path = member.path[..<member.path.index(member.path.endIndex, offsetBy: -(fileExtension.count + 1))]
-            if path.hasPrefix("./") { path = path.dropFirst(2) }
-            guard keys.insert(String(path)).inserted else {
-                throw CorporaError.badArchive(
-                    file: source.name, offset: member.offset, reason: "the key \(path) stands twice")
-            }
-            entries.append(
-                Entry(key: String(path), fileExtension: fileExtension, offset: member.offset, size: member.size))
+            places[member.path] = place
+            var key = String(decoding: stem, as: UTF8.self)
+            if key.hasPrefix("./") { key.removeFirst(2) }
+            found.append(
+                Entry(key: key, fileExtension: PictureName.endings[rank], offset: place.offset, size: place.size))
         }
-        guard !entries.isEmpty else {
-            throw CorporaError.nothingFound(file: source.name, expected: "pictures (KEY.jpg)")
+        guard !found.isEmpty else {
+            throw CorporaError.nothingFound(file: name, expected: "pictures (KEY.jpg)")
         }
-        self.entries = entries
+        let (kept, twins) = PictureName.withoutTwins(
+            found, in: source.name, laterWins: true, name: { "\($0.key).\($0.fileExtension)" }, key: \.key,
+            rank: { PictureName.endings.firstIndex(of: $0.fileExtension) ?? 0 })
+        entries = kept
+        var notes = [twins, tar.note.map { "\(source.name): \($0)" }].compactMap { $0 }
+        if let first = links.first {
+            notes.append(
+                "\(name): left out \(links.count) that are links (tar -h packs what they lead to), such as \(first)")
+        }
+        self.notes = notes
+    }
+
+    /// Everything that the program which unpacks it says, in a file without a name.
+    private static func unpack(_ source: ByteSource, limit: Int) throws -> FileHandle {
+        let folder = FileManager.default.temporaryDirectory.path
+        func failed(_ reason: String) -> CorporaError {
+            .unreadable(file: source.name, reason: "unpacked into \(folder): \(reason); unpack it yourself")
+        }
+        var name = Array("\(folder)/tihua-XXXXXX".utf8CString)
+        let descriptor = mkstemp(&name)
+        guard descriptor >= 0 else { throw failed(String(cString: strerror(errno))) }
+        unlink(name)
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        while case let bytes = try source.read(1 << 20), !bytes.isEmpty {
+            guard source.offset <= limit else { throw failed("more than \(limit) bytes") }
+            do { try file.write(contentsOf: bytes) } catch { throw failed((error as NSError).localizedDescription) }
+        }
+        try file.seek(toOffset: 0)
+        return file
     }
 
     /// The bytes of one picture. `entry` must be of this shard; throws `CorporaError` where the file has changed since.
     public func bytes(of entry: Entry) throws -> Data {
-        let name = url.path(percentEncoded: false)
-        do {
-            let handle = try FileHandle(forReadingFrom: url)
-            defer { try? handle.close() }
-            try handle.seek(toOffset: UInt64(entry.offset))
-            let data = try handle.read(upToCount: entry.size) ?? Data()
-            if data.count == entry.size { return data }
-        } catch {
-            throw CorporaError.unreadable(file: name, reason: (error as NSError).localizedDescription)
+        let file = try unpacked ?? path.open()
+        var data = Data(count: entry.size)
+        let count = data.withUnsafeMutableBytes { buffer in
+            var done = 0
+            while done < buffer.count {
+                let count = pread(
+                    file.fileDescriptor, buffer.baseAddress?.advanced(by: done), buffer.count - done,
+                    off_t(entry.offset + done))
+                if count < 0 && errno == EINTR { continue }
+                guard count > 0 else { return count < 0 ? -1 : done }
+                done += count
+            }
+            return done
         }
-        throw CorporaError.badArchive(
-            file: name, offset: entry.offset, reason: "the archive is cut off in \(entry.key)")
+        guard count >= 0 else { throw path.unreadable(errno) }
+        guard count == entry.size else {
+            throw CorporaError.badArchive(
+                file: name, offset: entry.offset, reason: "the archive is cut off in \(entry.key)")
+        }
+        return data
     }
 
     /// Hands every picture to `body`, in order.

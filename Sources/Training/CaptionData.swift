@@ -40,7 +40,7 @@ public struct EmbeddingTable: Sendable {
         guard values.allSatisfy(\.isFinite) else {
             throw .data(path: path, reason: "holds numbers that are not finite; make it again with tihua data embed")
         }
-        self.keys = keys.map(pictureKey)
+        self.keys = keys.map(PictureName.key)
         self.values = values
         self.width = width
         self.model = model
@@ -76,18 +76,10 @@ public struct EmbeddingTable: Sendable {
     }
 
     /// The row of a picture, with or without the ending of its file; nil if it is not there.
-    public func row(of key: String) -> Int? { rows[pictureKey(key)] }
+    public func row(of key: String) -> Int? { rows[PictureName.key(of: key)] }
 
     /// One embedding.
     public subscript(row: Int) -> ArraySlice<Float> { values[row * width..<(row + 1) * width] }
-}
-
-/// A picture's name without `.jpg` and its like.
-func pictureKey(_ name: String) -> String {
-    for ending in [".jpg", ".jpeg", ".png", ".webp"] where name.lowercased().hasSuffix(ending) {
-        return String(name.dropLast(ending.count))
-    }
-    return name
 }
 
 /// A caption and the picture that it is of.
@@ -200,7 +192,7 @@ public struct CaptionDataset: Sendable {
         var held: [(row: Int, text: String, key: String)] = []
         for (records, isValidation) in [(sources.captions, false), (sources.validation, true)] {
             for record in records {
-                let key = pictureKey(record.image)
+                let key = PictureName.key(of: record.image)
                 guard !record.text.allSatisfy(\.isWhitespace) else {
                     dropped["empty", default: 0] += 1
                     continue

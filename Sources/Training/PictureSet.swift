@@ -94,7 +94,8 @@ public struct PictureSet: Sendable {
     /// - Throws: `CorporaError`, `TrainingError.data`, `WeightFileError`.
     public init(_ source: Source, side: Int, cache: URL, report: (String) -> Void) throws {
         let described = try PictureShard(source)
-        let (shard, name) = (described.archive, described.name)
+        let (shard, name) = (described.list, described.name)
+        described.notes.forEach(report)
         // Two shards may have one name; their keys tell them apart.
         let keys = String(stableHash(shard.entries.map(\.key).joined(separator: "\n")), radix: 36)
         let file = cache.appending(path: "\(name)-\(side)-\(keys).safetensors")
@@ -119,9 +120,6 @@ public struct PictureSet: Sendable {
         let items = readable.map { described.items[$0] }
         guard !items.isEmpty else {
             throw TrainingError.data(path: source.shard.path, reason: "none of its pictures can be read")
-        }
-        if items.count < shard.entries.count {
-            report("\(shard.entries.count - items.count) pictures of \(name) have no caption and are left out")
         }
         if let url = source.teacher {
             let soft = try SafetensorsFile(contentsOf: url)
@@ -153,7 +151,7 @@ public struct PictureSet: Sendable {
     ]
 
     /// Decodes and squashes every picture, on all processors; the keys that could not be read.
-    private static func decode(_ shard: PictureArchive, side: Int, to file: URL) throws -> [String] {
+    private static func decode(_ shard: PictureList, side: Int, to file: URL) throws -> [String] {
         let size = 3 * side * side
         let count = shard.entries.count
         let all = UnsafeMutableRawBufferPointer.allocate(byteCount: max(1, count * size), alignment: 64)

@@ -8,54 +8,124 @@ public struct PictureShard: Sendable {
     public let name: String
     /// The pictures of which something is said, in the order of the shard.
     public let items: [PictureSet.Item]
+    /// What a person should know: pictures that were left out, labels that are no Chinese words.
+    public let notes: [String]
     /// All pictures of the shard.
-    let archive: PictureArchive
+    let list: PictureList
     /// The place of each item among them.
     let rows: [Int]
 
     /// Reads the list of the pictures, and the captions or labels.
     ///
+    /// A picture's captions are those of its label where a table of labels is given, else those that the files of captions have
+    /// for its key, or for the last part of it where no other picture has that. A folder without either gives the names of its
+    /// folders through `PictureSet.promptTemplates`.
+    ///
     /// - Throws: `CorporaError`, `TrainingError.data` if nothing is said of any picture.
     public init(_ source: PictureSet.Source) throws {
-        archive = try PictureArchive(source.shard)
+        list = try PictureList([source.shard])
         name = source.shard.deletingPathExtension().lastPathComponent
-        var texts: [String: [String]] = [:]
-        for url in source.captions {
-            for (image, captions) in try CaptionFile(contentsOf: url).textsByImage {
-                texts[image, default: []] += captions
-            }
-        }
+        let captions = try Captions(source, keys: list.entries.map(\.key))
         let labels = try source.labels.map(Self.labels)
+        let usesFolders = labels == nil && source.captions.isEmpty
         var items: [PictureSet.Item] = []
         var rows: [Int] = []
-        for (row, entry) in archive.entries.enumerated() {
-            if let label = entry.label, let captions = labels?[label] ?? (archive.isFolder ? Self.prompts(label) : nil)
+        var (unknown, foreign): (Set<String>, Set<String>) = ([], [])
+        for (row, entry) in list.entries.enumerated() {
+            if let labels, let label = Self.places(entry.folder ?? "").first(where: { labels[$0] != nil }) {
+                items.append(
+                    .init(key: entry.key, captions: labels[label] ?? [], group: "\(name)/\(label)", label: label))
+            } else if let found = captions[entry.key] {
+                items.append(.init(key: entry.key, captions: found, group: entry.key, label: nil))
+            } else if usesFolders, !entry.isMember,
+                let label = entry.folder?.split(separator: "/").first.map(String.init)
             {
-                items.append(.init(key: entry.key, captions: captions, group: "\(name)/\(label)", label: label))
-            } else if let captions = texts[entry.key] ?? texts[entry.key + ".jpg"] {
-                items.append(.init(key: entry.key, captions: captions, group: entry.key, label: nil))
+                if !label.unicodeScalars.contains(where: \.properties.isIdeographic) { foreign.insert(label) }
+                let prompts = PictureSet.promptTemplates.map { $0.replacing("{}", with: label) }
+                items.append(.init(key: entry.key, captions: prompts, group: "\(name)/\(label)", label: label))
             } else {
+                if labels != nil { unknown.insert(entry.folder ?? entry.key) }
                 continue
             }
             rows.append(row)
         }
+        func some(_ names: Set<String>) -> String {
+            names.sorted().prefix(5).joined(separator: ", ") + (names.count > 5 ? " and \(names.count - 5) more" : "")
+        }
+        let lacking = source.labels.flatMap { unknown.isEmpty ? nil : "\($0.path) lacks \(some(unknown))" }
         guard !items.isEmpty else {
-            throw TrainingError.data(path: source.shard.path, reason: "none of its pictures has a caption or a label")
+            let isLoose = usesFolders && !list.entries.contains(where: \.isMember)
+            throw TrainingError.data(
+                path: source.shard.path,
+                reason: isLoose
+                    ? "no pictures in folders named by their labels (LABEL/PICTURE.jpg); add captions=FILE or labels=FILE"
+                    : "none of its pictures has a caption or a label; "
+                        + (lacking ?? "add captions=FILE or labels=FILE, or compare its keys, such as "
+                            + "\(list.entries[0].key), with those of the file"))
+        }
+        var notes = list.notes
+        if items.count < list.entries.count {
+            notes.append(
+                "\(list.entries.count - items.count) pictures of \(name) have no caption and are left out"
+                    + (lacking.map { "; \($0)" } ?? ""))
+        }
+        if let example = foreign.sorted().first {
+            notes.append(
+                "\(name): the folders' names stand in the captions (一张\(example)的照片), and these are not Chinese: "
+                    + "\(some(foreign)); labels=FILE gives them captions, lines FOLDER<TAB>CAPTION")
         }
         self.items = items
         self.rows = rows
+        self.notes = notes
+    }
+
+    /// What a table may call a folder: `a/b`, `b`, `a` for `a/b`.
+    private static func places(_ folder: String) -> [String] {
+        var parts = folder.split(separator: "/").map(String.init)
+        var places: [String] = []
+        while let last = parts.last {
+            places += [parts.joined(separator: "/"), last]
+            parts.removeLast()
+        }
+        return places
+    }
+
+    /// The captions of files by picture.
+    private struct Captions {
+        private var texts: [String: [String]] = [:]
+        /// The key in the files for each last part that stands there once.
+        private var byName: [Substring: String?] = [:]
+        /// How many pictures have each last part.
+        private var counts: [Substring: Int] = [:]
+
+        init(_ source: PictureSet.Source, keys: [String]) throws {
+            for url in source.captions {
+                texts.merge(try CaptionFile(contentsOf: url).textsByImage) { $0 + $1 }
+            }
+            for key in texts.keys {
+                byName.updateValue(byName[Self.name(key)] == nil ? key : nil, forKey: Self.name(key))
+            }
+            for key in keys { counts[Self.name(key), default: 0] += 1 }
+        }
+
+        subscript(_ key: String) -> [String]? {
+            if let found = texts[key] { return found }
+            let name = Self.name(key)
+            guard counts[name] == 1, let other = byName[name] ?? nil else { return nil }
+            return texts[other]
+        }
+
+        private static func name(_ key: String) -> Substring {
+            key[(key.lastIndex(of: "/").map(key.index(after:)) ?? key.startIndex)...]
+        }
     }
 
     /// Decodes the picture of an item.
     ///
     /// - Throws: `PictureError`, `CorporaError`.
     public func picture(at index: Int) throws -> Picture {
-        let entry = archive.entries[rows[index]]
-        return try Picture(encoded: Array(archive.bytes(of: entry)), name: entry.key)
-    }
-
-    private static func prompts(_ label: String) -> [String] {
-        PictureSet.promptTemplates.map { $0.replacing("{}", with: label) }
+        let entry = list.entries[rows[index]]
+        return try Picture(encoded: Array(list.bytes(of: entry)), name: entry.key)
     }
 
     private static func labels(_ url: URL) throws -> [String: [String]] {
@@ -69,61 +139,5 @@ public struct PictureShard: Sendable {
             labels[String(fields[0]), default: []].append(String(fields[1]))
         }
         return labels
-    }
-}
-
-/// Where pictures lie: in a tar archive, or in folders named by their labels.
-struct PictureArchive: Sendable {
-    struct Entry: Sendable {
-        /// The path without its extension.
-        let key: String
-        let label: String?
-        fileprivate let place: Place
-    }
-
-    fileprivate enum Place: Sendable {
-        case member(TarShard.Entry)
-        case file(URL)
-    }
-
-    let entries: [Entry]
-    private let tar: TarShard?
-
-    var isFolder: Bool { tar == nil }
-
-    /// Opens an archive, or lists a folder in the order of its names.
-    ///
-    /// - Throws: `CorporaError` for a bad archive, `TrainingError.data` for a folder without pictures.
-    init(_ url: URL) throws {
-        var isDirectory: ObjCBool = false
-        guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isDirectory), isDirectory.boolValue else {
-            let tar = try TarShard(contentsOf: url)
-            self.tar = tar
-            entries = tar.entries.map { Entry(key: $0.key, label: $0.label, place: .member($0)) }
-            return
-        }
-        tar = nil
-        let kinds: Set<String> = ["jpg", "jpeg", "png", "webp"]
-        let paths = (FileManager.default.enumerator(atPath: url.path)?.compactMap { $0 as? String } ?? []).sorted()
-        entries = paths.compactMap { path in
-            let file = url.appending(path: path)
-            guard kinds.contains(file.pathExtension.lowercased()), !file.lastPathComponent.hasPrefix("."),
-                let slash = path.firstIndex(of: "/")
-            else { return nil }
-            return Entry(
-                key: String(path.dropLast(file.pathExtension.count + 1)), label: String(path[..<slash]),
-                place: .file(file))
-        }
-        guard !entries.isEmpty else {
-            throw TrainingError.data(
-                path: url.path, reason: "no pictures in folders named by their labels (LABEL/PICTURE.jpg)")
-        }
-    }
-
-    func bytes(of entry: Entry) throws -> Data {
-        switch entry.place {
-        case .member(let member): try tar?.bytes(of: member) ?? Data()
-        case .file(let file): try Data(contentsOf: file)
-        }
     }
 }

@@ -60,12 +60,9 @@ struct CaptionCommand: AsyncParsableCommand {
         let captioner = try weights.makeCaptioner()
         try await usage { try await captioner.check(request) }
         var failed = false
-        var inputs: [PictureInput] = []
-        for path in pictures {
-            do { inputs += try PictureInput.all(at: path) } catch {
-                Tihua.complain("\(error)")
-                failed = true
-            }
+        let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
+            Tihua.complain("\(error)")
+            failed = true
         }
         let tables = try embeddings.map { try EmbeddingFile(contentsOf: URL(filePath: $0)) }
         let total = inputs.count + tables.reduce(0) { $0 + $1.keys.count }
@@ -258,18 +255,26 @@ struct CaptionerArguments: ParsableArguments {
 /// A picture of a list, under the name that is printed.
 private struct PictureInput: Sendable {
     /// The path of a file; of a folder's or archive's pictures the key.
-    let name: String
+    var name: String { entry.key }
     private let list: PictureList
     private let entry: PictureList.Entry
 
-    /// The pictures of a file, a folder or a tar archive.
-    ///
-    /// - Throws: `CorporaError`.
-    static func all(at path: String) throws -> [PictureInput] {
-        let list = try PictureList([URL(filePath: path)])
-        let ending = URL(filePath: path).pathExtension.lowercased()
-        let isFile = list.entries.count == 1 && PictureList.extensions.contains(ending)
-        return list.entries.map { PictureInput(name: isFile ? path : $0.key, list: list, entry: $0) }
+    /// The pictures of files, folders and tar archives; what a person should know goes to stderr.
+    static func all(at paths: [String], quiet: Bool, failed: (any Error) -> Void) throws -> [PictureInput] {
+        guard !paths.isEmpty else { return [] }
+        var last: (any Error)?
+        do {
+            let list = try PictureList(paths.map { URL(filePath: $0) }, naming: .paths) {
+                failed($0)
+                last = $0
+            }
+            if !quiet { list.notes.forEach(Console.note) }
+            return list.entries.map { PictureInput(list: list, entry: $0) }
+        } catch {
+            // Of inputs that all failed, each was named.
+            if last == nil { throw error }
+            return []
+        }
     }
 
     /// Decodes pictures on all processors.

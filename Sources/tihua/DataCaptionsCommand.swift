@@ -102,7 +102,9 @@ extension DataCommand {
         /// The keys of a shard, a folder, or a list of ids.
         private func keys(_ path: String) throws -> Set<String> {
             if path.hasSuffix(".txt") { return try ids(path) }
-            return Set(try PictureList([URL(filePath: path)]).entries.map(\.key))
+            let list = try PictureList([URL(filePath: path)])
+            if !quiet { list.notes.forEach(Console.note) }
+            return Set(list.entries.map(\.key))
         }
 
         /// What `--json` prints.

@@ -41,6 +41,7 @@ extension DataCommand {
         func run() async throws {
             let embedder = try towers.makeEmbedder()
             let list = try PictureList(pictures.map { URL(filePath: $0) })
+            if !quiet { list.notes.forEach(Console.note) }
             let job = EmbeddingJob(list, embedder: embedder, output: URL(filePath: out), isNormalized: unit)
             let start = ContinuousClock.now
             let count = list.entries.count

@@ -48,7 +48,9 @@ extension DataCommand {
                 guard source.labels != nil else {
                     throw ValidationError("\(specification): say where its captions are: SHARD,labels=FILE")
                 }
-                for item in try PictureShard(source).items {
+                let shard = try PictureShard(source)
+                if !quiet { shard.notes.forEach(Console.note) }
+                for item in shard.items {
                     guard !item.isHeldOut(oneIn: heldOut) else {
                         left += 1
                         continue

@@ -111,6 +111,7 @@ struct EvalCaptionCommand: AsyncParsableCommand {
     ) async throws -> (Double, Double) {
         let embedder = try towers.makeEmbedder()
         let list = try PictureList(pictures.map { URL(filePath: $0) }).restricted(to: Set(images))
+        list.notes.forEach(Console.note)
         let found = try await embedder.embeddings(of: list) { done in
             Console.progress("\(done)/\(list.entries.count) pictures")
         }

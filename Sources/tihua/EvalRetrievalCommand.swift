@@ -9,8 +9,10 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
         commandName: "retrieval", abstract: "Measure how well pictures and captions find each other.",
         discussion: """
             Each picture searches all captions, where any of its own is right; each caption searches all pictures. Recall at K
-            is the share of searches whose first right answer is among the first K.
+            is the share of searches whose first right answer is among the first K. SHARD is a tar archive or a folder of
+            pictures; captions belong to a picture by its path in it, or by its name alone where that stands once.
 
+              tihua eval retrieval --shard album/,captions=captions.tsv
               tihua eval retrieval --shard flickr8k-val.tar,captions=flickr8kzhc.caption.txt
               tihua eval retrieval --shard flickr8k-val.tar,captions=flickr8kzhc.caption.txt --clip runs/clip/best --json
             """)
@@ -36,8 +38,13 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
             throw ValidationError("--shard \(shard) names no captions; add captions=FILE")
         }
         let shard = try PictureShard(source)
-        let model = try towers.encoder()
+        shard.notes.forEach(Console.note)
         let captioned = shard.items.indices.filter { shard.items[$0].label == nil }
+        guard !captioned.isEmpty else {
+            throw TrainingError.data(
+                path: shard.name, reason: "its pictures have labels, and none has a caption of its own")
+        }
+        let model = try towers.encoder()
         let (indices, pictures) = try model.embed(shard, Array(captioned.prefix(limit ?? captioned.count)))
         var (captions, owners): ([String], [Int]) = ([], [])
         for (picture, index) in indices.enumerated() {

@@ -105,6 +105,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
 
     private func pictureList() throws -> PictureList {
         let list = try PictureList(pictures.map { URL(filePath: $0) })
+        list.notes.forEach(Console.note)
         guard let keys else { return list }
         let wanted = keys.split(separator: ",").map(String.init)
         let known = Set(list.entries.map(\.key))

@@ -9,18 +9,21 @@ struct EvalZeroshotCommand: AsyncParsableCommand {
         commandName: "zeroshot", abstract: "Measure how well captions of labels classify labelled pictures.",
         discussion: """
             A class is the mean of the embeddings of all captions of its label, at unit length (prompt ensemble, Radford et al.
-            2021); a picture gets the class that it is nearest to. Only pictures that training leaves out are measured: one in 20
-            by a hash of the key, which is the rule of tihua train clip with its default holdOut.
+            2021); a picture gets the class that it is nearest to. Lines of the labels' FILE are FOLDER<TAB>CAPTION; pictures of
+            folders that it lacks are left out and named. All pictures are measured. Of a shard that a model was trained on,
+            --held-out 20 measures only those that training left out: one in 20 by a hash of the key, as tihua train clip does
+            with its default holdOut.
 
-              tihua eval zeroshot --shard intel-train.tar,labels=Recipes/labels/intel.tsv
+              tihua eval zeroshot --shard my-pictures/,labels=labels.tsv
+              tihua eval zeroshot --shard intel-train.tar,labels=Recipes/labels/intel.tsv --held-out 20
               tihua eval zeroshot --shard weather-train.tar,labels=Recipes/labels/weather.tsv --clip runs/clip/best --json
             """)
 
     @Option(help: "SHARD,labels=FILE, as for training; may stand several times.")
     var shard: [String]
 
-    @Option(help: "One labelled picture in so many is held out; 1 measures all of them.")
-    var heldOut = 20
+    @Option(help: "Measure one picture in so many, those that training leaves out; 1 measures all.")
+    var heldOut = 1
 
     @Flag(help: "Print one JSON object.")
     var json = false
@@ -33,6 +36,7 @@ struct EvalZeroshotCommand: AsyncParsableCommand {
 
     func run() async throws {
         let shards = try shard.map { try PictureShard(TrainClipCommand.source($0)) }
+        shards.flatMap(\.notes).forEach(Console.note)
         let model = try towers.encoder()
         let rows = try shards.map { Row(shard: $0.name, result: try classify($0, model)) }
         try Console.print(json ? try jsonLine(Report(heldOut: heldOut, shards: rows)) : Self.table(rows))

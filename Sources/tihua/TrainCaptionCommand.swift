@@ -178,6 +178,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     /// Embeds the pictures of all shards into a file of the run's folder, which another start takes up again.
     private func embed(_ embedder: PictureEmbedder, _ report: (String) -> Void) async throws -> URL {
         let list = try PictureList(shard.map { URL(filePath: $0) })
+        list.notes.forEach(report)
         let folder = URL(filePath: run.out)
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         let file = folder.appending(path: "embeddings.safetensors")

@@ -102,7 +102,7 @@ import Tokenizers
         let shard = try TarShard(contentsOf: archive)
         #expect(Set(shard.entries.map(\.key)) == Set(expected.keys))
         for entry in shard.entries { #expect(try shard.bytes(of: entry) == expected[entry.key]) }
-        #expect(shard.entries.first { $0.key == "sea/2" }?.label == "sea")
+        #expect(try PictureList([archive]).entries.first { $0.key == "sea/2" }?.folder == "sea")
 
         #expect(
             failure { _ = try TarShard(contentsOf: archive, maximumMemberSize: 1000) }.contains("more than the 1000"))
