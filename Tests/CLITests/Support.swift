@@ -9,11 +9,23 @@ struct Run {
     /// Whether nothing but one line of text came out on stderr.
     var isOneLine: Bool { errors.split(separator: "\n").count == 1 && errors.hasSuffix("\n") }
 
-    init(_ arguments: [String], input: String = "", environment: [String: String] = [:]) throws {
+    /// - Parameters:
+    ///   - shell: what a shell puts behind the command, such as `> /dev/full`; no shell where it is nil
+    ///   - limit: seconds after which `timeout` ends the tool with status 124; for a shell only
+    init(
+        _ arguments: [String], input: String = "", environment: [String: String] = [:], shell: String? = nil,
+        limit: Int = 300
+    ) throws {
         let process = Process()
         let tests = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
-        process.executableURL = tests.deletingLastPathComponent().appending(path: "tihua")
-        process.arguments = arguments
+        let tool = tests.deletingLastPathComponent().appending(path: "tihua")
+        if let shell {
+            process.executableURL = URL(filePath: "/bin/bash")
+            process.arguments = ["-c", "timeout \(limit) \"$0\" \"$@\" \(shell)", tool.path] + arguments
+        } else {
+            process.executableURL = tool
+            process.arguments = arguments
+        }
         // Where other tests run too, the tool would start itself anew with this setting, and a hundred starts add up.
         process.environment = ProcessInfo.processInfo.environment.merging(["OMP_WAIT_POLICY": "passive"]) { $1 }
             .merging(environment) { $1 }
