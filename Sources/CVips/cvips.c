@@ -1,5 +1,7 @@
 #include "cvips.h"
 
+#include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vips/vips.h>
@@ -17,6 +19,33 @@ struct cvips_source_s {
 static const char *const loader_names[] = {
     "jpegload_buffer", "pngload_buffer", "webpload_buffer", "gifload_buffer", "tiffload_buffer", "heifload_buffer",
 };
+
+// dav1d, which decodes AVIF, prints what it thinks of damaged data to `stderr`, and nobody between it and us turns that
+// off. While a HEIF is read, C's `stderr` leads nowhere; file descriptor 2, to which our own tool writes, stays.
+static pthread_mutex_t hush_lock = PTHREAD_MUTEX_INITIALIZER;
+static int hushed = 0;
+static FILE *nowhere = NULL, *loud = NULL;
+
+static void hush(cvips_format format) {
+    if (format != CVIPS_HEIF) return;
+    pthread_mutex_lock(&hush_lock);
+    if (!nowhere) nowhere = fopen("/dev/null", "we");
+    if (hushed++ == 0 && nowhere) {
+        loud = stderr;
+        stderr = nowhere;
+    }
+    pthread_mutex_unlock(&hush_lock);
+}
+
+static void speak(cvips_format format) {
+    if (format != CVIPS_HEIF) return;
+    pthread_mutex_lock(&hush_lock);
+    if (--hushed == 0 && loud) {
+        stderr = loud;
+        loud = NULL;
+    }
+    pthread_mutex_unlock(&hush_lock);
+}
 
 static void ignore_log(const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer data) {}
 
@@ -40,6 +69,7 @@ static VipsImage *open_image(const void *bytes, size_t count, cvips_format forma
     void *data = (void *)bytes;
     VipsAccess access = memory ? VIPS_ACCESS_RANDOM : VIPS_ACCESS_SEQUENTIAL;
     int status = 1;
+    hush(format);
 #define CVIPS_LOAD(loader)                                                                                       \
     loader(data, count, &image, "access", access, "memory", memory, "fail_on", VIPS_FAIL_ON_TRUNCATED, NULL)
     switch (format) {
@@ -51,6 +81,7 @@ static VipsImage *open_image(const void *bytes, size_t count, cvips_format forma
         case CVIPS_HEIF: status = CVIPS_LOAD(vips_heifload_buffer); break;
     }
 #undef CVIPS_LOAD
+    speak(format);
     if (status) {
         vips_error_clear();
         return NULL;
@@ -75,6 +106,7 @@ cvips_source cvips_source_new(const void *bytes, size_t count, cvips_format form
 
 int32_t cvips_source_stored_width(cvips_source source) { return vips_image_get_width(source->stored); }
 int32_t cvips_source_stored_height(cvips_source source) { return vips_image_get_height(source->stored); }
+size_t cvips_source_stored_bytes(cvips_source source) { return VIPS_IMAGE_SIZEOF_IMAGE(source->stored); }
 
 static int flatten_on_white(VipsImage *in, VipsImage **out, double white) {
     VipsArrayDouble *background = vips_array_double_newv(1, white);
@@ -165,7 +197,9 @@ int32_t cvips_source_decode(cvips_source source, void *pixels, size_t count) {
     if (!from || count != VIPS_IMAGE_SIZEOF_IMAGE(from)) return 1;
     VipsImage *into = vips_image_new_from_memory(
         pixels, count, vips_image_get_width(from), vips_image_get_height(from), 3, VIPS_FORMAT_UCHAR);
+    hush(source->format);
     int status = !into || vips_image_write(from, into);
+    speak(source->format);
     if (into) g_object_unref(into);
     if (status) vips_error_clear();
     return status ? 1 : 0;

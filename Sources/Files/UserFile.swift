@@ -1,7 +1,7 @@
 public import Foundation
 
 /// Reads files that a person named. Nothing that could block or never end is opened: pipes, devices, sockets and folders are
-/// refused, and a limit bounds what is read. Links are followed.
+/// refused, and a limit bounds what is read. Links are followed; one that points at nothing is called that.
 public enum UserFile {
     /// Opens a regular file for reading.
     ///
@@ -72,7 +72,9 @@ public enum UserFile {
     }
 
     private static func cannotOpen(_ path: String) -> FileError {
-        errno == ENOENT || errno == ENOTDIR ? .missing(path: path) : .system(path, "open")
+        guard errno == ENOENT || errno == ENOTDIR else { return .system(path, "open") }
+        var link = stat()
+        return lstat(path, &link) == 0 ? .notAFile(path: path, what: "a link to nothing") : .missing(path: path)
     }
 
     private static func requireRegular(_ path: String, _ status: stat) throws(FileError) {

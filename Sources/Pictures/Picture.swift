@@ -6,11 +6,14 @@ public struct PictureLimits: Equatable, Sendable {
     public var bytes: Int
     /// Width x height.
     public var pixels: Int
+    /// Bytes of the pixels as the file stores them, unpacked: what decoding works through.
+    public var unpackedBytes: Int
 
-    /// 64 MiB and 100 megapixels unless told otherwise.
-    public init(bytes: Int = 64 << 20, pixels: Int = 100_000_000) {
+    /// 64 MiB, 100 megapixels and 500 MB unpacked unless told otherwise.
+    public init(bytes: Int = 64 << 20, pixels: Int = 100_000_000, unpackedBytes: Int = 500_000_000) {
         self.bytes = bytes
         self.pixels = pixels
+        self.unpackedBytes = unpackedBytes
     }
 }
 
@@ -93,6 +96,10 @@ public struct Picture: Equatable, Sendable {
         guard storedWidth * storedHeight <= limits.pixels else {
             throw PictureError.tooManyPixels(
                 name: name, width: storedWidth, height: storedHeight, limit: limits.pixels)
+        }
+        let unpacked = Int(clamping: cvips_source_stored_bytes(source))
+        guard unpacked <= limits.unpackedBytes else {
+            throw PictureError.tooManyUnpackedBytes(name: name, bytes: unpacked, limit: limits.unpackedBytes)
         }
         var width: Int32 = 0
         var height: Int32 = 0

@@ -22,6 +22,8 @@ public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
     case noPixels(name: String, width: Int, height: Int)
     /// The header says that the picture is larger than `PictureLimits.pixels`.
     case tooManyPixels(name: String, width: Int, height: Int, limit: Int)
+    /// The header says that the pixels take more than `PictureLimits.unpackedBytes`.
+    case tooManyUnpackedBytes(name: String, bytes: Int, limit: Int)
     /// The data is damaged or cut off.
     case damaged(name: String, format: String)
     /// Raw pixels whose number is not width x height x 3.
@@ -68,6 +70,8 @@ public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(quote(name)): the picture is \(width)x\(height), so it has no pixels; use another one"
         case .tooManyPixels(let name, let width, let height, let limit):
             "\(quote(name)): \(width)x\(height) is more than the limit of \(limit) pixels; make a smaller copy"
+        case .tooManyUnpackedBytes(let name, let bytes, let limit):
+            "\(quote(name)): its pixels take \(bytes) bytes, more than the limit of \(limit); save it with 8 bits a channel"
         case .damaged(let name, let format):
             "\(quote(name)): the \(format) data is damaged or cut off; get the file again"
         case .pixelCount(let width, let height, let count):

@@ -66,6 +66,12 @@ public struct Pack: Sendable, Equatable {
         }
         func locate(_ key: String, _ path: String?) throws(PipelineError) -> URL? {
             guard let path else { return nil }
+            // A manifest from elsewhere must not make the tool read what it likes. Links are another thing: somebody put
+            // them into the folder here, so they are followed.
+            guard !path.isEmpty, !path.hasPrefix("/"), !path.split(separator: "/").contains("..") else {
+                throw .manifest(
+                    path: file.path, reason: "\(key) names \(path), which is no path inside the pack's folder")
+            }
             let url = folder.appending(path: path)
             guard FileManager.default.fileExists(atPath: url.path) else {
                 throw .manifest(path: file.path, reason: "\(key) names \(path), which is not there; get the pack again")

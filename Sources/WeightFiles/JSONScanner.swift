@@ -6,6 +6,9 @@ struct JSONScanner {
     private let bytes: UnsafeRawBufferPointer
     private let path: String
     private var position = 0
+    /// Values read so far: a header of many tiny values takes seconds where one of the same length takes none.
+    private var valueCount = 0
+    private static let maximumValues = 2_000_000
 
     init(_ bytes: UnsafeRawBufferPointer, path: String) {
         self.bytes = bytes
@@ -52,6 +55,7 @@ struct JSONScanner {
         var keys: Set<String> = []
         repeat {
             guard peek() != nil else { throw fail("it ends inside an object") }
+            try countValue()
             let key = try string()
             guard keys.insert(key).inserted else { throw fail("the key \(quoted(key)) stands twice") }
             try expect(":")
@@ -60,11 +64,21 @@ struct JSONScanner {
         try expect("}")
     }
 
+    private mutating func countValue() throws(WeightFileError) {
+        valueCount += 1
+        guard valueCount <= Self.maximumValues else {
+            throw .limit(path: path, what: "the number of JSON values", limit: Self.maximumValues)
+        }
+    }
+
     /// Reads an array; the closure reads each value.
     mutating func array(_ element: (inout JSONScanner) throws(WeightFileError) -> Void) throws(WeightFileError) {
         try expect("[")
         if take("]") { return }
-        repeat { try element(&self) } while take(",")
+        repeat {
+            try countValue()
+            try element(&self)
+        } while take(",")
         try expect("]")
     }
 

@@ -21,8 +21,10 @@ public final class MappedFile: @unchecked Sendable {
         // Without O_NONBLOCK, opening a pipe would wait for a writer.
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
-            throw errno == ENOENT
-                ? .missing(path: path) : .system(path: path, operation: "open", reason: systemReason())
+            guard errno == ENOENT else { throw .system(path: path, operation: "open", reason: systemReason()) }
+            var link = stat()
+            guard lstat(path, &link) == 0 else { throw .missing(path: path) }
+            throw .system(path: path, operation: "open", reason: "it is a link to nothing")
         }
         defer { close(descriptor) }
         var status = stat()

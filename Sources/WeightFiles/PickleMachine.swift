@@ -93,7 +93,8 @@ struct PickleMachine {
     }
 
     static let maximumPickle = 32 << 20
-    private static let maximumMemo = 4_000_000
+    /// A checkpoint of a hundred thousand tensors takes about ten million bytes and four million instructions.
+    private static let maximumInstructions = 4_000_000
     private static let maximumRank = 64
 
     private(set) var nodes: [Node] = []
@@ -172,9 +173,6 @@ struct PickleMachine {
     }
 
     private mutating func remember(_ key: Int) throws(WeightFileError) {
-        guard memo.count < Self.maximumMemo else {
-            throw .limit(path: reader.path, what: "the pickle's memo", limit: Self.maximumMemo)
-        }
         memo[key] = try top()
     }
 
@@ -186,7 +184,13 @@ struct PickleMachine {
     // MARK: The instructions
 
     private mutating func execute() throws(WeightFileError) -> Item {
+        var instructions = 0
         while true {
+            instructions += 1
+            guard instructions <= Self.maximumInstructions else {
+                throw .limit(
+                    path: reader.path, what: "the number of the pickle's instructions", limit: Self.maximumInstructions)
+            }
             guard reader.remaining > 0 else {
                 guard isCut else { throw malformed("it ends without a stop") }
                 throw .limit(path: reader.path, what: "the pickle's length", limit: Self.maximumPickle)

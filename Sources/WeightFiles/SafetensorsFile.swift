@@ -16,6 +16,8 @@ public struct SafetensorsFile: Sendable {
 
     /// The largest header that is read, in bytes.
     static let maximumHeader = 100_000_000
+    /// The most tensors of one file; the largest published models have fewer in all their files.
+    static let maximumTensors = 100_000
 
     /// Maps and checks the file at a URL. Throws `WeightFileError`.
     public init(contentsOf url: URL) throws(WeightFileError) {
@@ -97,6 +99,9 @@ public struct SafetensorsFile: Sendable {
             if name == "__metadata__" {
                 try scanner.object { scanner, key throws(WeightFileError) in metadata[key] = try scanner.string() }
             } else {
+                guard entries.count < maximumTensors else {
+                    throw .limit(path: path, what: "the number of tensors", limit: maximumTensors)
+                }
                 entries.append(try entry(name, &scanner, path: path))
             }
         }

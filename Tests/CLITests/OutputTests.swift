@@ -65,8 +65,10 @@ import Testing
         try JSONEncoder().encode(["model_type": text]).write(to: model.appending(path: "config.json"))
         let commands = [
             ["models", "inspect", url.path], ["models", "inspect", "--json", url.path],
-            ["models", "inspect", model.path], ["keywords", folder.path + "/\(text).png"], ["poem", "--form", text, "x"],
-            ["check", "白日\(text)"], ["caption", text], ["train", "poet", "--corpus", text, "--out", folder.path + "/o"],
+            ["models", "inspect", model.path], ["keywords", folder.path + "/\(text).png"],
+            ["poem", "--form", text, "x"],
+            ["check", "白日\(text)"], ["caption", text],
+            ["train", "poet", "--corpus", text, "--out", folder.path + "/o"],
             [text],
         ]
         for arguments in commands {
@@ -83,6 +85,30 @@ import Testing
             }
             if run.status != 0 && run.output.isEmpty { #expect(run.isOneLine, "\(arguments.prefix(2)): \(run.errors)") }
         }
+    }
+
+    @Test func decodersOfDamagedPicturesAddNoLinesOfTheirOwn() throws {
+        let pack = try TinyPack()
+        var pictures: [String] = []
+        for name in ["quarters.avif", "quarters.heic", "quarters.tif", "quarters.webp", "quarters.jpg", "quarters.png"]
+        {
+            let whole = [UInt8](try Data(contentsOf: fixture("Pictures/\(name)")))
+            for number in 0..<8 {
+                var bytes = whole
+                // Behind the header, where the pixels are.
+                for place in 0...number {
+                    let index = whole.count * 2 / 3 + (place * 7919 + number * 104_729) % (whole.count / 3)
+                    bytes[index] ^= UInt8(truncatingIfNeeded: 1 << (place % 8))
+                }
+                let url = pack.folder.appending(path: "\(number).\(name)")
+                try Data(bytes).write(to: url)
+                pictures.append(url.path)
+            }
+        }
+        let run = try Run(["keywords", "--pack", pack.folder.path] + pictures)
+        #expect(run.status == 1)
+        let lines = run.errors.split(separator: "\n")
+        #expect(lines.count >= 8 && lines.allSatisfy { $0.hasPrefix("Error: ") }, "\(run.errors)")
     }
 
     @Test func outputsFollowLinksKeepModesAndWriteStraightToPipes() throws {
@@ -124,12 +150,13 @@ import Testing
         }
         let picture = try pack.picture().path
         let commands = [
-            ["check", "--file", pipe], ["models", "inspect", pipe], ["models", "inspect", broken.path],
+            ["check", "--file", pipe], ["models", "inspect", pipe], ["lm", "--model", broken.path, "--ids", "1"],
             ["keywords", picture, "--pack", broken.path], ["keywords", pipe],
             ["keywords", picture, "--pack", pack.folder.path, "--bank", pipe],
             ["poem", picture, "--pack", pack.folder.path, "--words", pipe], ["caption", pipe],
             ["caption", picture, "--style", pipe], ["caption", "--embeddings", pipe],
-            ["train", "poet", "--corpus", pipe, "--out", "OUT"], ["train", "poet", "--corpus", "/dev/zero", "--out", "OUT"],
+            ["train", "poet", "--corpus", pipe, "--out", "OUT"],
+            ["train", "poet", "--corpus", "/dev/zero", "--out", "OUT"],
             ["train", "caption", "--captions", pipe, "--shard", pack.folder.path, "--out", "OUT"],
             ["train", "poet", "--corpus", picture, "--config", pipe, "--out", "OUT"],
             ["data", "poems", pipe, "--out", "OUT"], ["data", "captions", pipe, "--out", "OUT"],

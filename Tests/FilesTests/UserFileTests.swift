@@ -14,6 +14,11 @@ import Testing
                 #expect(throws: expected) { try UserFile.text(of: URL(filePath: path, directoryHint: .notDirectory)) }
                 #expect(throws: expected) { try UserFile.open(URL(filePath: path, directoryHint: .notDirectory)) }
             }
+            let dangling = folder.appending(path: "dangling")
+            try FileManager.default.createSymbolicLink(atPath: dangling.path, withDestinationPath: "nothing")
+            #expect(throws: FileError.notAFile(path: dangling.path, what: "a link to nothing")) {
+                try UserFile.bytes(of: dangling)
+            }
             let missing = folder.appending(path: "none")
             #expect(throws: FileError.missing(path: missing.path)) { try UserFile.bytes(of: missing) }
         }

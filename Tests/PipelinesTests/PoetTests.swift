@@ -346,6 +346,23 @@ import WeightFiles
         func write(_ text: String, _ url: URL) throws { try text.write(to: url, atomically: true, encoding: .utf8) }
         #expect(try await message { try write("[]", $0.manifest) }.contains("not a JSON object"))
         #expect(try await message { try write(#"{"clip": "none"}"#, $0.manifest) }.contains("which is not there"))
+        for path in ["../../../../etc/passwd", "/etc/passwd", "clip/../../x", "..", ""] {
+            let text = try await message { try write(#"{"clip": "\#(path)"}"#, $0.manifest) }
+            #expect(text.contains("no path inside the pack's folder"), "\(path): \(text)")
+        }
+        #expect(
+            try await message { pack in
+                // A link is somebody's own doing and is followed; one that points at nothing is not there.
+                let link = pack.folder.appending(path: "link")
+                try FileManager.default.createSymbolicLink(atPath: link.path, withDestinationPath: "nothing")
+                try write(#"{"clip": "link"}"#, pack.manifest)
+            }.contains("link, which is not there"))
+        #expect(
+            try await message { pack in
+                let link = pack.folder.appending(path: "link")
+                try FileManager.default.createSymbolicLink(atPath: link.path, withDestinationPath: "clip")
+                try write(#"{"clip": "link", "poet": "poet", "bank": "imagery.tsv"}"#, pack.manifest)
+            } == "no error")
         #expect(try await message { try write(#"{"clip": "clip"}"#, $0.manifest) }.contains("no poet"))
         #expect(try await message { try write("山\n", $0.poet.appending(path: "vocab.txt")) }.contains("[UNK]"))
         #expect(
