@@ -7,12 +7,23 @@ public func printable(_ text: String) -> String { escaped(text, keeping: []) }
 /// As `printable`, for a text of several lines: line feeds and tabs stay.
 public func printableLines(_ text: String) -> String { escaped(text, keeping: ["\n", "\t"]) }
 
-private func escaped(_ text: String, keeping kept: Set<Unicode.Scalar>) -> String {
+/// As `printable`, for a line of JSON, in whose own notation (`\u009b`) the characters are escaped, so that it still says the
+/// same.
+public func printableJSON(_ text: String) -> String {
+    escaped(text, keeping: []) { scalar in
+        scalar.utf16.map { "\\u" + String(0x10000 + UInt32($0), radix: 16).dropFirst() }.joined()
+    }
+}
+
+private func escaped(
+    _ text: String, keeping kept: Set<Unicode.Scalar>,
+    as escape: (Unicode.Scalar) -> String = { $0.escaped(asASCII: true) }
+) -> String {
     guard text.utf8.contains(where: mayBeUnprintable) else { return text }
     var result = String.UnicodeScalarView()
     for scalar in text.unicodeScalars {
         if isUnprintable(scalar), !kept.contains(scalar) {
-            result.append(contentsOf: scalar.escaped(asASCII: true).unicodeScalars)
+            result.append(contentsOf: escape(scalar).unicodeScalars)
         } else {
             result.append(scalar)
         }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 import Generation
 import Pictures
@@ -85,5 +86,5 @@ private func asUsage(_ error: any Error) -> any Error {
 func jsonLine(_ value: some Encodable) throws -> String {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    return String(decoding: try encoder.encode(value), as: UTF8.self)
+    return printableJSON(String(decoding: try encoder.encode(value), as: UTF8.self))
 }

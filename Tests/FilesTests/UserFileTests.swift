@@ -78,6 +78,14 @@ import Testing
         }
     }
 
+    @Test func `escaped JSON says the same`() throws {
+        let text = "a\u{9B}b\u{202E}\u{2028}\u{E0041}\u{7F}题"
+        let json = String(decoding: try JSONEncoder().encode([text]), as: UTF8.self)
+        let shown = printableJSON(json)
+        #expect(printable(shown) == shown)
+        #expect(try JSONDecoder().decode([String].self, from: Data(shown.utf8)) == [text])
+    }
+
     @Test func `line feeds and tabs of a table stay`() {
         #expect(printableLines("a\tb\n\u{1B}c\n") == "a\tb\n\\u{1B}c\n")
         #expect(printableLines("a\r\nb") == "a\\r\nb")
