@@ -116,6 +116,10 @@ ct_status ct_fill_(ct_tensor a, double value) noexcept {
     return guard([&] { a->value.fill_(value); });
 }
 
+ct_status ct_clamp(ct_tensor a, double low, double high, ct_tensor *out) noexcept {
+    return guard([&] { *out = wrap(at::clamp(a->value, low, high)); });
+}
+
 ct_status ct_clamp_(ct_tensor a, double low, double high) noexcept {
     return guard([&] { a->value.clamp_(low, high); });
 }

@@ -12,6 +12,7 @@ public enum Architecture: String, Sendable, Codable, CaseIterable {
     case bert
     case clipCap = "clipcap"
     case clipCapPrefix = "clipcap_prefix"
+    case efficientNetLite = "efficientnet_lite"
 
     /// Finds the architecture by `model_type`, or by the class names of `architectures` in old files without one.
     init?(modelType: String?, classes: [String]) {
@@ -23,7 +24,7 @@ public enum Architecture: String, Sendable, Codable, CaseIterable {
         case nil:
             let prefixes: [(String, Architecture)] = [
                 ("ChineseCLIP", .chineseCLIP), ("GPT2", .gpt2), ("T5", .t5), ("MT5", .t5), ("Bert", .bert),
-                ("ClipCaption", .clipCap), ("ClipCapPrefix", .clipCapPrefix),
+                ("ClipCaption", .clipCap), ("ClipCapPrefix", .clipCapPrefix), ("EfficientNetLite", .efficientNetLite),
             ]
             let known = classes.lazy.compactMap { name in prefixes.first { name.hasPrefix($0.0) }?.1 }.first
             guard let known else { return nil }

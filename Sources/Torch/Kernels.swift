@@ -87,6 +87,11 @@ public enum Kernels {
         }
     }
 
+    /// Zeroes around a picture: x [B, C, H, W] -> [B, C, top + H + bottom, left + W + right]
+    public static func zeroPad(_ x: Tensor, left: Int = 0, right: Int = 0, top: Int = 0, bottom: Int = 0) -> Tensor {
+        .make { ct_zero_pad2d(x.handle, Int64(left), Int64(right), Int64(top), Int64(bottom), $0) }
+    }
+
     /// x [B, C, H, W] -> [B, C, H', W']; `stride` nil is `kernel`.
     public static func averagePool(_ x: Tensor, kernel: Int, stride: Int? = nil) -> Tensor {
         .make { ct_avg_pool2d(x.handle, Int64(kernel), Int64(stride ?? kernel), $0) }

@@ -69,6 +69,10 @@ extension Tensor {
     public func clamped(minimum: Double) -> Tensor { .make { ct_clamp_min(handle, minimum, $0) } }
     /// min(x, maximum)
     public func clamped(maximum: Double) -> Tensor { .make { ct_clamp_max(handle, maximum, $0) } }
+    /// min(max(self, range.lowerBound), range.upperBound)
+    public func clamped(to range: ClosedRange<Double>) -> Tensor {
+        .make { ct_clamp(handle, range.lowerBound, range.upperBound, $0) }
+    }
 
     // Comparisons give bool tensors.
     /// self = other

@@ -180,9 +180,18 @@ public struct BatchNorm {
     public let runningVariance: Tensor
     /// How many batches the statistics have seen, PyTorch's `num_batches_tracked`, int64 `[]`.
     public let batchesTracked: Tensor
+    /// What is added to the variance.
+    public let epsilon: Double
+    /// How far a batch moves the running statistics, PyTorch's `momentum`.
+    public let momentum: Double
 
     /// Declares `weight` (`initialScale`), `bias` (zeros) and the three buffers of the statistics at `path`.
-    public init(_ channels: Int, initialScale: Double = 1, at path: ParameterPath) {
+    public init(
+        _ channels: Int, initialScale: Double = 1, epsilon: Double = 1e-5, momentum: Double = 0.1,
+        at path: ParameterPath
+    ) {
+        self.epsilon = epsilon
+        self.momentum = momentum
         weight = path.parameter("weight", [channels], .constant(initialScale))
         bias = path.parameter("bias", [channels], .zeros)
         runningMean = path.buffer("running_mean", [channels], .zeros)
@@ -195,7 +204,15 @@ public struct BatchNorm {
         if train { batchesTracked.add_(.ones([], dtype: .int64, device: batchesTracked.device)) }
         return Kernels.batchNorm(
             x, weight: weight.to(.float32), bias: bias.to(.float32), runningMean: runningMean,
-            runningVariance: runningVariance, train: train)
+            runningVariance: runningVariance, train: train, momentum: momentum, epsilon: epsilon)
+    }
+
+    /// A convolution without bias and this norm behind it, at inference, as one convolution: its weight `[O, I / groups, K, K]`
+    /// and its bias `[O]`, from the running statistics as they are now.
+    public func folded(into weight: Tensor) -> (weight: Tensor, bias: Tensor) {
+        let scale = self.weight.to(.float32) / (runningVariance + epsilon).sqrt()  // [O]
+        let shift = bias.to(.float32) - runningMean * scale
+        return (weight.to(.float32) * scale.reshaped(-1, 1, 1, 1), shift)
     }
 }
 

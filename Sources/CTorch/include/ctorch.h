@@ -146,6 +146,7 @@ ct_status ct_lerp_(ct_tensor a, ct_tensor b, double weight) CT_NOEXCEPT;
 /// Same shape only: nothing broadcasts.
 ct_status ct_copy_(ct_tensor a, ct_tensor source) CT_NOEXCEPT;
 ct_status ct_fill_(ct_tensor a, double value) CT_NOEXCEPT;
+ct_status ct_clamp(ct_tensor a, double low, double high, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_clamp_(ct_tensor a, double low, double high) CT_NOEXCEPT;
 
 // Reduction -------------------------------------------------------------------------------------------------------
@@ -211,6 +212,9 @@ ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor CT_NULLABLE bias, i
                     int64_t groups, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_avg_pool2d(ct_tensor x, int64_t kernel, int64_t stride, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_max_pool2d(ct_tensor x, int64_t kernel, int64_t stride, int64_t padding,
+                        ct_tensor *out) CT_NOEXCEPT;
+/// Zeroes around [N, C, H, W]; negative numbers cut off.
+ct_status ct_zero_pad2d(ct_tensor x, int64_t left, int64_t right, int64_t top, int64_t bottom,
                         ct_tensor *out) CT_NOEXCEPT;
 /// Bicubic resize of [N, C, H, W].
 ct_status ct_interpolate_bicubic(ct_tensor x, int64_t height, int64_t width, bool align_corners, bool antialias,

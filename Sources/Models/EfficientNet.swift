@@ -1,0 +1,306 @@
+// EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946): the network without squeeze and excitation, with ReLU6 for swish, and
+// with a stem and a head whose widths stay. Names and behaviour of `efficientnet_lite_pytorch` 0.1.0, model.py (from
+// https://github.com/lukemelas/EfficientNet-PyTorch), which follows tensorflow/tpu, models/official/efficientnet/lite.
+// B batch, C channels, H x W pixels, G = H / 32 rounded up, F = 1280 features.
+
+public import Foundation
+public import Torch
+public import TorchNN
+import WeightFiles
+
+/// The sizes of an EfficientNet-Lite. The defaults are Lite0's.
+public struct EfficientNetConfiguration: Codable, Sendable, Equatable {
+    /// Channels of the blocks as a multiple of Lite0's, `width_coefficient`.
+    public var widthCoefficient = 1.0
+    /// Blocks of the inner stages as a multiple of Lite0's, `depth_coefficient`.
+    public var depthCoefficient = 1.0
+    /// The side of the pictures that it was trained with, in pixels. Others work.
+    public var imageSize = 224
+    /// Classes of the last layer; ImageNet has 1,000.
+    public var classCount = 1000
+
+    /// Lite0.
+    public init() {}
+
+    /// Lite0 to Lite4; nil for another number.
+    public init?(lite number: Int) {
+        let known = [(1.0, 1.0, 224), (1.0, 1.1, 240), (1.1, 1.2, 260), (1.2, 1.4, 280), (1.4, 1.8, 300)]
+        guard known.indices.contains(number) else { return nil }
+        (widthCoefficient, depthCoefficient, imageSize) = known[number]
+    }
+
+    /// F.
+    public static let featureCount = 1280
+    fileprivate static let stemWidth = 32
+
+    /// One block of a network.
+    struct Block: Equatable {
+        let kernel, stride, expansion, input, output: Int
+    }
+
+    /// The blocks from the first to the last.
+    var blocks: [Block] {
+        // Of Lite0: blocks, kernel, stride of the first, expansion, channels.
+        let stages = [
+            (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112),
+            (4, 5, 2, 6, 192),
+            (1, 3, 1, 6, 320),
+        ]
+        var blocks: [Block] = []
+        var input = Self.stemWidth
+        for (index, (count, kernel, stride, expansion, channels)) in stages.enumerated() {
+            let isInner = index > 0 && index < stages.count - 1
+            let count = isInner ? Int((depthCoefficient * Double(count)).rounded(.up)) : count
+            let output = Self.rounded(Double(channels) * widthCoefficient)
+            for number in 0..<count {
+                blocks.append(
+                    Block(
+                        kernel: kernel, stride: number == 0 ? stride : 1, expansion: expansion, input: input,
+                        output: output))
+                input = output
+            }
+        }
+        return blocks
+    }
+
+    /// Channels are multiples of eight, and never more than a tenth below what was asked for.
+    private static func rounded(_ channels: Double) -> Int {
+        let nearest = max(8, Int(channels + 4) / 8 * 8)
+        return Double(nearest) < 0.9 * channels ? nearest + 8 : nearest
+    }
+
+    /// The number of trained numbers.
+    public var parameterCount: Double {
+        /// A convolution without bias, and its norm.
+        func convolution(_ input: Int, _ output: Int, _ area: Int) -> Int { output * (input * area + 2) }
+        let blocks = blocks
+        let last = blocks.last?.output ?? 0
+        var count = convolution(3, Self.stemWidth, 9) + convolution(last, Self.featureCount, 1)
+        count += (Self.featureCount + 1) * classCount
+        for block in blocks {
+            let inner = block.input * block.expansion
+            if block.expansion > 1 { count += convolution(block.input, inner, 1) }
+            count += convolution(1, inner, block.kernel * block.kernel) + convolution(inner, block.output, 1)
+        }
+        return Double(count)
+    }
+
+    private enum CodingKeys: String, CodingKey {
+        case modelType = "model_type"
+        case widthCoefficient = "width_coefficient"
+        case depthCoefficient = "depth_coefficient"
+        case imageSize = "image_size"
+        case classCount = "num_classes"
+    }
+
+    /// Reads what is there.
+    ///
+    /// - Throws: `ModelError.unsupported` for sizes out of range; `DecodingError`.
+    public init(from decoder: any Decoder) throws {
+        let reader = try ConfigurationReader(
+            decoder, model: Architecture.efficientNetLite.rawValue, keyedBy: CodingKeys.self)
+        func coefficient(_ key: CodingKeys, into value: inout Double) throws {
+            guard let found = try reader.values.decodeIfPresent(Double.self, forKey: key) else { return }
+            try reader.require((0.1...8).contains(found), key, "\(found)", known: "0.1 to 8")
+            value = found
+        }
+        try coefficient(.widthCoefficient, into: &widthCoefficient)
+        try coefficient(.depthCoefficient, into: &depthCoefficient)
+        try reader.size(.imageSize, into: &imageSize, in: 8...4096)
+        try reader.size(.classCount, into: &classCount)
+    }
+
+    /// Writes every key.
+    public func encode(to encoder: any Encoder) throws {
+        var values = encoder.container(keyedBy: CodingKeys.self)
+        try values.encode(Architecture.efficientNetLite, forKey: .modelType)
+        try values.encode(widthCoefficient, forKey: .widthCoefficient)
+        try values.encode(depthCoefficient, forKey: .depthCoefficient)
+        try values.encode(imageSize, forKey: .imageSize)
+        try values.encode(classCount, forKey: .classCount)
+    }
+}
+
+/// A convolution without bias and a batch norm, padded as TensorFlow's "same": an output for every `stride` pixels, whatever
+/// the size, and where the zeroes around the picture are odd in number, one more to the right and below.
+final class NormalizedConvolution {
+    private let convolution: Convolution
+    private let norm: BatchNorm
+    private let kernel: Int
+    /// The two as one convolution, for inference.
+    private var folded: (weight: Tensor, bias: Tensor)?
+
+    init(
+        _ input: Int, _ output: Int, kernel: Int = 1, stride: Int = 1, groups: Int = 1, _ name: String, norm: String,
+        at path: ParameterPath
+    ) {
+        convolution = Convolution(
+            input, output, kernel: kernel, stride: stride, groups: groups, bias: false, at: path / name)
+        // TensorFlow's momentum of 0.99 is PyTorch's of 0.01.
+        self.norm = BatchNorm(output, epsilon: 1e-3, momentum: 0.01, at: path / norm)
+        self.kernel = kernel
+    }
+
+    func fold() { folded = norm.folded(into: convolution.weight) }
+    func unfold() { folded = nil }
+
+    /// x [B, C, H, W] -> [B, O, H / stride, W / stride], rounded up
+    func callAsFunction(_ x: Tensor, train: Bool) -> Tensor {
+        let (height, width) = (zeroes(x.shape[2]), zeroes(x.shape[3]))
+        let isEven = height.before == height.after && height == width
+        let padded =
+            isEven
+            ? x
+            : Kernels.zeroPad(
+                x, left: width.before, right: width.after, top: height.before, bottom: height.after)
+        let (weight, bias) = folded ?? (convolution.weight, nil)
+        let y = Kernels.convolution(
+            padded, weight.to(x.dtype), bias?.to(x.dtype), stride: convolution.stride,
+            padding: isEven ? height.before : 0, groups: convolution.groups)
+        return folded == nil ? norm(y, train: train) : y
+    }
+
+    /// How many zeroes stand before and after a row of so many pixels.
+    private func zeroes(_ size: Int) -> (before: Int, after: Int) {
+        let outputs = (size + convolution.stride - 1) / convolution.stride
+        let total = max((outputs - 1) * convolution.stride + kernel - size, 0)
+        return (total / 2, total - total / 2)
+    }
+}
+
+/// Wide inside, narrow outside (Sandler et al. 2018, arXiv 1801.04381): a 1x1 convolution that widens, one of each channel by
+/// itself, a 1x1 convolution that narrows, and the input added where the shape stays.
+struct InvertedResidual {
+    private let expand: NormalizedConvolution?
+    private let depthwise: NormalizedConvolution
+    private let project: NormalizedConvolution
+    private let isResidual: Bool
+
+    init(_ block: EfficientNetConfiguration.Block, at path: ParameterPath) {
+        let inner = block.input * block.expansion
+        expand =
+            block.expansion == 1
+            ? nil : NormalizedConvolution(block.input, inner, "_expand_conv", norm: "_bn0", at: path)
+        depthwise = NormalizedConvolution(
+            inner, inner, kernel: block.kernel, stride: block.stride, groups: inner, "_depthwise_conv", norm: "_bn1",
+            at: path)
+        project = NormalizedConvolution(inner, block.output, "_project_conv", norm: "_bn2", at: path)
+        isResidual = block.stride == 1 && block.input == block.output
+    }
+
+    var convolutions: [NormalizedConvolution] { [expand, depthwise, project].compactMap { $0 } }
+
+    /// x [B, C, H, W] -> [B, O, H / stride, W / stride], rounded up
+    func callAsFunction(_ x: Tensor, train: Bool) -> Tensor {
+        let wide = expand.map { $0(x, train: train).clamped(to: 0...6) } ?? x
+        let y = project(depthwise(wide, train: train).clamped(to: 0...6), train: train)
+        return isResidual ? x + y : y
+    }
+}
+
+/// EfficientNet-Lite: what a picture of one thing shows, and the features from which that is told.
+///
+/// Not `Sendable`: it lives on one thread.
+public final class EfficientNet {
+    /// What the network was made with.
+    public let configuration: EfficientNetConfiguration
+    private let stem: NormalizedConvolution
+    private let blocks: [InvertedResidual]
+    private let head: NormalizedConvolution
+    private let classifier: Linear
+
+    /// Declares the parameters under `path`, which is the store's root for a checkpoint.
+    public init(_ configuration: EfficientNetConfiguration, at path: ParameterPath) {
+        typealias C = EfficientNetConfiguration
+        self.configuration = configuration
+        let shapes = configuration.blocks
+        stem = NormalizedConvolution(3, C.stemWidth, kernel: 3, stride: 2, "_conv_stem", norm: "_bn0", at: path)
+        blocks = shapes.enumerated().map { InvertedResidual($1, at: path / "_blocks" / $0) }
+        head = NormalizedConvolution(
+            shapes.last?.output ?? C.stemWidth, C.featureCount, "_conv_head", norm: "_bn1", at: path)
+        classifier = Linear(C.featureCount, configuration.classCount, at: path / "_fc")
+    }
+
+    /// The mean and the deviation of each colour that it expects, of values from 0 to 1: (x - 127) / 128 for bytes.
+    public static let (pixelMean, pixelDeviation): (Float, Float) = (127.0 / 255, 128.0 / 255)
+
+    /// Makes each convolution and its norm one convolution, which inference takes half the time for. The weights must not
+    /// change any more, or `unfold` comes before.
+    public func fold() {
+        withoutGradients { for convolution in convolutions { convolution.fold() } }
+    }
+
+    /// Takes back `fold`.
+    public func unfold() {
+        for convolution in convolutions { convolution.unfold() }
+    }
+
+    private var convolutions: [NormalizedConvolution] { [stem] + blocks.flatMap(\.convolutions) + [head] }
+
+    /// The last feature map.
+    ///
+    /// - Parameters:
+    ///   - pixels: float `[B, 3, H, W]`, each colour less `pixelMean`, divided by `pixelDeviation`
+    ///   - train: whether the norms take the batch's statistics and move the running ones
+    /// - Returns: `[B, F, G, G]`, from 0 to 6
+    public func featureMap(_ pixels: Tensor, train: Bool = false) -> Tensor {
+        var x = stem(pixels, train: train).clamped(to: 0...6)
+        for block in blocks { x = block(x, train: train) }
+        return head(x, train: train).clamped(to: 0...6)
+    }
+
+    /// The mean of the last feature map. pixels `[B, 3, H, W]` -> `[B, F]`
+    public func features(_ pixels: Tensor, train: Bool = false) -> Tensor {
+        featureMap(pixels, train: train).mean(2, 3)
+    }
+
+    /// The logits of the classes. pixels `[B, 3, H, W]` -> `[B, classes]`
+    public func callAsFunction(_ pixels: Tensor, train: Bool = false) -> Tensor {
+        classifier(features(pixels, train: train))
+    }
+
+    /// Opens a published `.pth` of Lite0 to Lite4, whose shapes tell which it is, or a folder with `config.json`.
+    ///
+    /// - Returns: the network as it was trained, not folded, and its parameters
+    /// - Throws: `ModelError` for weights of another network, `WeightFileError`.
+    public static func open(
+        _ url: URL, dtype: DType = .float32, device: Device = .cpu
+    ) throws -> (model: EfficientNet, store: ParameterStore) {
+        let checkpoint = try Checkpoint.open(url)
+        let isFolder = checkpoint.files.first != url
+        let configuration =
+            isFolder
+            ? try ModelFolder(at: url).configuration(as: EfficientNetConfiguration.self)
+            : try variant(of: checkpoint)
+        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
+        let model = EfficientNet(configuration, at: store.root)
+        do {
+            try store.load(names: checkpoint.tensors.map(\.name)) { try Tensor.borrowing(checkpoint.tensor($0)) }
+        } catch let error as ParameterError {
+            throw ModelError.checkpoint(path: url.path, reason: "\(error)")
+        }
+        return (model, store)
+    }
+
+    /// The Lite whose blocks and channels a checkpoint has.
+    private static func variant(of checkpoint: Checkpoint) throws -> EfficientNetConfiguration {
+        let path = checkpoint.files.first?.path ?? ""
+        guard let classes = checkpoint["_fc.weight"]?.shape.first, checkpoint["_conv_stem.weight"] != nil else {
+            throw ModelError.checkpoint(
+                path: path, reason: "not an EfficientNet: it has no _conv_stem.weight and _fc.weight")
+        }
+        for number in 0...4 {
+            guard var configuration = EfficientNetConfiguration(lite: number) else { continue }
+            configuration.classCount = classes
+            let blocks = configuration.blocks
+            let fits = blocks.enumerated().allSatisfy { index, block in
+                checkpoint["_blocks.\(index)._project_conv.weight"]?.shape
+                    == [block.output, block.input * block.expansion, 1, 1]
+            }
+            if fits, checkpoint["_blocks.\(blocks.count)._project_conv.weight"] == nil { return configuration }
+        }
+        throw ModelError.checkpoint(
+            path: path,
+            reason: "an EfficientNet with other blocks than Lite0 to Lite4 have; give its config.json with it")
+    }
+}
