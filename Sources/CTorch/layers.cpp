@@ -1,5 +1,6 @@
 // Layers: the kernels behind Linear, convolutions, normalisation, attention and the losses.
 #include "guard.hpp"
+#include "products.hpp"
 #include "row_product.hpp"
 #include "training.hpp"
 
@@ -14,6 +15,10 @@ using namespace ct;
 
 /// x weightᵀ + bias in x's element type.
 static at::Tensor plain_linear(const at::Tensor &x, const at::Tensor &weight, std::optional<at::Tensor> bias) {
+    if (needs_width(x)) {
+        if (bias) bias = widened(*bias);
+        return at::linear(widened(x), widened(weight), bias).to(x.scalar_type());
+    }
     if (bias) bias = bias->to(x.scalar_type());
     return at::linear(x, weight.to(x.scalar_type()), bias);
 }
@@ -77,8 +82,9 @@ ct_status ct_rms_norm(ct_tensor x, ct_tensor weight, double epsilon, ct_tensor *
     return guard([&] {
         at::Tensor wide = x->value.to(at::kFloat);
         at::Tensor variance = wide.square().mean(-1, /*keepdim=*/true);
-        at::Tensor normal = (wide * at::rsqrt(variance + epsilon)).to(weight->value.scalar_type());
-        *out = wrap(weight->value * normal);
+        // Rounded once, at the end.
+        at::Tensor normal = wide * at::rsqrt(variance + epsilon) * weight->value;
+        *out = wrap(normal.to(weight->value.scalar_type()));
     });
 }
 
@@ -98,6 +104,14 @@ ct_status ct_batch_norm(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor
 ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor bias, int64_t stride, int64_t padding, int64_t groups,
                     ct_tensor *out) noexcept {
     return guard([&] {
+        if (needs_width(x->value)) {
+            std::optional<at::Tensor> offset = optional(bias);
+            if (offset) offset = widened(*offset);
+            at::Tensor wide = at::conv2d(widened(x->value), widened(weight->value), offset, at::IntArrayRef(&stride, 1),
+                                         at::IntArrayRef(&padding, 1), /*dilation=*/1, groups);
+            *out = wrap(wide.to(at::kBFloat16));
+            return;
+        }
         *out = wrap(at::conv2d(x->value, weight->value, optional(bias), at::IntArrayRef(&stride, 1),
                                at::IntArrayRef(&padding, 1), /*dilation=*/1, groups));
     });
@@ -162,6 +176,11 @@ static at::Tensor plain_attention(const at::Tensor &q, const at::Tensor &k, cons
 
 static at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
                             const std::optional<at::Tensor> &mask, bool causal, std::optional<double> scale) {
+    if (needs_width(q)) {
+        std::optional<at::Tensor> bias = mask;
+        if (bias && bias->is_floating_point()) bias = widened(*bias);
+        return attention(widened(q), widened(k), widened(v), bias, causal, scale).to(at::kBFloat16);
+    }
     // The flash kernel's backward is slow on processors for short sequences: one small product after the other. The
     // plain form is two batched products, and twice as fast at 64 tokens (see Docs/EXPERIMENTS.md).
     if (q.is_cpu() && at::GradMode::is_enabled() && q.size(-2) * k.size(-2) <= 256 * 256) {

@@ -1,6 +1,8 @@
 // Loops on several threads. These files are compiled without -fopenmp, where at::parallel_for runs on one thread.
 #pragma once
 
+#include "dispatch.hpp"
+
 #include <ATen/Parallel.h>
 
 #include <dlfcn.h>
@@ -28,10 +30,12 @@ void parallel(int64_t count, int64_t wanted, const Body &body) {
         int64_t count;
         std::atomic<int64_t> next;
         int64_t share;
-    } work{body, count, {0}, (count + wanted - 1) / wanted};
+        int32_t level;
+    } work{body, count, {0}, (count + wanted - 1) / wanted, kernel_level()};
     parallel_region(
         [](void *pointer) {
             Work &work = *static_cast<Work *>(pointer);
+            const ThreadLevel level(work.level);
             // Whoever comes takes the next share, so that fewer threads than were asked for still do it all.
             for (;;) {
                 const int64_t first = work.next.fetch_add(work.share);

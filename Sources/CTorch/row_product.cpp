@@ -7,19 +7,34 @@
 // to their last. R rows of x, S streams, K inputs, N outputs.
 #include "row_product.hpp"
 #include "parallel.hpp"
+#include "simd.hpp"
 
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
-#if defined(__x86_64__) && defined(__clang__)
+namespace {
+
+struct Shape {
+    int64_t rows, K, N;
+    bool transposed;  // the weight is [K, N]
+};
+
+/// Rows of x at most.
+constexpr int64_t most_rows = 12;
+
+}  // namespace
+
+// AVX-512 --------------------------------------------------------------------------------------------------------
+
+#if defined(__x86_64__)
 #include <immintrin.h>
 
 namespace {
 
-#define CT_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
 #define CT_AVX512_INLINE CT_AVX512 __attribute__((always_inline)) inline
 
 constexpr int64_t lanes = 16;
@@ -28,8 +43,6 @@ constexpr int64_t cache_line = 64;
 /// Bytes that a stream is fetched ahead of its use.
 constexpr int64_t ahead = 2048;
 constexpr __mmask16 all_lanes = 0xffff;
-/// Rows of x at most.
-constexpr int64_t most_rows = 12;
 /// Numbers of a weight [K, N] that are gone through column by column: this piece and the next stay in a core's cache.
 constexpr int64_t piece = 1 << 16;
 
@@ -175,11 +188,6 @@ CT_AVX512 void sum_columns(const float *x, int64_t K, const W *weight, int64_t c
 
 // Both -----------------------------------------------------------------------------------------------------------
 
-struct Shape {
-    int64_t rows, K, N;
-    bool transposed;  // the weight is [K, N]
-};
-
 /// Outputs `first ..< last` of y `[R, N]`, to which the products are added.
 template <int R, class W>
 void products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last) {
@@ -232,6 +240,139 @@ void products(const Shape &shape, const float *x, const W *weight, float *y, int
     }
 }
 
+}  // namespace
+
+#endif
+
+// Any processor --------------------------------------------------------------------------------------------------
+
+// The same sums by loops over vectors that the compiler cuts to the processor's own. The weight is read in order, and
+// every output is summed in one order, whichever others are computed beside it.
+namespace {
+
+#pragma clang fp contract(fast)
+
+constexpr int64_t narrow_lanes = 8;
+using Lanes = float __attribute__((ext_vector_type(narrow_lanes)));
+
+// Vectors go by reference: by value they would be passed differently by code for other processors.
+CT_PASS void fetch(const float *from, Lanes &lanes) { std::memcpy(&lanes, from, sizeof lanes); }
+
+CT_PASS void fetch(const at::BFloat16 *from, Lanes &lanes) {
+    uint16_t __attribute__((ext_vector_type(narrow_lanes))) bits;
+    std::memcpy(&bits, from, sizeof bits);
+    using Wide = uint32_t __attribute__((ext_vector_type(narrow_lanes)));
+    const Wide wide = __builtin_convertvector(bits, Wide) << 16;
+    std::memcpy(&lanes, &wide, sizeof lanes);
+}
+
+/// The first `count` lanes; the rest is 0.
+template <class W>
+CT_PASS void fetch(const W *from, int64_t count, Lanes &lanes) {
+    lanes = 0;
+    for (int64_t l = 0; l < count; ++l) lanes[l] = ct::get(from + l);
+}
+
+/// Adds to y `[R, N]` the dot products of x `[R, K]` with S rows of `weight`.
+template <int R, int S, class W>
+CT_PASS void dot_rows(const float *x, int64_t K, const W *weight, float *y, int64_t N) {
+    Lanes sums[S][R], row[R], part;
+    for (int s = 0; s < S; ++s) {
+        for (int r = 0; r < R; ++r) sums[s][r] = 0;
+    }
+    int64_t k = 0;
+    for (; k + narrow_lanes <= K; k += narrow_lanes) {
+        for (int r = 0; r < R; ++r) fetch(x + r * K + k, row[r]);
+        for (int s = 0; s < S; ++s) {
+            fetch(weight + s * K + k, part);
+            for (int r = 0; r < R; ++r) sums[s][r] += part * row[r];
+        }
+    }
+    if (k < K) {
+        for (int r = 0; r < R; ++r) fetch(x + r * K + k, K - k, row[r]);
+        for (int s = 0; s < S; ++s) {
+            fetch(weight + s * K + k, K - k, part);
+            for (int r = 0; r < R; ++r) sums[s][r] += part * row[r];
+        }
+    }
+    for (int s = 0; s < S; ++s) {
+        for (int r = 0; r < R; ++r) {
+            const Lanes &lane = sums[s][r];
+            y[r * N + s] += ((lane[0] + lane[4]) + (lane[1] + lane[5])) + ((lane[2] + lane[6]) + (lane[3] + lane[7]));
+        }
+    }
+}
+
+/// Adds to the columns `0 ..< columns` of y `[R, N]` those of S rows of `weight`, times what x `[R, K]` holds for each.
+template <int R, int S, class W>
+CT_PASS void add_scaled_rows(const float *x, int64_t K, const W *weight, float *y, int64_t N, int64_t columns) {
+    int64_t n = 0;
+    for (; n + narrow_lanes <= columns; n += narrow_lanes) {
+        Lanes part[S], sum;
+        for (int s = 0; s < S; ++s) fetch(weight + s * N + n, part[s]);
+        for (int r = 0; r < R; ++r) {
+            fetch(y + r * N + n, sum);
+            for (int s = 0; s < S; ++s) sum += part[s] * x[r * K + s];
+            std::memcpy(y + r * N + n, &sum, sizeof sum);
+        }
+    }
+    for (; n < columns; ++n) {
+        for (int r = 0; r < R; ++r) {
+            float sum = y[r * N + n];
+            for (int s = 0; s < S; ++s) sum += ct::get(weight + s * N + n) * x[r * K + s];
+            y[r * N + n] = sum;
+        }
+    }
+}
+
+/// As many rows of x as leave registers for the sums of some outputs, at a time.
+template <int R, class W>
+CT_PASS void few_products(const Shape &shape, const float *x, const W *weight, float *y, int64_t count) {
+    const int64_t K = shape.K, N = shape.N;
+    if (shape.transposed) {  // `count` columns, of four rows of the weight or one
+        int64_t k = 0;
+        for (; k + 4 <= K; k += 4) add_scaled_rows<R, 4>(x + k, K, weight + k * N, y, N, count);
+        for (; k < K; ++k) add_scaled_rows<R, 1>(x + k, K, weight + k * N, y, N, count);
+    } else {
+        constexpr int together = R > 2 ? 2 : 4;
+        int64_t n = 0;
+        for (; n + together <= count; n += together) dot_rows<R, together>(x, K, weight + n * K, y + n, N);
+        for (; n < count; ++n) dot_rows<R, 1>(x, K, weight + n * K, y + n, N);
+    }
+}
+
+/// Outputs `first ..< last` of y `[R, N]`, to which the products are added.
+template <class W>
+CT_PASS void any_products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last) {
+    // Outputs whose part of the weight (of y, for a weight [K, N]) stays in the cache while rows of x take their turns.
+    const int64_t block = shape.transposed ? 256 : 4;
+    for (int64_t n = first; n < last; n += block) {
+        const int64_t count = std::min(block, last - n);
+        const W *part = shape.transposed ? weight + n : weight + n * shape.K;
+        for (int64_t r = 0; r < shape.rows; r += 4) {
+            const float *row = x + r * shape.K;
+            float *out = y + r * shape.N + n;
+            switch (shape.rows - r) {
+            case 1: few_products<1>(shape, row, part, out, count); break;
+            case 2: few_products<2>(shape, row, part, out, count); break;
+            case 3: few_products<3>(shape, row, part, out, count); break;
+            default: few_products<4>(shape, row, part, out, count); break;
+            }
+        }
+    }
+}
+
+#pragma clang fp contract(on)
+
+/// By the kernel of the calling thread's level.
+template <class W>
+void level_products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last) {
+#if defined(__x86_64__)
+    if (ct::kernel_level() == CT_KERNELS_AVX512) return products(shape, x, weight, y, first, last);
+#endif
+    ct::run<any_products<W>>(shape, x, weight, y, first, last);
+}
+
 /// Runs `body(first, last)` over the outputs, on as many threads as the size deserves. No sum crosses threads, so that
 /// their number does not change a result.
 template <class Body>
@@ -257,14 +398,12 @@ bool is_known(const at::Tensor &tensor) {
 }
 
 bool is_known(const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias) {
-    static const bool has_avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (!has_avx512 || !is_known(x) || !is_known(weight) || x.dim() == 0 || weight.dim() != 2) return false;
+    if (!is_known(x) || !is_known(weight) || x.dim() == 0 || weight.dim() != 2) return false;
     const int64_t K = weight.size(1), N = weight.size(0);
     if (x.size(-1) != K || x.numel() == 0 || x.numel() > most_rows * K || N == 0) return false;
     // Rows of x that leave the nearest cache, or take more registers than there are, cost more than a narrow weight
-    // saves.
-    const bool is_narrow = weight.scalar_type() == at::kBFloat16 && weight.is_contiguous();
+    // saves, where libtorch has a good product of it.
+    const bool is_narrow = weight.scalar_type() == at::kBFloat16 && weight.is_contiguous() && ct::has_narrow_products();
     if (is_narrow && x.numel() > 4 * K && x.numel() > std::min<int64_t>(10 * K, 1 << 14)) return false;
     if (!weight.is_contiguous() && !(weight.stride(0) == 1 && weight.stride(1) == N)) return false;
     return !bias || (is_known(*bias) && bias->is_contiguous() && bias->dim() == 1 && bias->size(0) == N);
@@ -298,9 +437,9 @@ std::optional<at::Tensor> ct::row_product(const at::Tensor &x, const at::Tensor 
             }
         }
         if (weight.scalar_type() == at::kFloat) {
-            products(shape, wide, weight.const_data_ptr<float>(), y, first, last);
+            level_products(shape, wide, weight.const_data_ptr<float>(), y, first, last);
         } else {
-            products(shape, wide, weight.const_data_ptr<at::BFloat16>(), y, first, last);
+            level_products(shape, wide, weight.const_data_ptr<at::BFloat16>(), y, first, last);
         }
         for (int64_t r = 0; narrow && r < shape.rows; ++r) {
             for (int64_t n = r * shape.N + first; n < r * shape.N + last; ++n) rounded[n] = y[n];
@@ -309,10 +448,3 @@ std::optional<at::Tensor> ct::row_product(const at::Tensor &x, const at::Tensor 
     return out;
 }
 
-#else
-
-std::optional<at::Tensor> ct::row_product(const at::Tensor &, const at::Tensor &, const std::optional<at::Tensor> &) {
-    return std::nullopt;
-}
-
-#endif

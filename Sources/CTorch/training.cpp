@@ -8,6 +8,8 @@
 // N rows (tokens), K inputs, M outputs, C width, V vocabulary, B batch, T tokens of a row, H heads, D head width.
 #include "training.hpp"
 #include "parallel.hpp"
+#include "products.hpp"
+#include "simd.hpp"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -31,52 +33,11 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
+using ct::get;
+using ct::put;
+using ct::run;
 
 // Passes over memory ---------------------------------------------------------------------------------------------
-
-#define CT_PASS __attribute__((always_inline)) inline
-/// The iterations of the loop that follows touch different elements.
-#define CT_LANES _Pragma("clang loop vectorize(assume_safety)")
-
-#if defined(__x86_64__)
-#define CT_AVX512 __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl")))
-bool has_avx512() {
-    static const bool has = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
-        && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    return has;
-}
-#else
-#define CT_AVX512
-bool has_avx512() { return false; }
-#endif
-
-template <auto pass, class... Arguments>
-CT_AVX512 void run_avx512(Arguments... arguments) {
-    pass(arguments...);
-}
-
-/// Runs a `CT_PASS`, compiled for the processor that there is.
-template <auto pass, class... Arguments>
-void run(Arguments... arguments) {
-    if (has_avx512()) {
-        run_avx512<pass>(arguments...);
-    } else {
-        pass(arguments...);
-    }
-}
-
-CT_PASS float get(const float *from) { return *from; }
-
-CT_PASS float get(const at::BFloat16 *from) { return std::bit_cast<float>(static_cast<uint32_t>(from->x) << 16); }
-
-CT_PASS void put(float *to, float value) { *to = value; }
-
-CT_PASS void put(at::BFloat16 *to, float value) {
-    const uint32_t bits = std::bit_cast<uint32_t>(value);
-    const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    // Rounding up could carry out of a NaN.
-    to->x = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
-}
 
 /// e^x for x <= 0, to 6 digits; e^-87 below -87.
 CT_PASS float exponential(float x) {
@@ -151,7 +112,7 @@ at::Tensor product(const at::Tensor &x, const at::Tensor &weight) {
         input = at::zeros({whole, K}, x.options());
         input.narrow(0, 0, N).copy_(x);
     }
-    at::mm_out(rows, input, weight);
+    ct::mm_into(rows, input, weight);
     return out;
 }
 
@@ -162,14 +123,11 @@ using NarrowProduct = void (*)(int layout, int transposed_a, int transposed_b, i
                                int ldc);
 
 NarrowProduct narrow_product() {
-#if defined(__x86_64__)
-    static const NarrowProduct found = __builtin_cpu_supports("amx-bf16")
-        ? reinterpret_cast<NarrowProduct>(dlsym(RTLD_DEFAULT, "cblas_gemm_bf16bf16f32"))
-        : nullptr;
+    int32_t units = CT_BFLOAT16_NONE;
+    if (ct_bfloat16_units(&units) != 0 || units != CT_BFLOAT16_AMX) return nullptr;
+    static const NarrowProduct found =
+        reinterpret_cast<NarrowProduct>(dlsym(RTLD_DEFAULT, "cblas_gemm_bf16bf16f32"));
     return found;
-#else
-    return nullptr;
-#endif
 }
 
 /// Adds aᵀ b to `sum`, or sets it. a `[N, K]` and b `[N, M]` contiguous, sum float32 `[K, M]` contiguous.
@@ -184,9 +142,9 @@ void add_row_products(const at::Tensor &a, const at::Tensor &b, at::Tensor &sum,
                a.const_data_ptr<at::BFloat16>(), static_cast<int>(K), b.const_data_ptr<at::BFloat16>(),
                static_cast<int>(M), adds ? 1 : 0, sum.mutable_data_ptr<float>(), static_cast<int>(M));
     } else if (adds) {
-        sum.add_(at::mm(a.t(), b));
+        sum.add_(ct::wide_mm(a.t(), b));
     } else {
-        sum.copy_(at::mm(a.t(), b));
+        sum.copy_(ct::wide_mm(a.t(), b));
     }
 }
 
@@ -588,14 +546,14 @@ struct CausalAttention : Function<CausalAttention> {
                 for (int64_t part = 0; part < 3; ++part) {
                     pack(pairs, packed.const_data_ptr<T>(), part, 3, group, input[part].mutable_data_ptr<T>());
                 }
-                at::bmm_out(weight, input[0], input[1].transpose(1, 2));
+                ct::bmm_into(weight, input[0], input[1].transpose(1, 2));
                 T *scores = weight.mutable_data_ptr<T>();
                 ct::parallel(G, threads(G * length * length), [&](int64_t first, int64_t last) {
                     for (int64_t pair = first; pair < last; ++pair) {
                         run<causal_softmax<T>>(scores + pair * length * length, scale, pairs.T, length);
                     }
                 });
-                at::bmm_out(mixed, weight, input[2]);
+                ct::bmm_into(mixed, weight, input[2]);
                 unpack(pairs, mixed.const_data_ptr<T>(), 0, 1, group, out.mutable_data_ptr<T>());
             }
         });
@@ -621,9 +579,9 @@ struct CausalAttention : Function<CausalAttention> {
             for (int64_t group = 0; group < pairs.groups; ++group) {
                 const at::Tensor input = saved[0][group], weight = saved[1][group];
                 pack(pairs, dout.const_data_ptr<T>(), 0, 1, group, dmixed.mutable_data_ptr<T>());
-                at::bmm_out(dinput, weight.transpose(1, 2), dmixed);
+                ct::bmm_into(dinput, weight.transpose(1, 2), dmixed);
                 unpack(pairs, part, 2, 3, group, to);
-                at::bmm_out(dscores, dmixed, input[2].transpose(1, 2));
+                ct::bmm_into(dscores, dmixed, input[2].transpose(1, 2));
                 const T *shares = weight.const_data_ptr<T>();
                 T *scores = dscores.mutable_data_ptr<T>();
                 ct::parallel(G, threads(G * length * length), [&](int64_t first, int64_t last) {
@@ -632,9 +590,9 @@ struct CausalAttention : Function<CausalAttention> {
                         run<causal_softmax_gradient<T>>(shares + start, scores + start, scale, pairs.T, length);
                     }
                 });
-                at::bmm_out(dinput, dscores, input[1]);
+                ct::bmm_into(dinput, dscores, input[1]);
                 unpack(pairs, part, 0, 3, group, to);
-                at::bmm_out(dinput, dscores.transpose(1, 2), input[0]);
+                ct::bmm_into(dinput, dscores.transpose(1, 2), input[0]);
                 unpack(pairs, part, 1, 3, group, to);
             }
         });
@@ -696,7 +654,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
                 const int64_t rows = std::min(step, N - n);
                 part.narrow(0, 0, rows).copy_(x.narrow(0, n, rows));
                 part.narrow(0, rows, step - rows).zero_();
-                at::mm_out(scores, part, narrow.t());
+                ct::mm_into(scores, part, narrow.t());
                 ct::parallel(rows, threads(rows * V), [&](int64_t first, int64_t last) {
                     std::vector<float> exponentials(static_cast<size_t>(V));
                     double *loss = losses.mutable_data_ptr<double>() + n + first;
@@ -705,7 +663,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
                 });
                 // Rows without a target have scores of 0, as columns without a word have.
                 if (wants_dx) {
-                    at::mm_out(dpart, scores, narrow);
+                    ct::mm_into(dpart, scores, narrow);
                     dx.narrow(0, n, rows).copy_(dpart.narrow(0, 0, rows));
                 }
                 if (wants_dweight) add_row_products(scores, part, dweight, /*adds=*/n > 0);
@@ -731,6 +689,7 @@ struct LinearCrossEntropy : Function<LinearCrossEntropy> {
 
 std::optional<at::Tensor> ct::trained_linear(const at::Tensor &x, const at::Tensor &weight,
                                              const std::optional<at::Tensor> &bias, bool squared) {
+    if (!has_fused_layers()) return {};
     if (!is_plain(x) || !is_plain(weight) || weight.scalar_type() != at::kFloat || weight.dim() != 2) return {};
     const int64_t K = weight.size(1), M = weight.size(0);
     if (!squared && x.scalar_type() != at::kBFloat16) return {};
@@ -744,6 +703,7 @@ std::optional<at::Tensor> ct::trained_linear(const at::Tensor &x, const at::Tens
 std::optional<std::tuple<at::Tensor, at::Tensor>> ct::trained_add_norm(const at::Tensor &x, const at::Tensor &branch,
                                                                        const at::Tensor &weight, const at::Tensor &bias,
                                                                        double epsilon) {
+    if (!has_fused_layers()) return {};
     if (!is_plain(x) || !is_plain(branch) || x.scalar_type() != branch.scalar_type() || x.dim() == 0) return {};
     if (x.sizes() != branch.sizes() || x.numel() == 0) return {};
     if (!is_parameter(weight, x.size(-1)) || !is_parameter(bias, x.size(-1))) return {};
@@ -753,6 +713,7 @@ std::optional<std::tuple<at::Tensor, at::Tensor>> ct::trained_add_norm(const at:
 }
 
 std::optional<at::Tensor> ct::trained_attention(const at::Tensor &packed, int64_t heads) {
+    if (!has_fused_layers()) return {};
     if (!is_plain(packed) || packed.dim() != 3 || packed.numel() == 0 || heads < 1) return {};
     if (packed.size(2) % (3 * heads) != 0 || packed.size(1) > CausalAttention::longest) return {};
     if (!wants_gradients({packed})) return {};
@@ -761,6 +722,7 @@ std::optional<at::Tensor> ct::trained_attention(const at::Tensor &packed, int64_
 
 std::optional<at::Tensor> ct::trained_cross_entropy(const at::Tensor &hidden, const at::Tensor &weight,
                                                     const at::Tensor &targets) {
+    if (!has_fused_layers()) return {};
     if (!is_plain(hidden) || !is_plain(weight) || weight.scalar_type() != at::kFloat) return {};
     if (hidden.dim() != 2 || weight.dim() != 2 || hidden.size(1) != weight.size(1) || weight.numel() == 0) return {};
     if (targets.scalar_type() != at::kLong || !targets.is_cpu() || targets.dim() != 1) return {};

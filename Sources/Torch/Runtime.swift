@@ -12,6 +12,54 @@ public enum Runtime {
         return String(cString: name)
     }
 
+    /// Kernels on the CPU, each level with what the ones below have.
+    public enum KernelLevel: Int32, Comparable, CaseIterable, Sendable, CustomStringConvertible {
+        /// libtorch's own operations where the others have fused layers, as on a GPU.
+        case libtorch
+        /// Compiled for every processor of the kind.
+        case portable
+        case avx2, avx512
+
+        /// By what they take of the processor.
+        public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
+
+        /// As it is written in `TIHUA_PLAIN_KERNELS`, which lowers the level of the whole process; `1` is `portable`.
+        public var description: String {
+            switch self {
+            case .libtorch: "libtorch"
+            case .portable: "portable"
+            case .avx2: "avx2"
+            case .avx512: "avx512"
+            }
+        }
+    }
+
+    /// The kernels that the calling thread uses: what the processor has, or less.
+    public static var kernelLevel: KernelLevel {
+        var level: Int32 = 0
+        must(ct_kernels(&level), #function)
+        return KernelLevel(rawValue: level) ?? .portable
+    }
+
+    /// Runs `body` with kernels of at most `level` on this thread.
+    public static func withKernels<Result>(_ level: KernelLevel, _ body: () throws -> Result) rethrows -> Result {
+        var (before, lowered): (Int32, Int32) = (-1, 0)
+        must(ct_set_kernels(level.rawValue, &before), #function)
+        defer { must(ct_set_kernels(before, &lowered), #function) }
+        return try body()
+    }
+
+    /// What multiplies bfloat16 in hardware on the CPU, such as `AMX`; nil where float32 is all there is.
+    public static var bfloat16Units: String? {
+        var units: Int32 = 0
+        must(ct_bfloat16_units(&units), #function)
+        return switch ct_bfloat16(UInt32(units)) {
+        case CT_BFLOAT16_AMX: "AMX"
+        case CT_BFLOAT16_AVX512: "AVX512"
+        default: nil
+        }
+    }
+
     /// Usable CUDA devices. libtorch_cuda is looked for at the first call; where it is missing the answer is 0.
     public static let cudaDeviceCount: Int = {
         var count: Int32 = 0

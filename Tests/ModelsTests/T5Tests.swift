@@ -132,11 +132,11 @@ import TorchNN
         }
     }
 
-    @Test(arguments: fixtures)
-    func bfloat16IsNearFloat32(_ name: String) throws {
+    @Test(arguments: fixtures, Runtime.KernelLevel.allCases)
+    func bfloat16IsNearFloat32(_ name: String, level: Runtime.KernelLevel) throws {
         let golden = try Golden(name)
         let expected = try golden["logits"]
-        let found = try run(model(name, dtype: .bfloat16), golden)
+        let found = try Runtime.withKernels(level) { try run(model(name, dtype: .bfloat16), golden) }
         let error = (found - expected).square().mean().sqrt().item / expected.square().mean().sqrt().item
         #expect(error < 0.06)
         #expect(error > 1e-5, "not in bfloat16 at all")

@@ -2,7 +2,8 @@ import Testing
 import Torch
 import TorchNN
 
-/// The product of one to twelve rows without gradients, which has a kernel of its own, beside the general product.
+/// The product of one to twelve rows without gradients, which has kernels of its own for each level of processor, beside the
+/// general product.
 @Suite struct RowProductTests {
     struct Case: CustomTestStringConvertible {
         let (input, weight): (DType, DType)
@@ -48,16 +49,22 @@ import TorchNN
     func `is the plain product for sizes that fill no vector`(_ item: Case) {
         let generator = Generator(seed: 7)
         withoutGradients {
-            // Thirteen rows take the general product, which rounds the weight to the input's type first.
-            for rows in 1...(item.input == .bfloat16 && item.weight == .float32 ? 12 : 13) {
+            for rows in 1...13 {
                 for K in [1, 3, 4, 15, 16, 17, 31, 33, 67, 130] {
                     for N in [1, 2, 5, 16, 31, 33, 70] {
                         let (x, weight, bias) = item.make(rows, K, N, generator)
-                        let found = Kernels.linear(x, weight, bias)
-                        #expect(found.dtype == item.input)
-                        let problem = difference(
-                            found, item.expected(x, weight, bias), rtol: item.tolerance, atol: 2e-5)
-                        #expect(problem == nil, "\(rows) rows, \(K) -> \(N): \(problem ?? "")")
+                        let expected = item.expected(x, weight, bias)
+                        for level in kernelLevels {
+                            // Thirteen rows take the general product, which where the processor multiplies bfloat16 rounds
+                            // the weight to the input's type first.
+                            if rows > 12, item.input == .bfloat16, item.weight == .float32, level == .avx512 {
+                                continue
+                            }
+                            let found = Runtime.withKernels(level) { Kernels.linear(x, weight, bias) }
+                            #expect(found.dtype == item.input)
+                            let problem = difference(found, expected, rtol: item.tolerance, atol: 2e-5)
+                            #expect(problem == nil, "\(level), \(rows) rows, \(K) -> \(N): \(problem ?? "")")
+                        }
                     }
                 }
             }
@@ -70,17 +77,20 @@ import TorchNN
         withoutGradients {
             for rows in [1, 4, 5, 7, 10, 12] {
                 let (x, weight, bias) = item.make(rows, 517, 1031, generator)
-                let problem = difference(
-                    Kernels.linear(x, weight, bias), item.expected(x, weight, bias), rtol: item.tolerance, atol: 2e-4)
-                #expect(problem == nil, "\(rows) rows: \(problem ?? "")")
+                let expected = item.expected(x, weight, bias)
+                for level in kernelLevels {
+                    let found = Runtime.withKernels(level) { Kernels.linear(x, weight, bias) }
+                    let problem = difference(found, expected, rtol: item.tolerance, atol: 2e-4)
+                    #expect(problem == nil, "\(level), \(rows) rows: \(problem ?? "")")
+                }
             }
         }
     }
 
-    @Test func `reads memory that ends with the weight`() throws {
+    @Test(arguments: kernelLevels) func `reads memory that ends with the weight`(_ level: Runtime.KernelLevel) throws {
         // Exactly as many bytes as the weight has, so that AddressSanitizer sees a read beyond; the rest is up to it.
         let weight = Tensor([Float](repeating: 1, count: 5 * 19), [5, 19]).to(.bfloat16)
-        withoutGradients {
+        withoutGradients(level) {
             let rows = Kernels.linear(.ones([1, 19]), weight, nil)
             let columns = Kernels.linear(.ones([1, 5]), weight.transposed(0, 1), nil)
             #expect(Kernels.linear(.ones([9, 5]), weight.transposed(0, 1), nil).floats.allSatisfy { $0 == 5 })
@@ -90,11 +100,13 @@ import TorchNN
         }
     }
 
-    @Test func `takes views, further dimensions and sizes of zero`() {
+    @Test(arguments: kernelLevels) func `takes views, further dimensions and sizes of zero`(
+        _ level: Runtime.KernelLevel
+    ) {
         let generator = Generator(seed: 9)
         let wide = Tensor.randn([2, 3, 40], generator: generator)
         let weight = Tensor.randn([24, 20], generator: generator)
-        withoutGradients {
+        withoutGradients(level) {
             let x = wide.narrowed(2, 4..<24).selected(1, 1)  // [2, 20], neither dimension contiguous
             let found = Kernels.linear(x.unsqueezed(1), weight, nil)
             #expect(found.shape == [2, 1, 24])
@@ -111,8 +123,10 @@ import TorchNN
         }
     }
 
-    @Test func `keeps what is no number, and no number where there is none`() {
-        withoutGradients {
+    @Test(arguments: kernelLevels) func `keeps what is no number, and no number where there is none`(
+        _ level: Runtime.KernelLevel
+    ) {
+        withoutGradients(level) {
             let weight = Tensor([Float.nan, 1, .infinity, 1, -.infinity, 1], [3, 2]).to(.bfloat16)
             let found = Kernels.linear(Tensor([Float(1), 1], [1, 2]).to(.bfloat16), weight, nil).floats
             #expect(found[0].isNaN && found[1] == .infinity && found[2] == -.infinity)
@@ -129,18 +143,29 @@ import TorchNN
         #expect(withoutGradients { Kernels.linear(x, weight, nil).floats } == [17, 39])
     }
 
-    @Test func `does not depend on the number of threads`() {
+    @Test(arguments: kernelLevels, Case.all)
+    func `does not depend on the number of threads`(_ level: Runtime.KernelLevel, _ item: Case) {
         let before = Runtime.threadCount
         defer { Runtime.threadCount = before }
         let generator = Generator(seed: 10)
-        let weight = Tensor.randn([512, 2048], generator: generator).to(.bfloat16).transposed(0, 1)
-        for rows in [1, 6, 11] {
-            let x = Tensor.randn([rows, 512], generator: generator)
+        for rows in [1, 6, 10] {
+            let (x, weight, bias) = item.make(rows, 517, 2051, generator)
             let results = [1, 2, 3].map { threads in
                 Runtime.threadCount = threads
-                return withoutGradients { Kernels.linear(x, weight, nil).floats }
+                return withoutGradients(level) { Kernels.linear(x, weight, bias).floats }
             }
             #expect(results[0] == results[1] && results[0] == results[2], "\(rows) rows")
         }
+    }
+
+    @Test func `lower levels are other kernels, and end with the closure`() {
+        #expect(kernelLevels.contains(Runtime.kernelLevel))
+        Runtime.withKernels(.libtorch) {
+            #expect(Runtime.kernelLevel == .libtorch)
+            #expect(Runtime.bfloat16Units == nil)
+            Runtime.withKernels(.portable) { #expect(Runtime.kernelLevel == .portable) }
+            #expect(Runtime.kernelLevel == .libtorch)
+        }
+        #expect(kernelLevels.contains(Runtime.kernelLevel))
     }
 }

@@ -66,3 +66,13 @@ struct Block {
         return x + down(up(norm2(x)).geluTanh())
     }
 }
+
+/// The levels of kernels that this processor has; the libtorch level's row product is the portable one.
+let kernelLevels = Runtime.KernelLevel.allCases.filter { $0 > .libtorch && $0 <= Runtime.kernelLevel }
+
+/// Those, and libtorch's own operations in the place of fused layers.
+let layerLevels = [Runtime.KernelLevel.libtorch] + kernelLevels
+
+func withoutGradients<Result>(_ level: Runtime.KernelLevel, _ body: () throws -> Result) rethrows -> Result {
+    try Runtime.withKernels(level) { try withoutGradients(body) }
+}

@@ -1,7 +1,8 @@
 import Testing
 import Torch
 
-/// The fused layers of training on processors beside the plain operations: values and every gradient. In float32 they
+/// The fused layers of training on processors, and libtorch's operations where those are switched off, beside the plain
+/// operations: values and every gradient. In float32 they
 /// agree up to the order of sums; in bfloat16, which keeps 8 bits, up to the roundings on the way.
 @Suite struct TrainedLayerTests {
     /// A computation of some tensors, in two ways.
@@ -13,6 +14,17 @@ import Torch
         /// taken in float32 from the same numbers.
         func problems(
             _ inputs: [Tensor], narrow: Set<Int> = [], rtol: Double, atol: Double, generator: Generator
+        ) throws -> [String] {
+            try layerLevels.flatMap { level in
+                let problems = try Runtime.withKernels(level) {
+                    try problemsOfLevel(inputs, narrow: narrow, rtol: rtol, atol: atol, generator: generator)
+                }
+                return problems.map { "\(level): \($0)" }
+            }
+        }
+
+        private func problemsOfLevel(
+            _ inputs: [Tensor], narrow: Set<Int>, rtol: Double, atol: Double, generator: Generator
         ) throws -> [String] {
             func leaves(_ widens: Bool) -> [Tensor] {
                 inputs.enumerated().map { index, input in

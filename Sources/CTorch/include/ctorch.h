@@ -46,6 +46,21 @@ enum {
     CT_BFLOAT16 = 15,
 };
 
+/// Kernels on the CPU, each level with what the ones below have.
+enum {
+    CT_KERNELS_LIBTORCH = 0,  // libtorch's own operations where fused layers are elsewhere, as on a GPU
+    CT_KERNELS_PORTABLE = 1,
+    CT_KERNELS_AVX2 = 2,
+    CT_KERNELS_AVX512 = 3,
+};
+
+/// What multiplies bfloat16 on the CPU.
+typedef enum {
+    CT_BFLOAT16_NONE = 0,
+    CT_BFLOAT16_AVX512 = 1,
+    CT_BFLOAT16_AMX = 2,
+} ct_bfloat16;
+
 /// Device index -1 is the CPU, 0 and above a CUDA device.
 typedef int32_t ct_device;
 
@@ -55,6 +70,13 @@ int64_t ct_live(void) CT_NOEXCEPT;
 const char *ct_version(void) CT_NOEXCEPT;
 /// The instruction set that libtorch's kernels use: "AVX512", "AVX2", "DEFAULT" ...
 ct_status ct_cpu_capability(const char *CT_NULLABLE *out) CT_NOEXCEPT;
+/// The level of the calling thread: what the processor has, or less. The environment variable `TIHUA_PLAIN_KERNELS` lowers
+/// it for the process: `1` to portable, `avx2`, `libtorch`.
+ct_status ct_kernels(int32_t *out) CT_NOEXCEPT;
+/// Lowers the level of the calling thread (-1: back to the process's), and says what was set there before.
+ct_status ct_set_kernels(int32_t level, int32_t *before) CT_NOEXCEPT;
+/// A ct_bfloat16: the units that the processor has, none below the level of AVX-512.
+ct_status ct_bfloat16_units(int32_t *out) CT_NOEXCEPT;
 /// Opens libtorch_cuda if it lies beside libtorch; the number of usable CUDA devices, 0 without error where none is.
 ct_status ct_cuda_device_count(int32_t *out) CT_NOEXCEPT;
 ct_status ct_set_num_threads(int32_t count) CT_NOEXCEPT;
