@@ -41,13 +41,16 @@ public struct CaptionRequest: Sendable, Equatable {
     /// One caption by beam search.
     public init() {}
 
-    /// What ClipCap-Chinese does: 10 samples from a nucleus of 0.8, as they come.
+    /// What ClipCap-Chinese does when it predicts: the samples of `Decoding.seed`, as they come.
     public static let seed: CaptionRequest = {
+        let decoding = Decoding.seed(stop: 0, unknown: nil)
         var request = CaptionRequest()
-        request.count = 10
-        request.method = .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8), candidates: 10)
+        request.count = decoding.count
+        if case .sampling(let sampling) = decoding.method {
+            request.method = .sampling(sampling, candidates: decoding.count)
+        }
         request.reranks = false
-        request.maximumLength = 90
+        request.maximumLength = decoding.rules.maximumLength
         return request
     }()
 

@@ -135,6 +135,16 @@ import TorchNN
         #expect(throws: Never.self) { try CaptionRequest.seed.validate() }
     }
 
+    @Test func thePresetIsThatOfTheDecoding() {
+        let decoding = Decoding.seed(stop: 2, unknown: 1)
+        let request = CaptionRequest.seed
+        #expect(request.method == .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8), candidates: 10))
+        #expect(request.count == decoding.count)
+        // It counts to "more than 100" where it predicts, and cuts to 90 where it trains.
+        #expect(request.maximumLength == decoding.rules.maximumLength && request.maximumLength == 101)
+        #expect(!request.reranks)
+    }
+
     @Test func aPackWithoutACaptionerSaysSo() async throws {
         let tiny = try TinyPack()
         let captioner = Captioner(pack: try Pack(folder: tiny.folder), threads: 1)
