@@ -15,6 +15,8 @@ public final class Muon: Optimizer {
     /// their own.
     private let batches: [[Int]]
     private let isParallel: Bool
+    /// Of the orthogonalisation.
+    private let computeType: DType
 
     private struct Matrix {
         let entry: ParameterStore.Entry
@@ -25,12 +27,15 @@ public final class Muon: Optimizer {
 
     /// Makes the parameters leaves of autograd. `frozen` names are left alone.
     ///
-    /// - Parameter workers: threads that orthogonalise, at least 1
+    /// - Parameters:
+    ///   - workers: threads that orthogonalise, at least 1
+    ///   - computeType: what they compute in; bfloat16 is enough, where the device multiplies it fast
     public init(
         _ store: ParameterStore, _ configuration: AdamW.Configuration = .init(), momentum: Double = 0.95,
-        workers: Int = 1, frozen: (String) -> Bool = { _ in false }
+        workers: Int = 1, computeType: DType = .bfloat16, frozen: (String) -> Bool = { _ in false }
     ) {
         self.momentum = momentum
+        self.computeType = computeType
         func isMatrix(_ entry: ParameterStore.Entry) -> Bool { entry.group == .decayed && entry.tensor.rank == 2 }
         let names = Set(store.parameters.filter { isMatrix($0) && !frozen($0.name) }.map(\.name))
         adamW = AdamW(store, configuration) { names.contains($0) || frozen($0) }
@@ -92,7 +97,7 @@ public final class Muon: Optimizer {
         }
         guard let first = directions.first else { return }
         let columns = Double(first.size(1))
-        let steps = Self.orthogonalized(.stacked(directions, 0))  // [N, R, C]
+        let steps = Self.orthogonalized(.stacked(directions, 0), in: computeType)  // [N, R, C]
         for (place, index) in moved.enumerated() {
             let matrix = matrices[index]
             let step = steps.selected(0, place)
@@ -105,13 +110,15 @@ public final class Muon: Optimizer {
     }
 
     /// Matrices with the same singular vectors and singular values near 1 (0.7 to 1.2): five steps of a Newton-Schulz
-    /// iteration whose coefficients are Jordan's, in bfloat16.
+    /// iteration whose coefficients are Jordan's.
     ///
-    /// - Parameter matrices: `[N, R, C]`, R at most C
-    /// - Returns: bfloat16 `[N, R, C]`
-    static func orthogonalized(_ matrices: Tensor) -> Tensor {
+    /// - Parameters:
+    ///   - matrices: `[N, R, C]`, R at most C
+    ///   - computeType: of the iteration and the result
+    /// - Returns: `[N, R, C]`
+    static func orthogonalized(_ matrices: Tensor, in computeType: DType) -> Tensor {
         let norm = matrices.reshaped(matrices.size(0), -1).norm(1, keep: true).unsqueezed(2)  // [N, 1, 1]
-        var x = (matrices / (norm + 1e-7)).to(.bfloat16)
+        var x = (matrices / (norm + 1e-7)).to(computeType)
         for _ in 0..<5 {
             let square = x.matmul(x.transposed(1, 2))  // [N, R, R]
             let polynomial = square * -4.7750 + square.matmul(square) * 2.0315

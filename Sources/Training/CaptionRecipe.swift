@@ -40,7 +40,8 @@ public struct CaptionOptions: Codable, Sendable, Equatable {
     public var headCount = 4
     /// The chance that an activation is dropped in training, 0 to below 1.
     public var dropout = 0.1
-    /// Tokens of a caption, its end counted; longer ones are cut.
+    /// Tokens of a caption, its end counted; longer ones are cut. ClipCap-Chinese trains on 100 places, 10 of them the
+    /// prefix's.
     public var maximumLength = 90
     /// Tokens that occur less often are `[UNK]`, which is neither learned nor written.
     public var minimumCharacterCount = 2
@@ -160,7 +161,8 @@ enum CaptionNoise {
         var moved = embeddings.normalized()
         if variance > 0 {
             let deviation = Self.variance(variance, width: width).squareRoot()
-            moved = moved + Tensor.randn(moved.shape, generator: generator) * deviation
+            // Drawn on the processor, so that a run draws the same wherever it computes.
+            moved = moved + Tensor.randn(moved.shape, generator: generator).to(moved.dtype, moved.device) * deviation
         }
         if let offset { moved = moved + offset }
         return moved.normalized()
@@ -217,7 +219,7 @@ public final class CaptionTask: TrainingTask {
         self.device = device
         self.report = report
         seed = training.seed
-        let computeType: DType = training.precision == .bfloat16 ? .bfloat16 : .float32
+        let computeType: DType = training.precision.type(on: device)
         let store = ParameterStore(seed: training.seed, device: device)
         self.store = store
         switch start {

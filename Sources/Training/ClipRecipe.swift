@@ -233,7 +233,7 @@ public final class ClipTask: TrainingTask {
         configuration = options.configuration(vocabularySize: vocabulary.count)
         store = ParameterStore(seed: run.seed, device: device)
         model = ChineseCLIP(
-            configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+            configuration, computeType: run.precision.type(on: device), at: store.root)
         if let folder {
             var known = try folder.configuration(as: ChineseCLIPConfiguration.self)
             known.imageSize = configuration.imageSize

@@ -165,7 +165,7 @@ public final class Image2PoemTask: TrainingTask {
         configuration.bosTokenID = Int(vocabulary.start)
         configuration.eosTokenID = Int(vocabulary.separator)
         self.configuration = configuration
-        model = GPT2(configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        model = GPT2(configuration, computeType: run.precision.type(on: device), at: store.root)
         dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
         // Special tokens besides the two texts.
         let lengths = (training + validation).map {

@@ -387,7 +387,7 @@ public final class PoetTask: TrainingTask {
             fresh.eosTokenID = Int(dataset.vocabulary.end)
             configuration = fresh
         }
-        model = GPT2(configuration, computeType: training.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        model = GPT2(configuration, computeType: training.precision.type(on: device), at: store.root)
         if let folder { try folder.load(into: store, renaming: GPT2.parameterName) }
         dropoutGenerator = Generator(seed: training.seed ^ 0xD20F, device: device)
         byLength = dataset.training.indices.sorted {

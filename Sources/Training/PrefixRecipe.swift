@@ -256,7 +256,7 @@ public final class PrefixTask: TrainingTask {
         self.device = device
         seed = training.seed
         identity = "prefix \(describe(options)) data \(dataset.fingerprint) poet \(poetModel ?? "")"
-        let computeType: DType = training.precision == .bfloat16 ? .bfloat16 : .float32
+        let computeType: DType = training.precision.type(on: device)
         poet = try GPT2.load(folder, dtype: computeType, device: device)
         store = ParameterStore(seed: training.seed, device: device)
         var configuration = PrefixMapperConfiguration(

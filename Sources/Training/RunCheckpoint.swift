@@ -24,6 +24,12 @@ struct RunCheckpoint {
 
     init(folder: URL) { url = folder.appending(path: "checkpoint.safetensors") }
 
+    /// The options of the run, with the precision that it has; nil where there is no checkpoint that says.
+    var options: TrainingOptions? {
+        guard let text = try? SafetensorsFile(contentsOf: url).metadata["options"] else { return nil }
+        return try? JSONDecoder().decode(TrainingOptions.self, from: Data(text.utf8))
+    }
+
     var exists: Bool { FileManager.default.fileExists(atPath: url.path) }
 
     /// Replaces the last checkpoint, whole or not at all.
@@ -71,6 +77,11 @@ struct RunCheckpoint {
         comparable.checkpointEvery = options.checkpointEvery
         comparable.logEvery = options.logEvery
         comparable.patience = options.patience
+        guard comparable.precision == options.precision else {
+            throw foreign(
+                "it was trained in \(old.precision.rawValue), and would go on in \(options.precision.rawValue);"
+                    + " set precision to \(old.precision.rawValue)")
+        }
         guard comparable == options else { throw foreign("it was made with other options (see run.json)") }
         // Older checkpoints do not say.
         if let other = file.metadata["identity"], other != identity {

@@ -118,7 +118,7 @@ public final class T5PoetTask: TrainingTask {
         configuration.startTokenID = Int(writer.start)
         configuration.eosTokenID = Int(writer.end)
         self.configuration = configuration
-        model = T5(configuration, computeType: run.precision == .bfloat16 ? .bfloat16 : .float32, at: store.root)
+        model = T5(configuration, computeType: run.precision.type(on: device), at: store.root)
         dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
         let size = { [store] (prefix: String) in
             store.parameters.filter { $0.name.hasPrefix(prefix) }.reduce(0) { $0 + Double($1.tensor.count) }

@@ -1,6 +1,5 @@
 import Files
 public import Foundation
-import Synchronization
 public import Torch
 public import TorchNN
 import WeightFiles
@@ -91,6 +90,8 @@ public final class Trainer<Task: TrainingTask> {
         frozen: (String) -> Bool = { _ in false }
     ) throws {
         try options.validate()
+        let device = task.store.device
+        let options = options.resolvingPrecision(on: device)
         self.task = task
         self.options = options
         self.folder = folder
@@ -98,7 +99,11 @@ public final class Trainer<Task: TrainingTask> {
         optimizer =
             switch options.optimizer {
             case .adamw: AdamW(task.store, configuration, frozen: frozen)
-            case .muon: Muon(task.store, configuration, workers: options.workers, frozen: frozen)
+            case .muon:
+                Muon(
+                    task.store, configuration, workers: options.workers,
+                    computeType: options.precision.type(on: device),
+                    frozen: frozen)
             }
         workers = try Workers(task, count: options.workers, trained: optimizer.trained.map(\.name))
         average = options.averageDecay > 0 ? ExponentialMovingAverage(task.store, decay: options.averageDecay) : nil
@@ -127,11 +132,12 @@ public final class Trainer<Task: TrainingTask> {
     /// - Throws: `TrainingError.diverged`, or an error of the task or of the disk. The last checkpoint stays.
     @discardableResult
     public func run(interrupted: () -> Bool = { false }) throws -> TrainingOutcome {
-        let peak = MatrixSpeed.measure(options.precision) * Double(options.workers)
+        let device = task.store.device
+        let peak = MatrixSpeed.measure(options.precision.type(on: device), on: device) * Double(options.workers)
         let parameters = task.store.parameterCount
         log.line(
-            "\(parameters) parameters, \(options.steps) steps, \(options.precision.rawValue), "
-                + "\(Runtime.threadCount) threads, matrix speed \(Int(peak / 1e9)) GFLOP/s")
+            "\(parameters) parameters, \(options.steps) steps, \(options.precisionNote(on: device)), "
+                + "\(options.workers) x \(Runtime.threadCount) threads, matrix speed \(Int(peak / 1e9)) GFLOP/s")
         var window = Window()
         while progress.step < options.steps {
             let rate = options.rates.rate(at: progress.step)
@@ -278,38 +284,4 @@ func duration(_ seconds: Double) -> String {
     let minutes = Int(seconds / 60)
     return minutes >= 60
         ? "\(minutes / 60) h \(minutes % 60) min" : minutes > 0 ? "\(minutes) min" : "\(Int(seconds)) s"
-}
-
-/// The speed of this machine's matrix product, against which a run's own speed is reported.
-enum MatrixSpeed {
-    private struct Setting: Hashable {
-        let precision: TrainingOptions.Precision
-        let threads: Int
-    }
-    private static let measured = Mutex<[Setting: Double]>([:])
-
-    /// Multiplications and additions per second, about a third of a second's measurement, once a process.
-    static func measure(_ precision: TrainingOptions.Precision) -> Double {
-        let setting = Setting(precision: precision, threads: Runtime.threadCount)
-        if let known = measured.withLock({ $0[setting] }) { return known }
-        let speed = run(precision)
-        measured.withLock { $0[setting] = speed }
-        return speed
-    }
-
-    private static func run(_ precision: TrainingOptions.Precision) -> Double {
-        withoutGradients {
-            let generator = Generator(seed: 0)
-            let dtype: DType = precision == .bfloat16 ? .bfloat16 : .float32
-            let a = Tensor.randn([1024, 1024], generator: generator).to(dtype)
-            var best = 0.0
-            _ = a.matmul(a)
-            for _ in 0..<8 {
-                let start = ContinuousClock.now
-                _ = a.matmul(a)
-                best = max(best, 2 * 1024 * 1024 * 1024 / ((ContinuousClock.now - start) / .seconds(1)))
-            }
-            return best
-        }
-    }
 }

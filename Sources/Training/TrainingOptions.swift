@@ -35,8 +35,8 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     public var patience = 0
     /// Decides the first parameters, the order of the batches and all else that is drawn.
     public var seed: UInt64 = 1
-    /// `bfloat16` computes activations in half the memory and, on processors with AMX, faster; parameters stay float32.
-    public var precision = Precision.bfloat16
+    /// Of activations and of Muon's orthogonalisation; parameters stay float32.
+    public var precision = Precision.auto
 
     /// How the parameters are moved.
     public enum OptimizerName: String, Codable, Sendable, CaseIterable {
@@ -46,11 +46,6 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     /// The curve of the learning rate after the warm-up.
     public enum ScheduleName: String, Codable, Sendable, CaseIterable {
         case cosine, linear, constant, trapezoid
-    }
-
-    /// The element type of the activations.
-    public enum Precision: String, Codable, Sendable, CaseIterable {
-        case float32, bfloat16
     }
 
     /// The default options.

@@ -102,10 +102,11 @@ struct TrainCaptionCommand: AsyncParsableCommand {
 
     func run() async throws {
         let file = try run.recipe()
-        var training = try run.options(file)
+        let given = try run.options(file)
         let options = try file.section("caption", or: CaptionOptions())
         try options.validate()
-        let device = try run.place.prepare()
+        let (device, prepared) = try run.prepare(given)
+        var training = prepared
         let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
 
         var sources = CaptionDataset.Sources(

@@ -64,10 +64,10 @@ struct TrainClipCommand: AsyncParsableCommand {
 
     func run() async throws {
         let file = try run.recipe()
-        let training = try run.options(file)
+        let given = try run.options(file)
         let options = try file.section("clip", or: ClipOptions())
         try options.validate()
-        let device = try run.place.prepare()
+        let (device, training) = try run.prepare(given)
         let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
         // An eighth more than what is looked at, for random cuts.
         let side = options.imageSize + options.imageSize / 8

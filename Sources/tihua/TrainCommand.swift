@@ -64,12 +64,24 @@ struct RunArguments: ParsableArguments {
         return training
     }
 
+    /// Finds the device and settles the precision: the run's that is continued, else what the device computes fastest in.
+    ///
+    /// - Throws: `ValidationError` for a device that is not there.
+    func prepare(_ training: TrainingOptions) throws -> (device: Device, training: TrainingOptions) {
+        let device = try place.prepare()
+        return (device, training.resolvingPrecision(on: device, continuing: resume ? URL(filePath: out) : nil))
+    }
+
     /// Trains until the end or Ctrl-C, which leaves a checkpoint and exits with 130.
     ///
     /// - Parameter frozen: parameters that keep their values
     func train(
         _ task: some TrainingTask, _ training: TrainingOptions, frozen: (String) -> Bool = { _ in false }
     ) throws {
+        if place.threads == nil, task.store.device == .cpu {
+            // Workers whose operations all took all cores would wait for each other.
+            Runtime.threadCount = max(1, Runtime.threadCount / training.workers)
+        }
         let trainer = try Trainer(
             task, options: training, folder: URL(filePath: out), resume: resume, quiet: quiet, frozen: frozen)
         let interruption = Interruption()
@@ -121,11 +133,11 @@ struct TrainPoetCommand: AsyncParsableCommand {
 
     func run() async throws {
         let file = try run.recipe()
-        let training = try run.options(file)
+        let given = try run.options(file)
         let options = try file.section("poet", or: PoetOptions())
         let objective = try file.section("image2poem", or: Image2PoemOptions())
         let shape = try file.section("t5", or: T5Options())
-        let device = try run.place.prepare()
+        let (device, training) = try run.prepare(given)
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
         let vocabulary = try from.map {
             try PoetVocabulary(

@@ -44,10 +44,10 @@ struct TrainPrefixCommand: AsyncParsableCommand {
 
     func run() async throws {
         let file = try run.recipe()
-        let training = try run.options(file)
+        let given = try run.options(file)
         let options = try file.section("prefix", or: PrefixOptions())
         try options.validate()
-        let device = try run.place.prepare()
+        let (device, training) = try run.prepare(given)
         let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
         let models = try models()
         let folder = try ModelFolder(at: models.requiredPoet())

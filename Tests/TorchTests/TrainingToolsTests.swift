@@ -37,17 +37,17 @@ import TorchNN
         #expect(optimizer.step == 20)
     }
 
-    /// torch.optim.Muon, up to the bfloat16 of the orthogonalisation (the steps sum to 0.2 and more), however the matrices are
-    /// shared out.
-    @Test(arguments: [1, 2])
-    func muonIsPyTorchs(workers: Int) throws {
+    /// torch.optim.Muon, up to the bfloat16 of its orthogonalisation (the steps sum to 0.2 and more), however the matrices are
+    /// shared out, and in either type.
+    @Test(arguments: [1, 2], [DType.bfloat16, .float32])
+    func muonIsPyTorchs(workers: Int, computeType: DType) throws {
         let golden = try Golden("muon")
         let store = ParameterStore(seed: 1)
         let wide = store.root.parameter("wide", [4, 10], .zeros)
         let tall = store.root.parameter("tall", [9, 3], .zeros)
         let bias = store.root.parameter("bias", [2], .ones)
         try store.load(names: ["wide", "tall", "bias"]) { $0 == "bias" ? .ones([2]) : try golden[$0] }
-        let optimizer = Muon(store, .init(weightDecay: 0.3), momentum: 0.9, workers: workers)
+        let optimizer = Muon(store, .init(weightDecay: 0.3), momentum: 0.9, workers: workers, computeType: computeType)
         #expect(Set(optimizer.state.map(\.name)) == ["mean/wide", "mean/tall", "first/bias", "second/bias"])
         for step in 0..<6 {
             wide.addGradient(try golden["wideGradients"].selected(0, step).contiguous())
