@@ -10,6 +10,11 @@ final class ByteSource {
     private var buffer: [UInt8] = []
     private var position = 0
     private var isAtEnd = false
+    /// How the bytes of a text become UTF-8.
+    private enum Text {
+        case none, unknown(TextEncoding?), converted(TextConverter)
+    }
+    private var text = Text.none
     /// Bytes handed out so far.
     private(set) var offset = 0
 
@@ -21,6 +26,14 @@ final class ByteSource {
     convenience init(_ url: URL) throws {
         // Of several that a damaged argument may mean, the first.
         try self.init(BytePath.matches(url).first ?? BytePath(url))
+    }
+
+    /// A text, whose bytes come in UTF-8 without a byte order mark.
+    ///
+    /// - Parameter encoding: nil takes UTF-16 where the file begins with its mark, else UTF-8
+    convenience init(text url: URL, encoding: TextEncoding?) throws {
+        try self.init(url)
+        text = .unknown(encoding)
     }
 
     /// - Throws: `CorporaError` for what is no regular file, or where the program is missing.
@@ -74,6 +87,29 @@ final class ByteSource {
         return result
     }
 
+    /// The next byte; nil at the end.
+    func readByte() throws -> UInt8? {
+        guard let byte = try peekByte() else { return nil }
+        skipByte()
+        return byte
+    }
+
+    /// The byte that `readByte` will read.
+    func peekByte() throws -> UInt8? {
+        if position == buffer.count { try fill() }
+        return position < buffer.count ? buffer[position] : nil
+    }
+
+    /// The bytes that come next, `count` of them or all that there are; more where more lie at hand.
+    func peek(_ count: Int) throws -> ArraySlice<UInt8> {
+        while buffer.count - position < count, !isAtEnd {
+            let rest = buffer[position...]
+            try fill()
+            buffer = rest + buffer
+        }
+        return buffer[position...]
+    }
+
     /// The next line without its end (LF, CR LF or CR), nil at the end. A line longer than `limit` bytes is an error.
     func readLine(limit: Int = 16 << 20) throws -> [UInt8]? {
         var result: [UInt8] = []
@@ -104,16 +140,38 @@ final class ByteSource {
     }
 
     private func fill() throws {
-        guard !isAtEnd else { return }
-        do {
-            buffer = Array(try handle.read(upToCount: 1 << 20) ?? Data())
-        } catch {
-            throw CorporaError.unreadable(file: name, reason: (error as NSError).localizedDescription)
-        }
+        buffer = []
         position = 0
-        if buffer.isEmpty {
-            isAtEnd = true
-            try checkProcess()
+        // A piece may be half a character, which gives nothing yet.
+        while buffer.isEmpty, !isAtEnd {
+            do {
+                buffer = Array(try handle.read(upToCount: 1 << 20) ?? Data())
+            } catch {
+                throw CorporaError.unreadable(file: name, reason: (error as NSError).localizedDescription)
+            }
+            isAtEnd = buffer.isEmpty
+            if isAtEnd { try checkProcess() }
+            try convert()
+        }
+    }
+
+    /// Makes UTF-8 of the buffer.
+    private func convert() throws {
+        switch text {
+        case .none: break
+        case .converted(let converter): buffer = converter.convert(buffer, isLast: isAtEnd)
+        case .unknown(let encoding):
+            let hasMark = buffer.starts(with: [0xFF, 0xFE]) || buffer.starts(with: [0xFE, 0xFF])
+            let encoding = encoding ?? (hasMark ? .utf16 : .utf8)
+            guard encoding != .utf8 else {
+                text = .none
+                if buffer.starts(with: [0xEF, 0xBB, 0xBF]) { buffer.removeFirst(3) }
+                return
+            }
+            let converter = try TextConverter(encoding, head: Array(buffer.prefix(2)), file: name)
+            text = .converted(converter)
+            if encoding == .utf16, hasMark { buffer.removeFirst(2) }
+            buffer = converter.convert(buffer, isLast: isAtEnd)
         }
     }
 

@@ -95,6 +95,8 @@ public struct CaptionImporter: Sendable {
     public var pictures: Set<String>?
     /// Which pictures are held out.
     public var heldOut = HeldOut.none
+    /// How the files are written; nil takes UTF-16 where a file begins with its mark, else UTF-8.
+    public var encoding: TextEncoding?
     /// Whether captions stay as they are, with the spaces and tags of a segmented file.
     public var keepsSpaces = false
 
@@ -106,7 +108,7 @@ public struct CaptionImporter: Sendable {
     /// - Parameters:
     ///   - validation: where the captions of held-out pictures go
     ///   - isStrict: throws for the first line at fault instead of leaving it out
-    /// - Throws: `CorporaError.badLine` if strict, `.nothingFound` if no caption is left, `.unreadable`; `WeightFileError` for
+    /// - Throws: `CorporaError.notUTF8` for a file that is of another encoding, `.badLine` if strict, `.nothingFound` if no caption is left, `.unreadable`; `WeightFileError` for
     ///   what cannot be written.
     public func run(
         from inputs: [URL], to training: URL, validation: URL, isStrict: Bool = false
@@ -124,11 +126,12 @@ public struct CaptionImporter: Sendable {
                     report.examples.append(BadLine(file: name, line: line, reason: text))
                 }
             }
-            try CaptionFile.forEachLine(in: input) { number, parsed in
+            try CaptionFile.forEachLine(in: input, encoding: encoding) { place, parsed in
+                let number = place.line
                 let line: CaptionLine
                 switch parsed {
                 case .success(let parsed): line = parsed
-                case .failure(let problem): return try fault(Reason(problem), number, problem.reason)
+                case .failure(let problem): return try fault(Reason(problem), number, place.reason(problem))
                 }
                 guard languages.isEmpty || languages.contains(line.language) else {
                     return report.dropped[.language, default: 0] += line.texts.count
@@ -181,8 +184,9 @@ extension CaptionImporter.Reason {
         self =
             switch problem {
             case .form: .form
-            case .utf16: .utf16
-            case .notUTF8(let looksLikeGBK): looksLikeGBK ? .gbk : .encoding
+            case .encoding(.utf16): .utf16
+            case .encoding(.gb18030): .gbk
+            case .encoding: .encoding
             case .damaged: .damaged
             case .empty: .empty
             }

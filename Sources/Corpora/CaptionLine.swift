@@ -1,14 +1,8 @@
 import Foundation
 import Prosody
 
-/// One line of a caption file in any of the known forms.
-///
-/// - `IMAGE#LANGUAGE#NUMBER TEXT` (Flickr8k-CN, Flickr30k-CN of li-xirong/cross-lingual-cap) and `IMAGE#NUMBER TEXT` (Flickr8k,
-///   COCO-CN), with spaces or a tab in between;
-/// - `IMAGE<TAB>TEXT`, as `tihua data captions` and ClipCap-Chinese's `flickr_caption.txt` have it, with further columns for
-///   further captions (what its `predict.py` writes);
-/// - `{"picture": IMAGE, "captions": [TEXT or {"text": TEXT}]}`, as `tihua caption --json` has it.
-struct CaptionLine {
+/// A picture and what is said of it: one line of a caption file, or one entry of a JSON array.
+struct CaptionLine: Equatable {
     let image: String
     /// `zhc`, `zhb`, `zhg`, `enc`, …; empty where the line says nothing.
     let language: String
@@ -20,81 +14,108 @@ struct CaptionLine {
     /// Why bytes are no caption.
     enum Problem: Error, Hashable {
         case form
-        case utf16
-        case notUTF8(looksLikeGBK: Bool)
+        case encoding(TextEncoding?)
         case damaged
         case empty
+
+        /// What is wrong, and where it is not plain, what to do.
+        var reason: String {
+            switch self {
+            case .form: "none of the known forms: \(CaptionFile.forms)"
+            case .encoding(.utf16): "UTF-16 text, or holds a null"
+            case .encoding(.gb18030): "not UTF-8, perhaps GBK"
+            case .encoding: "not UTF-8"
+            case .damaged: "holds the character of a failed conversion, U+FFFD"
+            case .empty: "no text"
+            }
+        }
     }
 
-    /// Parses a line without its end; nil for one of spaces only.
-    init?(_ bytes: [UInt8]) throws(Problem) {
-        guard !bytes.contains(0) else { throw .utf16 }
-        guard !bytes.starts(with: [0xFF, 0xFE]), !bytes.starts(with: [0xFE, 0xFF]) else { throw .utf16 }
-        guard let line = String(validating: bytes, as: UTF8.self) else {
-            throw .notUTF8(looksLikeGBK: Self.looksLikeGBK(bytes))
+    /// - Throws: `.form` without a picture, `.empty` without a text.
+    init(image: String, language: String = "", number: Int? = nil, texts: [some StringProtocol]) throws(Problem) {
+        self.image = PictureName.key(of: image.trimmingCharacters(in: .whitespaces))
+        (self.language, self.number) = (language, number)
+        self.texts = texts.map { text in
+            text.split(whereSeparator: \.isNewline).joined(separator: " ").trimmingCharacters(in: .whitespaces)
         }
-        if line.allSatisfy(\.isWhitespace) { return nil }
-        // What an earlier conversion could not read has become this character.
-        guard !line.unicodeScalars.contains("\u{FFFD}") else { throw .damaged }
-        if line.hasPrefix("{") {
-            guard let written = try? JSONDecoder().decode(Written.self, from: Data(line.utf8)) else { throw .form }
-            image = Self.key(written.picture[...])
-            (language, number, texts) = ("", nil, written.captions.map { $0.text.trimmingCharacters(in: .whitespaces) })
-            guard texts.contains(where: { !$0.isEmpty }) else { throw .empty }
-            return
-        }
-        let head = line.prefix { !$0.isWhitespace }
-        let parts = head.split(separator: "#", omittingEmptySubsequences: false)
-        let texts: [Substring]
-        if (2...3).contains(parts.count), let index = parts.last.flatMap({ Int($0) }) {
-            (language, number) = (parts.count == 3 ? String(parts[1]) : "", index)
-            image = Self.key(parts[0])
-            texts = [line[head.endIndex...]]
-        } else {
-            let columns = line.split(separator: "\t", omittingEmptySubsequences: false)
-            guard columns.count > 1 else { throw .form }
-            (language, number) = ("", nil)
-            image = Self.key(columns[0])
-            texts = Array(columns.dropFirst())
-        }
-        guard !image.isEmpty else { throw .form }
-        self.texts = texts.map { $0.trimmingCharacters(in: .whitespaces) }
+        guard !self.image.isEmpty else { throw .form }
         guard self.texts.contains(where: { !$0.isEmpty }) else { throw .empty }
     }
 
-    /// A line of JSON.
-    private struct Written: Decodable {
-        struct Caption: Decodable {
-            let text: String
-
-            private enum Key: CodingKey { case text }
-
-            init(from decoder: any Decoder) throws {
-                if let plain = try? decoder.singleValueContainer().decode(String.self) {
-                    text = plain
-                } else {
-                    text = try decoder.container(keyedBy: Key.self).decode(String.self, forKey: .text)
-                }
-            }
+    /// Bytes as the text that they are.
+    static func text(_ bytes: [UInt8]) throws(Problem) -> String {
+        guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
+            throw .encoding(TextEncoding(guessing: bytes))
         }
-
-        let picture: String
-        let captions: [Caption]
+        // What an earlier conversion could not read has become this character.
+        guard !text.unicodeScalars.contains("\u{FFFD}") else { throw .damaged }
+        return text
     }
 
-    private static func key(_ text: Substring) -> String {
-        PictureName.key(of: text.trimmingCharacters(in: .whitespaces))
+    /// Parses a line without its end; none for one of spaces only.
+    static func lines(_ bytes: [UInt8]) throws(Problem) -> [CaptionLine] {
+        let line = try text(bytes)
+        if line.allSatisfy(\.isWhitespace) { return [] }
+        if line.hasPrefix("{") { return try entries(bytes) }
+        let head = line.prefix { !$0.isWhitespace }
+        let parts = head.split(separator: "#", omittingEmptySubsequences: false)
+        if (2...3).contains(parts.count), let index = parts.last.flatMap({ Int($0) }) {
+            let language = parts.count == 3 ? String(parts[1]) : ""
+            return [
+                try CaptionLine(
+                    image: String(parts[0]), language: language, number: index, texts: [line[head.endIndex...]])
+            ]
+        }
+        let columns = line.split(separator: "\t", omittingEmptySubsequences: false)
+        guard columns.count > 1 else { throw .form }
+        return [try CaptionLine(image: String(columns[0]), texts: Array(columns.dropFirst()))]
     }
 
-    /// Whether the bytes above ASCII come in the pairs of GBK (lead 81...FE, trail 40...FE without 7F).
-    private static func looksLikeGBK(_ bytes: [UInt8]) -> Bool {
-        var rest = bytes[...]
-        while let byte = rest.popFirst() {
-            if byte < 0x80 { continue }
-            guard byte > 0x80, byte < 0xFF, let trail = rest.popFirst(), trail >= 0x40, trail < 0xFF, trail != 0x7F
-            else { return false }
+    /// Parses an object of JSON that names one picture or several, and their captions.
+    static func entries(_ bytes: [UInt8]) throws(Problem) -> [CaptionLine] {
+        _ = try text(bytes)
+        guard let object = (try? JSONSerialization.jsonObject(with: Data(bytes))) as? [String: Any] else { throw .form }
+        return try entries(object)
+    }
+
+    static func entries(_ object: [String: Any]) throws(Problem) -> [CaptionLine] {
+        let images = imageNames.lazy.map { names(object[$0]) }.first { !$0.isEmpty } ?? []
+        guard !images.isEmpty, let said = textNames.lazy.compactMap({ object[$0] }).first else { throw .form }
+        let texts = texts(said)
+        var lines: [CaptionLine] = []
+        for image in images { lines.append(try CaptionLine(image: image, texts: texts)) }
+        return lines
+    }
+
+    /// What a picture is called in columns and objects; the names of files before numbers.
+    static let imageNames = [
+        "picture", "file_name", "filename", "image_name", "image_path", "filepath", "file", "image", "img", "image_id",
+        "image_ids", "item_ids", "id", "图片", "文件名",
+    ]
+    /// What a caption is called.
+    static let textNames = [
+        "captions", "caption", "text", "texts", "sentences", "sentence", "query_text", "comment", "description",
+        "title",
+        "描述", "文本",
+    ]
+
+    private static func names(_ value: Any?) -> [String] {
+        switch value {
+        case let name as String: [name]
+        case let number as Int: [String(number)]
+        case let list as [Any]: list.flatMap { names($0) }
+        default: []
         }
-        return true
+    }
+
+    private static func texts(_ value: Any) -> [String] {
+        switch value {
+        case let text as String: [text]
+        case let list as [Any]: list.flatMap { texts($0) }
+        case let object as [String: Any]:
+            (["text", "caption", "raw", "sentence"].lazy.compactMap { object[$0] as? String }.first).map { [$0] } ?? []
+        default: []
+        }
     }
 }
 

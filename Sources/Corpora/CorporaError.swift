@@ -9,7 +9,7 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A tar archive was expected, and the file is something else.
     case notAnArchive(file: String, found: String)
     /// A line of a text file, counted from 1, is not in the encoding of the file.
-    case notUTF8(file: String, line: Int, looksLikeGBK: Bool)
+    case notUTF8(file: String, line: Int, guess: TextEncoding?)
     /// A member of an archive is larger than the reader accepts.
     case memberTooLarge(file: String, member: String, bytes: Int, limit: Int)
     /// A program that the reader needs is missing or failed.
@@ -34,10 +34,11 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(file), byte \(offset): \(reason); download the archive again"
         case .notAnArchive(let file, let found):
             "\(file): \(found), not a tar archive; name a folder of pictures, a .tar or .tar.gz of them, or a picture"
-        case .notUTF8(let file, let line, let looksLikeGBK):
+        case .notUTF8(let file, let line, let guess):
             """
-            \(file), line \(line): not UTF-8\(looksLikeGBK ? ", perhaps GBK" : ""); name the file's encoding, such as \
-            --encoding gb18030 (behind a shard encoding=gb18030); with utf-8, lines that are not are left out
+            \(file), line \(line): not UTF-8\(guess.map { ", perhaps \($0 == .gb18030 ? "GBK" : "UTF-16")" } ?? ""); name the \
+            file's encoding, such as --encoding \((guess ?? .gb18030).rawValue), behind a shard \
+            encoding=\((guess ?? .gb18030).rawValue); utf-8 itself leaves out lines that are not
             """
         case .memberTooLarge(let file, let member, let bytes, let limit):
             "\(file): \(member) has \(bytes) bytes, more than the \(limit) accepted; leave it out of the archive"

@@ -1,4 +1,4 @@
-import Corpora
+public import Corpora
 import Evaluation
 public import Foundation
 import Generation
@@ -82,39 +82,19 @@ public struct EmbeddingTable: Sendable {
     public subscript(row: Int) -> ArraySlice<Float> { values[row * width..<(row + 1) * width] }
 }
 
-/// A caption and the picture that it is of.
-public struct CaptionRecord: Sendable, Equatable {
-    /// The key of the picture.
-    public let image: String
-    /// What is said of it, not empty.
-    public let text: String
-
-    /// A caption of a picture.
-    public init(image: String, text: String) {
-        self.image = image
-        self.text = text
+/// The sentences of a style, one a line.
+///
+/// - Throws: `CorporaError` for what is no text; `TrainingError.data` for fewer than two sentences, of which no style can be
+///   learned.
+public func readSentences(_ url: URL, encoding: TextEncoding? = nil) throws -> [String] {
+    let lines = try TextFile.lines(of: url, encoding: encoding)
+        .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
+    guard Set(lines).count > 1 else {
+        throw TrainingError.data(
+            path: url.path(percentEncoded: false),
+            reason: "holds \(lines.isEmpty ? "no sentence" : "one sentence only"); a style takes many, one a line")
     }
-
-    /// Reads what `CaptionFile` reads, `image_id<TAB>caption` lines among it.
-    ///
-    /// - Throws: `CorporaError` with the line for one without a key or a caption.
-    public static func read(_ url: URL) throws -> [CaptionRecord] {
-        try CaptionFile(contentsOf: url).captions.map { CaptionRecord(image: $0.image, text: $0.text) }
-    }
-
-    /// The sentences of a style, one a line.
-    ///
-    /// - Throws: `TrainingError.data` for a file with fewer than two, of which no style can be learned.
-    public static func sentences(_ url: URL) throws(TrainingError) -> [String] {
-        let lines = try readText(url).split(whereSeparator: \.isNewline)
-            .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
-        guard Set(lines).count > 1 else {
-            throw .data(
-                path: url.path(percentEncoded: false),
-                reason: "holds \(lines.isEmpty ? "no sentence" : "one sentence only"); a style takes many, one a line")
-        }
-        return lines
-    }
+    return lines
 }
 
 /// Captions as ids with the embeddings that they are written from, split by picture into training and held-out ones.
@@ -158,11 +138,11 @@ public struct CaptionDataset: Sendable {
     /// What a captioner is trained on.
     public struct Sources: Sendable {
         /// Captions of pictures.
-        public var captions: [CaptionRecord]
+        public var captions: [CaptionFile.Caption]
         /// Embeddings of these pictures, and perhaps of others.
         public var pictures: EmbeddingTable?
         /// Captions that are held out beside those that the options hold out.
-        public var validation: [CaptionRecord] = []
+        public var validation: [CaptionFile.Caption] = []
         /// Sentences to learn without a picture, as CapDec does.
         public var sentences: [String] = []
         /// Leaves the pictures of the captions to the validation and learns their texts alone.
@@ -171,7 +151,7 @@ public struct CaptionDataset: Sendable {
         public var clipModel: String?
 
         /// Captions of pictures that are embedded.
-        public init(captions: [CaptionRecord], pictures: EmbeddingTable?) {
+        public init(captions: [CaptionFile.Caption], pictures: EmbeddingTable?) {
             self.captions = captions
             self.pictures = pictures
         }

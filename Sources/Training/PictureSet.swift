@@ -1,4 +1,4 @@
-import Corpora
+public import Corpora
 import Files
 public import Foundation
 import Pictures
@@ -75,6 +75,8 @@ public struct PictureSet: Sendable {
         public var teacher: URL?
         /// How often each picture comes up in an epoch, at least 1: sets that matter more, or are smaller, come up more often.
         public var repeats = 1
+        /// How the captions and labels are written; nil takes UTF-16 where a file begins with its mark, else UTF-8.
+        public var encoding: TextEncoding?
 
         /// A shard and what else is known of its pictures.
         public init(shard: URL, captions: [URL] = [], labels: URL? = nil, teacher: URL? = nil, repeats: Int = 1) {

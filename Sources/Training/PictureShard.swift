@@ -26,7 +26,7 @@ public struct PictureShard: Sendable {
         list = try PictureList([source.shard])
         name = source.shard.deletingPathExtension().lastPathComponent
         let captions = try Captions(source, keys: list.entries.map(\.key))
-        let labels = try source.labels.map(Self.labels)
+        let labels = try source.labels.map { try Self.labels($0, source.encoding) }
         let usesFolders = labels == nil && source.captions.isEmpty
         var items: [PictureSet.Item] = []
         var rows: [Int] = []
@@ -100,7 +100,7 @@ public struct PictureShard: Sendable {
 
         init(_ source: PictureSet.Source, keys: [String]) throws {
             for url in source.captions {
-                texts.merge(try CaptionFile(contentsOf: url).textsByImage) { $0 + $1 }
+                texts.merge(try CaptionFile(contentsOf: url, encoding: source.encoding).textsByImage) { $0 + $1 }
             }
             for key in texts.keys {
                 byName.updateValue(byName[Self.name(key)] == nil ? key : nil, forKey: Self.name(key))
@@ -128,9 +128,9 @@ public struct PictureShard: Sendable {
         return try Picture(encoded: Array(list.bytes(of: entry)), name: entry.key)
     }
 
-    private static func labels(_ url: URL) throws -> [String: [String]] {
+    private static func labels(_ url: URL, _ encoding: TextEncoding?) throws -> [String: [String]] {
         var labels: [String: [String]] = [:]
-        for (index, line) in try readText(url).split(separator: "\n").enumerated() {
+        for (index, line) in try TextFile.lines(of: url, encoding: encoding).enumerated() where !line.isEmpty {
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
             guard fields.count == 2, !fields[1].isEmpty else {
                 throw TrainingError.data(

@@ -140,6 +140,8 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "Sentences, one a line, whose manner the captions take on.", completion: .file())
     var style: String?
 
+    @OptionGroup var texts: TextArguments
+
     @Option(help: "How much the style counts, 0 to 1, by default 0.7; 1 loses sight of the picture.")
     var styleWeight: Double?
 
@@ -192,7 +194,7 @@ struct CaptionArguments: ParsableArguments {
         request.count = n ?? request.count
         request.prompt = prompt
         if let style {
-            let sentences = try CaptionRecord.sentences(URL(filePath: style))
+            let sentences = try readSentences(URL(filePath: style), encoding: texts.encoding)
             request.style = CaptionStyle(sentences: sentences)
             if let styleWeight { request.style?.weight = styleWeight }
         } else if styleWeight != nil {

@@ -8,12 +8,17 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             commandName: "captions", abstract: "Make one clean file of captions for training.",
             discussion: """
-                Reads lines ID#zhc#N TEXT (Flickr8k-CN, Flickr30k-CN), ID#N TEXT (COCO-CN) and ID<TAB>TEXT; joins words
-                that are segmented (一 只 狗) or tagged (一:m 只:q 狗:n, or with /). Writes ID<TAB>TEXT.
+                Reads lines ID#zhc#N TEXT (Flickr8k-CN, Flickr30k-CN), ID#N TEXT (COCO-CN) and ID<TAB>TEXT; tables with a
+                header such as image,caption (Kaggle's Flickr8k and Flickr30k); JSON of AI Challenger, COCO, MUGE and
+                Chinese-CLIP, and lines of tihua caption --json. Joins words that are segmented (一 只 狗) or tagged
+                (一:m 只:q 狗:n, or with /). Writes ID<TAB>TEXT in UTF-8.
 
                   tihua data captions flickr8kzhc.caption.txt --out captions.tsv --hold-out 20
                   tihua data captions flickr8kzhc.caption.txt --out train.tsv --validation flickr8kval.txt
                   tihua data captions *.caption.txt --language zhc,zhb --pictures flickr8k-train.tar --out train.tsv
+
+                  tihua data captions caption_train_annotations_20170902.json --out aic.tsv
+                  tihua data captions captions.csv --encoding gb18030 --out captions.tsv
 
                 What is held out goes to OUT with .val before its ending, always with all captions of a picture. Lines that
                 cannot be used are named and left out; --strict stops at the first one.
@@ -41,6 +46,8 @@ extension DataCommand {
             completion: .file())
         var pictures: [String] = []
 
+        @OptionGroup var texts: TextArguments
+
         @Flag(help: "Keep the captions as they are, with the spaces and tags of a segmented file.")
         var keepSpaces = false
 
@@ -62,6 +69,7 @@ extension DataCommand {
             var importer = CaptionImporter()
             importer.languages = Set((language ?? "").split(separator: ",").map(String.init))
             importer.keepsSpaces = keepSpaces
+            importer.encoding = texts.encoding
             if let holdOut { importer.heldOut = .oneIn(holdOut) }
             if let validation { importer.heldOut = .pictures(try ids(validation)) }
             if !pictures.isEmpty { importer.pictures = try pictures.reduce(into: []) { $0.formUnion(try keys($1)) } }
@@ -91,12 +99,9 @@ extension DataCommand {
 
         /// The ids of a list.
         private func ids(_ path: String) throws -> Set<String> {
-            let text = try String(contentsOf: URL(filePath: path), encoding: .utf8)
-            return Set(
-                text.split(whereSeparator: \.isNewline).map { line in
-                    let line = line.trimmingCharacters(in: .whitespaces)
-                    return line.hasSuffix(".jpg") ? String(line.dropLast(4)) : line
-                })
+            Set(
+                try TextFile.lines(of: URL(filePath: path), encoding: texts.encoding)
+                    .map { PictureName.key(of: $0.trimmingCharacters(in: .whitespaces)) }.filter { !$0.isEmpty })
         }
 
         /// The keys of a shard, a folder, or a list of ids.

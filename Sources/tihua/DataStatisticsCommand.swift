@@ -21,6 +21,8 @@ extension DataCommand {
         @Argument(help: "Files that tihua data captions reads or has written.", completion: .file())
         var captions: [String]
 
+        @OptionGroup var texts: TextArguments
+
         @OptionGroup(title: "TOKENS") var segmentation: SegmentationArguments
 
         @Option(help: "Draw the lengths: a .png, .jpg or .webp file.", completion: .file())
@@ -32,7 +34,9 @@ extension DataCommand {
         func run() async throws {
             if let plot { _ = try usage { try PictureFormat(outputPath: plot) } }
             let segmentation = try segmentation.value()
-            let all = try captions.flatMap { try CaptionFile(contentsOf: URL(filePath: $0)).captions }
+            let all = try captions.flatMap {
+                try CaptionFile(contentsOf: URL(filePath: $0), encoding: texts.encoding).captions
+            }
             let statistics = CaptionStatistics(all) { segmentation.tokens(of: $0) }
             if let plot {
                 let histogram = Histogram(

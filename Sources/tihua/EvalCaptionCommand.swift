@@ -31,6 +31,8 @@ struct EvalCaptionCommand: AsyncParsableCommand {
     @Flag(help: "Measure the first caption of each picture only.")
     var first = false
 
+    @OptionGroup var texts: TextArguments
+
     @OptionGroup(title: "TOKENS") var segmentation: SegmentationArguments
 
     @Option(
@@ -51,9 +53,11 @@ struct EvalCaptionCommand: AsyncParsableCommand {
         let segmentation = try segmentation.value()
         var truth: [String: [String]] = [:]
         for path in references {
-            truth.merge(try CaptionFile(contentsOf: URL(filePath: path)).textsByImage) { $0 + $1 }
+            truth.merge(try CaptionFile(contentsOf: URL(filePath: path), encoding: texts.encoding).textsByImage) {
+                $0 + $1
+            }
         }
-        let found = try group(CaptionFile(contentsOf: URL(filePath: captions)), truth)
+        let found = try group(CaptionFile(contentsOf: URL(filePath: captions), encoding: texts.encoding), truth)
         guard !found.groups.isEmpty else {
             throw EvalFailure.nothingInCommon(captions: captions, references: references.joined(separator: ", "))
         }

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Corpora
 import Files
 import Foundation
 import Generation
@@ -30,6 +31,21 @@ struct DeviceOptions: ParsableArguments {
         if let threads { Runtime.threadCount = threads }
         return try find()
     }
+}
+
+/// How texts that a person wrote are read.
+struct TextArguments: ParsableArguments {
+    @Option(
+        help: """
+            How the texts are written: \(TextEncoding.allCases.map(\.rawValue).joined(separator: ", ")). By default UTF-8, or \
+            UTF-16 where a file begins with its mark.
+            """)
+    var encoding: TextEncoding?
+}
+
+extension TextEncoding: ExpressibleByArgument {
+    /// By any of its names, such as gbk.
+    public init?(argument: String) { self.init(named: argument) }
 }
 
 /// Where and how a command computes with one model.

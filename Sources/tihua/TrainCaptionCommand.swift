@@ -85,6 +85,8 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     @Option(help: "Train by reward what --from names: clip, cider or mixture; weights of a file of options win.")
     var reward: Reward?
 
+    @OptionGroup var texts: TextArguments
+
     @OptionGroup var run: RunArguments
 
     func validate() throws {
@@ -110,9 +112,9 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
 
         var sources = CaptionDataset.Sources(
-            captions: try captions.flatMap { try CaptionRecord.read(URL(filePath: $0)) }, pictures: nil)
-        sources.validation = try validation.flatMap { try CaptionRecord.read(URL(filePath: $0)) }
-        sources.sentences = try style.flatMap { try CaptionRecord.sentences(URL(filePath: $0)) }
+            captions: try captions.flatMap { try read($0) }, pictures: nil)
+        sources.validation = try validation.flatMap { try read($0) }
+        sources.sentences = try style.flatMap { try readSentences(URL(filePath: $0), encoding: texts.encoding) }
         sources.isTextOnly = textOnly
         let start = try self.start(report)
         let vocabulary = try (lm ?? from).map(Self.vocabulary)
@@ -159,6 +161,10 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let opened = try ClipCap.open(URL(filePath: from))
         for note in opened.notes { report(note) }
         return .captioner(opened)
+    }
+
+    private func read(_ path: String) throws -> [CaptionFile.Caption] {
+        try CaptionFile(contentsOf: URL(filePath: path), encoding: texts.encoding).captions
     }
 
     private static func vocabulary(_ path: String) throws -> [String] {

@@ -26,7 +26,7 @@ struct TrainClipCommand: AsyncParsableCommand {
                   --imagery Recipes/labels/imagery.tsv --bank Weights/mini/imagery.tsv
             """)
 
-    @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,repeat=N]")
+    @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,encoding=NAME][,repeat=N]")
     var shard: [String]
 
     @Option(name: .long, help: "A shard to measure on, never trained on.")
@@ -107,11 +107,11 @@ struct TrainClipCommand: AsyncParsableCommand {
         try run.train(task, training)
     }
 
-    /// What `SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,repeat=N]` names.
+    /// What `SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,encoding=NAME][,repeat=N]` names.
     ///
     /// - Throws: `ValidationError`.
     static func source(_ specification: String) throws -> PictureSet.Source {
-        let expected = "captions=FILE, labels=FILE, teacher=FILE or repeat=N"
+        let expected = "captions=FILE, labels=FILE, teacher=FILE, encoding=NAME or repeat=N"
         let parts = specification.split(separator: ",").map(String.init)
         guard let first = parts.first else { throw ValidationError("--shard needs the path of a tar archive") }
         var source = PictureSet.Source(shard: URL(filePath: first))
@@ -124,6 +124,12 @@ struct TrainClipCommand: AsyncParsableCommand {
             case "captions": source.captions.append(URL(filePath: pair[1]))
             case "labels": source.labels = URL(filePath: pair[1])
             case "teacher": source.teacher = URL(filePath: pair[1])
+            case "encoding":
+                guard let encoding = TextEncoding(named: pair[1]) else {
+                    let known = TextEncoding.allCases.map(\.rawValue).joined(separator: ", ")
+                    throw ValidationError("\(part): expected one of \(known)")
+                }
+                source.encoding = encoding
             case "repeat":
                 guard let count = Int(pair[1]), (1...1000).contains(count) else {
                     throw ValidationError("\(part): expected a number of 1 to 1000")

@@ -83,7 +83,8 @@ import Testing
         let leaning = try Run(use + [picture, "--style", style.path, "--style-weight", "1", "--json"])
         #expect(leaning.status == 0 && leaning.output.contains("captions"), "\(leaning.errors)")
         for (bytes, expected) in [
-            (Data("一句\n".utf8), "one sentence only"), (Data(), "no sentence"), (Data([0xFF, 0xFE, 0x0A]), "UTF-8"),
+            (Data("一句\n".utf8), "one sentence only"), (Data(), "no sentence"),
+            (Data([0xB9, 0xB7, 0x0A]), "--encoding gb18030"),
         ] {
             try bytes.write(to: style)
             let run = try Run(use + [picture, "--style", style.path])

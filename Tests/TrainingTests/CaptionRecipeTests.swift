@@ -14,20 +14,20 @@ import WeightFiles
 struct ToyCaptions {
     static let width = 6
     let table: EmbeddingTable
-    let captions: [CaptionRecord]
+    let captions: [CaptionFile.Caption]
 
     init() throws {
         var random = SplitMix64(seed: 4)
         var keys: [String] = []
         var vectors: [[Float]] = []
-        var captions: [CaptionRecord] = []
+        var captions: [CaptionFile.Caption] = []
         for index in 0..<12 {
             let isDog = index % 2 == 0
             keys.append("p\(index).jpg")
             let noise = (0..<Self.width - 2).map { _ in Float.random(in: -0.1...0.1, using: &random) }
             vectors.append((isDog ? [2, 0] : [0, 2]) + noise)
             let lines = isDog ? ["一只狗在草地上奔跑。", "草地上的狗。"] : ["两个孩子在海边玩耍。", "海边的孩子。"]
-            captions += lines.map { CaptionRecord(image: "p\(index)", text: $0) }
+            captions += lines.map { CaptionFile.Caption(image: "p\(index)", text: $0) }
         }
         table = try EmbeddingTable(keys: keys, vectors: vectors)
         self.captions = captions
@@ -271,13 +271,15 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
 
     @Test func captionsWithoutAnEmbeddingAreCounted() async throws {
         let dataset = try await ToyCaptions().dataset(ToyCaptions.options()) {
-            $0.captions += [CaptionRecord(image: "nobody", text: "一只猫"), CaptionRecord(image: "p0", text: " ")]
+            $0.captions += [
+                CaptionFile.Caption(image: "nobody", text: "一只猫"), CaptionFile.Caption(image: "p0", text: " "),
+            ]
         }
         #expect(dataset.dropped["without an embedding"] == 1)
         #expect(dataset.dropped["empty"] == 1)
         await #expect(throws: TrainingError.self) {
             try await ToyCaptions().dataset(ToyCaptions.options()) {
-                $0.captions = [CaptionRecord(image: "nobody", text: "一只猫")]
+                $0.captions = [CaptionFile.Caption(image: "nobody", text: "一只猫")]
             }
         }
     }
@@ -337,19 +339,22 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
     func aStyleTakesMoreThanOneSentence(_ text: String, _ expected: String) throws {
         let scratch = try Scratch()
         let style = try scratch.write(text, to: "style.txt")
-        let error = #expect(throws: TrainingError.self) { try CaptionRecord.sentences(style) }
+        let error = #expect(throws: TrainingError.self) { try readSentences(style) }
         #expect(error?.description.contains(expected) == true)
     }
 
     @Test func linesWithoutATabAreNamed() throws {
         let scratch = try Scratch()
         let file = try scratch.write("a\t一只狗\nb 一只猫\n", to: "captions.tsv")
-        let error = #expect(throws: CorporaError.self) { try CaptionRecord.read(file) }
+        let error = #expect(throws: CorporaError.self) { try CaptionFile(contentsOf: file) }
         #expect(error?.description.contains("line 2") == true)
         let good = try scratch.write("a.jpg\t一只狗\n\nb\t一只 猫\n", to: "good.tsv")
-        #expect(try CaptionRecord.read(good) == [.init(image: "a", text: "一只狗"), .init(image: "b", text: "一只 猫")])
+        #expect(
+            try CaptionFile(contentsOf: good).captions == [
+                .init(image: "a", text: "一只狗"), .init(image: "b", text: "一只 猫"),
+            ])
         let flickr = try scratch.write("a.jpg#zhc#0 一只狗\n", to: "flickr.txt")
-        #expect(try CaptionRecord.read(flickr) == [.init(image: "a", text: "一只狗")])
+        #expect(try CaptionFile(contentsOf: flickr).captions == [.init(image: "a", text: "一只狗", language: "zhc")])
     }
 
     @Test func aLongCaptionIsCutWithoutAnEnd() async throws {
