@@ -98,7 +98,32 @@ float cfont_face_ascent(cfont_face face) {
     return up + down > 0 ? up / (up + down) : 0.86f;
 }
 
-int32_t cfont_face_draw(cfont_face face, uint32_t character, float size, float weight, cfont_glyph *glyph) {
+// Leaves only the contours of the part in the outline; 0 if there are none.
+static int cut(FT_Outline *outline, const cfont_part *part, float size) {
+    FT_Pos from = (FT_Pos)lroundf(part->from * size * 64), to = (FT_Pos)lroundf(part->to * size * 64);
+    int contours = 0, points = 0, start = 0;
+    for (int i = 0; i < outline->n_contours; i++) {
+        int end = outline->contours[i] + 1, inside = 1;
+        for (int k = start; k < end; k++)
+            if (outline->points[k].x < from || outline->points[k].x > to) inside = 0;
+        if (inside) {
+            memmove(outline->points + points, outline->points + start, (size_t)(end - start) * sizeof *outline->points);
+            memmove(outline->tags + points, outline->tags + start, (size_t)(end - start) * sizeof *outline->tags);
+            points += end - start;
+            outline->contours[contours++] = (short)(points - 1);
+        }
+        start = end;
+    }
+    outline->n_contours = (short)contours;
+    outline->n_points = (short)points;
+    FT_Outline_Translate(outline, (FT_Pos)lroundf(part->shift * size * 64), 0);
+    FT_Matrix stretched = {(FT_Fixed)lroundf(part->stretch * 65536), 0, 0, 65536};
+    FT_Outline_Transform(outline, &stretched);
+    return contours;
+}
+
+int32_t cfont_face_draw(
+    cfont_face face, uint32_t character, float size, float weight, const cfont_part *part, cfont_glyph *glyph) {
     memset(glyph, 0, sizeof *glyph);
     FT_UInt number = FT_Get_Char_Index(face->face, character);
     if (number == 0 || !(size >= 1 && size <= 4096)) return 1;
@@ -106,6 +131,7 @@ int32_t cfont_face_draw(cfont_face face, uint32_t character, float size, float w
     if (FT_Load_Glyph(face->face, number, FT_LOAD_NO_HINTING | FT_LOAD_NO_BITMAP)) return 1;
     FT_GlyphSlot slot = face->face->glyph;
     if (slot->format != FT_GLYPH_FORMAT_OUTLINE) return 1;
+    if (part && !cut(&slot->outline, part, size)) return 1;
     FT_Pos strength = (FT_Pos)lroundf(weight * 64);
     if (strength != 0) {
         FT_Outline_Embolden(&slot->outline, strength);

@@ -84,6 +84,14 @@ public struct PoemRenderer: Sendable {
     /// - Throws: `PictureError.noFont` if the named one, or any that has Chinese, is missing.
     public func fontName() throws -> String { try Typeface(family: options.font).name }
 
+    /// Those characters of a text that would be set and that no installed typeface has.
+    ///
+    /// - Throws: `PictureError.noFont`.
+    public func undrawable(_ text: String) throws -> Set<Character> {
+        let typeface = try Typeface(family: options.font)
+        return Set(Clause.settable(text).filter { !typeface.canDraw($0) })
+    }
+
     /// The picture with the poem on it, or with the poem on paper above it where no place is quiet enough.
     ///
     /// The same poem on the same picture gives the same pixels.

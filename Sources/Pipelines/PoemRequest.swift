@@ -26,6 +26,9 @@ public struct PoemRequest: Sendable {
     public var keywords: [String] = []
     /// How the pictures come to the poet.
     public var through = Through.keywords
+    /// Characters that are not to be written, such as those that no typeface has; what is given (an acrostic, a first
+    /// line) may hold them.
+    public var withheld: Set<Character> = []
     /// How tokens are drawn.
     public var sampling = Sampling()
     /// Equal requests with equal seeds give equal poems.
@@ -53,8 +56,8 @@ public struct PoemRequest: Sendable {
 
     /// The request with its texts in simplified characters.
     ///
-    /// - Throws: `PipelineError.text` for anything but Chinese characters (and, in the theme, punctuation), `.setting` for
-    ///   numbers out of range, `GenerationError.sampling`, `TokenizerError.conversion`.
+    /// - Throws: `PipelineError.text` for anything but Chinese characters (and, in the theme, punctuation),
+    ///   `.setting` for numbers out of range, `GenerationError.sampling`, `TokenizerError.conversion`.
     func simplified(_ converter: ChineseConverter) throws -> PoemRequest {
         var request = self
         for (name, value, range) in [
@@ -99,10 +102,11 @@ public struct PoemRequest: Sendable {
             form: form, tones: tones, book: book, rhymeGroup: try rhyme.map { try book.group(named: $0, for: form) },
             acrostic: Array(acrostic), fixedLines: firstLine.map { [0: $0] } ?? [:],
             minimumGroupSize: Self.smallestGroup,
-            vocabulary: vocabulary)
+            vocabulary: vocabulary.subtracting(withheld))
     }
 
-    /// What the candidates are asked for: each another choice of one to three of the keywords, the better ones more often.
+    /// What the candidates are asked for: each another choice of one to three of the keywords, the better ones more
+    /// often.
     ///
     /// - Parameters:
     ///   - prefix: what the pack's mapping network makes of the pictures; empty through keywords
@@ -123,16 +127,17 @@ public struct PoemRequest: Sendable {
             let words = subset(of: keywords.map(\.word), uses, &random)
             let prompt = PoemPrompt(
                 form: constraint.form, rhyme: group, keywords: isPrefixed ? [] : words,
-                // Half of those with words know what happens too; words alone are the safer half where the caption errs.
+                // Half of those with words know what happens too; words alone are the safer half where the caption
+                // errs.
                 theme: theme ?? (isTold && !isPrefixed ? caption : nil))
             return PoemPlan(
                 prompt: prompt, constraint: constraint, prefix: isPrefixed ? prefix : [], seed: random.next())
         }
     }
 
-    /// A rhyme to aim at where none is asked for, as often as the poems that the poet has read rhyme so (larger groups more often
-    /// where that is not known): who knows the rhyme from the start leads up to it. The constraint stays open, so that what is
-    /// settled (an acrostic, a first line) may still decide otherwise.
+    /// A rhyme to aim at where none is asked for, as often as the poems that the poet has read rhyme so (larger
+    /// groups more often where that is not known): who knows the rhyme from the start leads up to it. The constraint
+    /// stays open, so that what is settled (an acrostic, a first line) may still decide otherwise.
     private func suggestedRhyme(
         _ constraint: MetreConstraint, _ uses: WordUses?, _ random: inout SplitMix64
     ) -> RhymeGroup? {

@@ -135,6 +135,11 @@ public actor Poet {
         for form in request.forms { _ = try request.constraint(for: form, vocabulary: hand.writer.format.writable) }
     }
 
+    /// The characters that the poet can write.
+    ///
+    /// - Throws: as `check`, for the weights.
+    public func characters() throws -> Set<Character> { try hand().writer.format.writable }
+
     /// The words of the bank that fit the pictures, best first; several pictures count as one (the mean of their embeddings).
     ///
     /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`.
@@ -183,7 +188,8 @@ public actor Poet {
         let plans = request.plans(
             keywords: asked, caption: caption, prefix: prefix, constraints: constraints, uses: hand.uses)
         let evidence = eye.index.evidence(for: image)
-        let leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
+        var leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
+        for character in request.withheld { leaning[character] = -.infinity }
         let written = try hand.writer.write(plans, sampling: request.sampling, leaning: leaning)
         guard !written.isEmpty else { throw GenerationError.nothingWritten(candidates: plans.count) }
 

@@ -43,9 +43,14 @@ struct PoemCommand: AsyncParsableCommand {
     var quiet = false
 
     func run() async throws {
-        let request = try usage { try poem.request(sampling) }
+        var request = try usage { try poem.request(sampling) }
         let target = try rendering.target(isFolder: pictures.count > 1 && !together)
         let poet = try pack.makePoet()
+        if let target {
+            // What is given must be drawable before any work is done; the rest is written in characters that are.
+            try usage { try target.check([poem.acrostic, poem.firstLine]) }
+            request.withheld = try target.renderer.undrawable(String(try await poet.characters()))
+        }
         try await usage { try await poet.check(request) }
         let groups = together ? [pictures] : pictures.map { [$0] }
         var failed = false
@@ -90,8 +95,8 @@ struct PoemCommand: AsyncParsableCommand {
         return blocks.joined(separator: "\n\n")
     }
 
-    /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere; couplets of shi stand on
-    /// one line.
+    /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere; couplets of shi
+    /// stand on one line.
     static func punctuated(_ lines: [String], form name: String) -> [String] {
         guard let form = try? Form(named: name), form.lineCount == lines.count else { return lines }
         let stops = Set(form.rhymingLines + [lines.count - 1])
@@ -271,6 +276,14 @@ private struct RenderTarget {
     let url: URL
     let isFolder: Bool
     let renderer: PoemRenderer
+
+    /// - Throws: `PictureError.noGlyph` for a character of the given texts, or of what is set beside the poem, that
+    ///   no typeface has.
+    func check(_ given: [String?]) throws {
+        let texts = (given + [arguments.title, arguments.signature, arguments.seal]).compactMap { $0 }
+        guard let character = try renderer.undrawable(texts.joined()).sorted().first else { return }
+        throw PictureError.noGlyph(character: String(character), font: try renderer.fontName())
+    }
 
     func write(_ poem: Poem, on picture: Picture, named path: String, quiet: Bool) throws {
         var file = url

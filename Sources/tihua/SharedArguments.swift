@@ -92,7 +92,7 @@ private func asUsage(_ error: any Error) -> any Error {
         case is ProsodyError, PoetVocabularyError.unknownForm: true
         case GenerationError.sampling, TorchError.noDevice: true
         case PipelineError.text, PipelineError.setting: true
-        case PictureError.unknownOutput, PictureError.noFont: true
+        case PictureError.unknownOutput, PictureError.noFont, PictureError.noGlyph: true
         default: false
         }
     return isUsage ? ValidationError("\(error)") : error

@@ -1,5 +1,6 @@
 import Foundation
 import PackSupport
+import Pictures
 import Prosody
 import TestSupport
 import Testing
@@ -31,6 +32,31 @@ import Testing
         #expect(
             try poem(pack, paths[0], paths[1], "--json", "--seed", "5", "--n", "2", "--form", "wujue").output
                 == run.output)
+    }
+
+    /// The tiny poet knows characters of every rhyme group, and typefaces lack some of them.
+    @Test func aPoemThatIsSetHasOnlyCharactersThatCanBeDrawn() throws {
+        let pack = try TinyPack()
+        let known = try String(contentsOf: pack.poet.appending(path: "vocab.txt"), encoding: .utf8)
+            .split(separator: "\n").filter { $0.count == 1 }.joined()
+        let missing = try PoemRenderer().undrawable(known)
+        try #require(!missing.isEmpty, "this machine's typefaces have all characters of the tables")
+        let picture = try pack.picture().path
+        var lacking = 0
+        for seed in 1...4 {
+            let target = pack.folder.appending(path: "set-\(seed).png").path
+            let arguments = [picture, "--n", "1", "--json", "--form", "七律", "--seed", "\(seed)"]
+            let run = try Run(
+                ["poem"] + arguments + Self.quick + ["--pack", pack.folder.path, "--quiet", "--render", target])
+            #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+            #expect(FileManager.default.fileExists(atPath: target))
+            #expect(try PoemLine.all(run)[0].poems[0].lines.joined().allSatisfy { !missing.contains($0) })
+            let free = try Run(["poem"] + arguments + Self.quick + ["--pack", pack.folder.path])
+            lacking += try PoemLine.all(free)[0].poems[0].lines.joined().filter(missing.contains).count
+        }
+        #expect(lacking > 0, "without --render such characters are written")
+        let title = try poem(pack, picture, "--render", pack.folder.appending(path: "t.png").path, "--title", "山𗀀")
+        #expect(title.status == 2 && title.isOneLine && title.errors.contains("𗀀"), "\(title.errors)")
     }
 
     @Test func textShowsKeywordsPoemsAndSeed() throws {

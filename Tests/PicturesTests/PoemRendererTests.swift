@@ -197,4 +197,45 @@ private func renderer(
         let font = try PoemRenderer().fontName()
         #expect(try PoemRenderer(options: PoemOptions(font: font.lowercased())).fontName() == font)
     }
+
+    @Test func tellsWhichCharactersNoTypefaceHas() throws {
+        let renderer = PoemRenderer()
+        #expect(try renderer.undrawable("山水，真 □") == [])
+        #expect(try renderer.undrawable("山𗀀水𗀁，") == ["𗀀", "𗀁"])
+        #expect(throws: PictureError.noFont(name: "No Such Face")) {
+            try PoemRenderer(options: PoemOptions(font: "No Such Face")).undrawable("山")
+        }
+    }
+
+    private static let isUKai = ((try? PoemRenderer().fontName()) ?? "").hasPrefix("AR PL UKai")
+
+    /// AR PL UKai has 眞 in the place of 真, alone and in other characters; 缜 and 镇 have the form that is wanted.
+    @Test(.enabled(if: isUKai, "needs AR PL UKai"))
+    func drawsTheSimplifiedFormWhereTheTypefaceHasTheOldOne() throws {
+        let typeface = try Typeface(family: nil)
+        func drawn(_ character: Character) throws -> Glyph { try typeface.draw(character, size: 200, weight: 4) }
+        /// Coverage in the em square, so that two drawings can be compared.
+        func square(_ glyph: Glyph) -> [[UInt8]] {
+            var rows = [[UInt8]](repeating: [UInt8](repeating: 0, count: 240), count: 240)
+            for y in 0..<glyph.height {
+                for x in 0..<glyph.width {
+                    rows[glyph.top + y + 20][glyph.left + x + 20] = glyph.coverage[y * glyph.width + x]
+                }
+            }
+            return rows
+        }
+        let model = square(try drawn("缜"))
+        // The right part, from where no contour of the left part reaches.
+        let right = 20 + Int(0.45 * 200)..<240
+        for character: Character in ["慎", "填", "嗔", "滇", "瞋", "稹", "槙"] {
+            let rows = square(try drawn(character))
+            #expect(rows.map { $0[right] } == model.map { $0[right] }, "\(character)")
+            #expect(rows.contains { $0[20..<70].contains { $0 > 128 } }, "\(character) has no left part")
+        }
+        // 真 itself is that part, a quarter wider, and in the middle of the square.
+        let (whole, part) = (try drawn("真"), try drawn("眞"))
+        #expect(whole.coverage != part.coverage)
+        #expect(abs(whole.left + whole.width / 2 - (part.left + part.width / 2)) < 8)
+        #expect(abs(whole.width - part.width) < 12 && abs(whole.height - part.height) < 20)
+    }
 }

@@ -64,6 +64,24 @@ import WeightFiles
         }
     }
 
+    @Test(arguments: TinyPack.Poet.allCases)
+    func whatIsWithheldIsNotWritten(kind: TinyPack.Poet) async throws {
+        let pack = try TinyPack(poet: kind)
+        let poet = try poet(pack)
+        let picture = try Picture(contentsOf: pack.picture().path)
+        var request = request()
+        request.count = 6
+        let free = try await poet.poems(for: [picture], request: request)
+        request.withheld = Set(free.poems.flatMap(\.lines).joined())
+        let other = try await poet.poems(for: [picture], request: request)
+        #expect(!other.poems.isEmpty)
+        #expect(other.poems.flatMap(\.lines).joined().allSatisfy { !request.withheld.contains($0) })
+        // What is asked for stands all the same.
+        let head = try #require(free.poems.first?.lines.first?.first)
+        request.acrostic = String(head)
+        #expect(try await poet.poems(for: [picture], request: request).poems.allSatisfy { $0.lines[0].first == head })
+    }
+
     @Test func requestsThatCannotBeMetSaySo() async throws {
         let pack = try TinyPack()
         let poet = try poet(pack)
@@ -80,7 +98,7 @@ import WeightFiles
         #expect(await error { $0.theme = "hello" }.contains("the theme holds “h”"))
         #expect(await error { $0.acrostic = "春🌸秋冬" }.contains("the acrostic holds “🌸”"))
         #expect(await error { $0.acrostic = "春夏秋冬春夏" }.contains("more characters than the 4 lines"))
-        #expect(await error { $0.rhyme = "七阳韵" }.contains("no rhyme group"))
+        #expect(await error { $0.rhyme = "七个" }.contains("no rhyme group"))
         #expect(await error { $0.candidates = 0 }.contains("the number of candidates is 0"))
         #expect(await error { $0.count = 100_000 }.contains("1 to 1000"))
         #expect(await error { $0.sampling.topP = 2 }.contains("top-p"))

@@ -33,8 +33,19 @@ void cfont_face_free(cfont_face face);
 // 1 if the face has the character.
 int32_t cfont_face_has(cfont_face face, uint32_t character);
 
-// Draws a character with an em of `size` pixels, its strokes made wider by `weight` pixels. 0, or 1 if it cannot.
-int32_t cfont_face_draw(cfont_face face, uint32_t character, float size, float weight, cfont_glyph *glyph);
+// Which part of a character is drawn: the contours that lie wholly between `from` and `to` (shares of the em, from the left),
+// moved by `shift` ems and then stretched from the left edge of the em by `stretch`.
+typedef struct {
+    float from;
+    float to;
+    float shift;
+    float stretch;
+} cfont_part;
+
+// Draws a character, or the part of it where that is not NULL, with an em of `size` pixels, its strokes made wider by `weight`
+// pixels. 0, or 1 if it cannot.
+int32_t cfont_face_draw(
+    cfont_face face, uint32_t character, float size, float weight, const cfont_part *part, cfont_glyph *glyph);
 void cfont_glyph_free(cfont_glyph *glyph);
 
 // Height of the ideographic em box above the baseline, as a share of the em.
