@@ -110,7 +110,7 @@ let package = Package(
         tests("Tokenizers", ["Tokenizers"]),
         tests("Pictures", ["Pictures", "CVips"]),
         tests("WeightFiles", ["WeightFiles"]),
-        tests("Corpora", ["Corpora"]),
+        tests("Corpora", ["Corpora", "Prosody", "Tokenizers"]),
         tests("Evaluation", ["Evaluation", "Prosody"]),
         tests("Torch", ["TorchNN", "Torch", "WeightFiles"]),
         tests("Models", ["Models"]),

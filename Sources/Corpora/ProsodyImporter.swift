@@ -22,17 +22,20 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
 
 /// Writes `Sources/Prosody/Tables.swift` from the published tables (a maintainer's tool).
 ///
-/// Input, all in one folder: `Pingshui_Rhyme.json`, `Cilin_Rhyme.json`, `Xinyun_Rhyme.json` (charlesix59/chinese_word_rhyme)
-/// and `rhymebooks.json`, `ci-meters.json` (LingDong-/cope). What is written are facts (which character stands in which
-/// rhyme group, which slot of a tune takes which tone) in the project's own form. The rules of the merge:
+/// Input, all in one folder: `Pingshui_Rhyme.json`, `Cilin_Rhyme.json`, `Xinyun_Rhyme.json`
+/// (charlesix59/chinese_word_rhyme) and `rhymebooks.json`, `ci-meters.json` (LingDong-/cope). What is written are
+/// facts (which character stands in which rhyme group, which slot of a tune takes which tone) in the project's own
+/// form. The rules of the merge:
 ///
 /// - 平水韵: the large table, which lacks 三讲 of the 上声; that group comes from the second table, where it is whole
-///   (讲港棒蚌项耩) in its place among the 76 oblique groups. A character that only the second table has is taken from it. A further
-///   reading of a known character is taken only where 词林正韵 has it too (先 is 一先 there, and only 十七霰 in the large table).
-/// - 词林正韵: its own table. A character that it lacks takes the part of its 平水韵 group where that group belongs to
-///   one part as a whole; the groups that 词林正韵 divides (元 阮 愿, 灰 贿 队, 泰, 佳 卦) add nothing.
+///   (讲港棒蚌项耩) in its place among the 76 oblique groups. A character that only the second table has is taken from it.
+///   A further reading of a known character is taken only where 词林正韵 has it too (先 is 一先 there, and only 十七霰 in the
+///   large table).
+/// - 词林正韵: its own table. A character that it lacks takes the part of its 平水韵 group where that group belongs to one
+///   part as a whole; the groups that 词林正韵 divides (元 阮 愿, 灰 贿 队, 泰, 佳 卦) add nothing.
 /// - 中华新韵: readings on which both tables agree; a character that only one of them has is taken as it stands.
-/// - A few characters that no table has, variant forms, and readings that poems do not use stand below, as short lists.
+/// - Characters that no table has, and readings that poems do not use, stand below as short lists; variant forms are
+///   Prosody's own (`variantForms`).
 /// - Ci tunes: as they are, but for two that repeat two lines by mistake, and with 领字 joined to their lines.
 public enum ProsodyImporter {
     /// What an import found and wrote.
@@ -68,12 +71,9 @@ public enum ProsodyImporter {
 
         var report = Report()
         var cilin = try cilinBook(cilinJSON)
-        var pingshui = try pingshuiBook(pingshuiJSON, second: second["平水韵"] ?? [], cilin: cilin, report: &report)
+        let pingshui = try pingshuiBook(pingshuiJSON, second: second["平水韵"] ?? [], cilin: cilin, report: &report)
         extend(&cilin, from: pingshui)
-        var xinyun = try xinyunBook(xinyunJSON, second: second["中华新韵"] ?? [])
-        addVariants(to: &pingshui)
-        addVariants(to: &cilin)
-        addVariants(to: &xinyun)
+        let xinyun = try xinyunBook(xinyunJSON, second: second["中华新韵"] ?? [])
         for (name, book) in [("平水韵", pingshui), ("词林正韵", cilin), ("中华新韵", xinyun)] {
             report.groups[name] = book.count
             report.characters[name] = Set(book.flatMap(\.members)).count
@@ -109,22 +109,33 @@ public enum ProsodyImporter {
         var line: String { "\(tone) \(name) \(String(members))" }
     }
 
-    /// Characters of classical poems that the 平水韵 tables lack, by group.
+    /// Characters and readings of classical poems that the 平水韵 tables lack, by group (their 反切 in 广韵); see
+    /// `variantForms` in Prosody for how they were found and tried. Of known characters, readings that at least 3 %
+    /// of the firm slots ask for are added.
     private static let supplement: [(String, String)] = [
-        ("一东", "悤"), ("四支", "鸶秪秖厘"), ("七虞", "菩"), ("五歌", "它挲玻"), ("七阳", "嫦"), ("十蒸", "徵"), ("十七霰", "炼"),
-        ("七曷", "撒"),
+        ("一东", "悤朣嵸潨葓巃"), ("二冬", "嗈熔疼瑽"), ("三江", "噇鏦"), ("四支", "鸶秪秖厘隳猕缧鳷扅輀咦嚱鹎镃趑"), ("五微", "袆"), ("六鱼", "舁綀艅轝"),
+        ("七虞", "菩浯餔鸜鸲圩砆鄜"), ("八齐", "鶗樨袿"), ("十灰", "毰魋"),
+        ("十一真", "麕輴"), ("十三元", "鹍鲀"), ("十四寒", "搬判"), ("十五删", "瘝"), ("一先", "壖蝙"), ("二萧", "穮锹嶕臕"), ("三肴", "譊茆"),
+        ("四豪", "嚎颾"), ("五歌", "它挲玻麽屙"), ("六麻", "谺铘枒羓髿佳"),
+        ("七阳", "嫦糠徬獐鹴尪罡鞺粻"), ("八庚", "虻脝"), ("九青", "笭鞓竛頩箵"), ("十蒸", "徵絙徴"), ("十一尤", "篘飗锼崷蟊揫鍮"), ("十二侵", "鬵"),
+        ("十三覃", "𥮾䰐"), ("十四盐", "薝濂恹鲇"), ("一董", "偬"), ("三讲", "缿"),
+        ("四纸", "嘴茝屎躧渼蘤伎"), ("五尾", "韡"), ("六语", "籞簴芧鱮粔"), ("七麌", "窳粗"), ("八荠", "妳"), ("九蟹", "騃嶰嬭"), ("十一轸", "僶"),
+        ("十三阮", "蔉"), ("十四旱", "赶疃"), ("十六铣", "腼謇囝淟"), ("十七筱", "騕瞭麨"),
+        ("二十哿", "懡麽"), ("二十二养", "俩晌"), ("二十五有", "桕"), ("二十六寝", "椹"), ("二十七感", "壈"), ("二十八琰", "扊"), ("四寘", "屭弑俐鞴"),
+        ("六御", "滤轝"), ("七遇", "嫮"), ("八霁", "繐鶗"), ("九泰", "蕞"), ("十一队", "褦颒擂"),
+        ("十二震", "胤"), ("十七霰", "炼"), ("十五翰", "鼾"), ("十八啸", "蓧"), ("十九效", "礮斅敩"), ("二十一个", "剉"), ("二十二祃", "䆉䅉欛"),
+        ("二十三漾", "幛絖瀼"), ("二十五径", "另嵊矴碇"), ("二十八勘", "𥮾莟"), ("二沃", "斸㔉襆幞"),
+        ("四质", "窸"), ("六月", "籺鈯"), ("七曷", "撒拶辣茉鞑墢酦阿"), ("八黠", "圠恝"), ("九屑", "朅卨"), ("十药", "礴屩雘镢筰"), ("十二锡", "轣䴙鶂"),
+        ("十三职", "鶒𬸦𫛶裓墄"), ("十五合", "搨"), ("十六叶", "籋氎㲲呫"),
+        ("十七洽", "裌"),
     ]
 
     /// The same for 中华新韵.
     private static let modernSupplement: [(String, String)] = [("六豪仄", "药")]
 
-    /// Variant forms that poems print, each before the common form whose groups it takes in every book that lacks it.
-    private static let variants =
-        "劒剑 堦阶 媿愧 嬾懒 廻回 徧遍 慙惭 斾旆 桮杯 櫂棹 牋笺 猨猿 珮佩 疎疏 筯箸 簷檐 缾瓶 臯皋 蘂蕊 褭袅 覩睹 醆盏 鏁锁 顇悴 髪发 鬬斗 鴈雁 "
-        + "厓崖 慇殷 彫雕 煖暖 捲卷 烱炯 繫系 攲欹 槃盘 禦御 樽尊 熳漫 粘黏 馀余 乾干 沉沈 徵征"
-
-    /// Readings that dictionaries have and poems do not use, which would make these common characters free in tone. Each is
-    /// read in the other tone in at least 97 % of the firm slots of otherwise regular quatrains and 律诗 of CCPC and 全唐诗.
+    /// Readings that dictionaries have and poems do not use, which would make these common characters free in tone.
+    /// Each is read in the other tone in at least 97 % of the firm slots of otherwise regular quatrains and 律诗 of
+    /// CCPC and 全唐诗.
     private static let unused: [(String, String)] = [
         ("十一尤", "不"), ("四纸", "花"), ("六鱼", "且与"), ("一东", "梦种"), ("二冬", "共"), ("十三覃", "暗"), ("十四寒", "汉"),
         ("四支", "罢氏"), ("七虞", "母"), ("七阳", "庆"), ("十四缉", "龙"), ("三觉", "儿"), ("十三阮", "仙"), ("二萧", "了"),
@@ -268,14 +279,6 @@ public enum ProsodyImporter {
             guard let (part, share) = parts.max(by: { $0.value < $1.value }), share >= 0.9 else { continue }
             let present = Set(cilin[part].members)
             cilin[part].members += group.members.filter { !known.contains($0) && !present.contains($0) }
-        }
-    }
-
-    private static func addVariants(to book: inout [Group]) {
-        let known = Set(book.flatMap(\.members))
-        for pair in variants.split(separator: " ") {
-            guard let variant = pair.first, let common = pair.last, !known.contains(variant) else { continue }
-            for index in book.indices where book[index].members.contains(common) { book[index].members.append(variant) }
         }
     }
 

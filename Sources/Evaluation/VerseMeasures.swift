@@ -33,7 +33,7 @@ public enum VerseMeasures {
         public let toneCharacters: Double?
         /// No fault at all by the strict pattern.
         public let regular: Double
-        /// No fault at all by the loose pattern, which accepts 拗救.
+        /// No fault at all by the loose pattern, which accepts what handbooks allow.
         public let regularLoose: Double
     }
 
@@ -47,6 +47,7 @@ public enum VerseMeasures {
         let asked = poems.count { $0.rhyme != nil }
         var met = 0
         for poem in poems where poem.lines.map(\.count) == poem.form.lineLengths {
+            guard poem.lines.allSatisfy({ $0.allSatisfy(\.isHan) }) else { continue }
             guard let report = try? ProsodyChecker(tones: .strict).check(poem.lines, as: poem.form) else { continue }
             format += 1
             if report.rhymeAccuracy == 1 { rhyme += 1 }
@@ -54,7 +55,7 @@ public enum VerseMeasures {
                 let ends = poem.form.rhymingLines.compactMap { poem.lines[$0].last }
                 if ends.allSatisfy({ groups(of: $0, in: group.book).contains(group.id) }) { met += 1 }
             }
-            if report.faults.allSatisfy({ $0.kind.isAboutRhyme || $0.kind == .unknown }) { tone += 1 }
+            if report.faults.allSatisfy(\.kind.isAboutRhyme) { tone += 1 }
             if let accuracy = report.toneAccuracy {
                 right += accuracy * Double(poem.form.characterCount)
                 judged += Double(poem.form.characterCount)

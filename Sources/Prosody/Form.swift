@@ -161,7 +161,7 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
                     let types = lineTypes(opening: opening)
                     let couplets = stride(from: 0, to: types.count, by: 2).map { line in
                         LineType.couplets(types[line], types[line + 1], syllables: lineLengths[0], tones).map {
-                            $0.flatMap { $0 }
+                            $0.patterns.flatMap { $0 }
                         }
                     }
                     return (variantName(opening: opening), couplets)

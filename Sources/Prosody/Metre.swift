@@ -39,13 +39,8 @@ enum Demand: UInt8, Sendable {
 /// The four lines that 近体诗 is made of, named by their last five characters (王力《诗词格律》, ch. 2, sect. 2).
 ///
 /// Strict patterns, 中 = free: A 中平平仄仄, B 中仄仄平平, C 平平仄仄平, D 中仄平平仄. A line of seven puts two slots in front:
-/// 中 and the tone opposite to the second of the five.
-///
-/// `loose` accepts besides, all from 王力《诗词格律》, ch. 2, sect. 5 (拗救):
-/// - A as 平平仄平仄, whose first must be level (特定的平仄格式, 本句自救);
-/// - C as 仄平平仄平 (孤平拗救, 本句自救);
-/// - D as 中仄仄平仄, with or without a rescue (半拗, 可救可不救);
-/// - D as 中仄中仄仄 before C as 中平平仄平 (大拗, 对句救), and D as 中仄仄平仄 before C as 中平平仄平 (小拗, 对句救).
+/// 中 and the tone opposite to the second of the five. What `loose` accepts besides is in `tails` and `couplets`; the
+/// documentation of the module has it in a table, with the sources.
 enum LineType: Int, CaseIterable, Sendable {
     case a, b, c, d
 
@@ -63,14 +58,35 @@ enum LineType: Int, CaseIterable, Sendable {
         }
     }
 
-    /// The patterns of the last five slots that stand on their own.
-    func tails(_ tones: TonePolicy) -> [[Demand]] {
+    /// A pattern of the last five slots, and what is not the textbook's about it: the kind of remark, and at which
+    /// slot.
+    struct Tail: Sendable {
+        let demands: [Demand]
+        var licence: (kind: ProsodyFault.Kind, slot: Int)?
+    }
+
+    /// The patterns of the last five slots that stand on their own, the textbook's first.
+    func tails(_ tones: TonePolicy) -> [Tail] {
         switch (tones, self) {
-        case (.strict, _), (.loose, .b): [strictTail]
-        case (.loose, .a): [strictTail, [.level, .level, .oblique, .level, .oblique]]
-        case (.loose, .c): [strictTail, [.oblique, .level, .level, .oblique, .levelRhyme]]
-        case (.loose, .d): [[.free, .oblique, .free, .level, .oblique]]
-        case (.off, _): [strictTail.map(\.withoutTone)]
+        case (.off, _): [Tail(demands: strictTail.map(\.withoutTone))]
+        case (.strict, _), (.loose, .b): [Tail(demands: strictTail)]
+        case (.loose, .a):
+            [
+                Tail(demands: strictTail),
+                Tail(demands: [.level, .level, .oblique, .level, .oblique], licence: (.special, 2)),
+                Tail(demands: [.level, .level, .oblique, .oblique, .oblique], licence: (.threeObliques, 2)),
+            ]
+        case (.loose, .c):
+            [
+                Tail(demands: strictTail),
+                Tail(demands: [.level, .level, .level, .oblique, .levelRhyme], licence: (.minor, 2)),
+                Tail(demands: [.oblique, .level, .level, .oblique, .levelRhyme], licence: (.rescue, 2)),
+            ]
+        case (.loose, .d):
+            [
+                Tail(demands: strictTail),
+                Tail(demands: [.free, .oblique, .oblique, .level, .oblique], licence: (.minor, 2)),
+            ]
         }
     }
 
@@ -80,16 +96,29 @@ enum LineType: Int, CaseIterable, Sendable {
         return [.free, tones == .off ? .free : startsLevel ? .oblique : .level] + tail
     }
 
-    /// The patterns of a couplet (联), two lines each.
-    static func couplets(_ first: LineType, _ second: LineType, syllables: Int, _ tones: TonePolicy) -> [[[Demand]]] {
-        func pair(_ one: [Demand], _ two: [Demand]) -> [[Demand]] {
-            [first.line(one, syllables: syllables, tones), second.line(two, syllables: syllables, tones)]
+    /// A couplet (联) that a policy allows: the patterns of its two lines, and what is not the textbook's about each.
+    struct Couplet: Sendable {
+        let patterns: [[Demand]]
+        let licences: [(kind: ProsodyFault.Kind, slot: Int)?]
+    }
+
+    /// The couplets that a policy allows, the textbook's first.
+    static func couplets(_ first: LineType, _ second: LineType, syllables: Int, _ tones: TonePolicy) -> [Couplet] {
+        func pair(_ one: Tail, _ two: Tail) -> Couplet {
+            Couplet(
+                patterns: [
+                    first.line(one.demands, syllables: syllables, tones),
+                    second.line(two.demands, syllables: syllables, tones),
+                ],
+                licences: [one.licence, two.licence].map { $0.map { ($0.kind, $0.slot + syllables - 5) } })
         }
         var couplets = first.tails(tones).flatMap { one in second.tails(tones).map { pair(one, $0) } }
         if tones == .loose, first == .d, second == .c {
-            let rescue: [Demand] = [.free, .level, .level, .oblique, .levelRhyme]
-            couplets.append(pair([.free, .oblique, .oblique, .level, .oblique], rescue))
-            couplets.append(pair([.free, .oblique, .free, .oblique, .oblique], rescue))
+            let rescue = Tail(demands: [.free, .level, .level, .oblique, .levelRhyme], licence: (.rescue, 2))
+            let minor = Tail(demands: [.free, .oblique, .oblique, .level, .oblique], licence: (.minor, 2))
+            let major = Tail(demands: [.free, .oblique, .free, .oblique, .oblique], licence: (.major, 3))
+            // Before two licences that stand alone: the second line then is the rescue of the first.
+            couplets.insert(contentsOf: [pair(minor, rescue), pair(major, rescue)], at: 1)
         }
         return couplets
     }
@@ -97,8 +126,8 @@ enum LineType: Int, CaseIterable, Sendable {
 
 /// A form's slots in one row, with every pattern that a policy allows.
 ///
-/// A variant is a way to open the poem; it is a row of blocks (couplets, or the whole poem), and each block has alternatives
-/// that do not depend on the other blocks. All variants have the same lines and blocks.
+/// A variant is a way to open the poem; it is a row of blocks (couplets, or the whole poem), and each block has
+/// alternatives that do not depend on the other blocks. All variants have the same lines and blocks.
 struct Metre: Sendable {
     struct Block: Sendable {
         var start: Int

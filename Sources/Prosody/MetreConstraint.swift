@@ -80,18 +80,15 @@ public struct MetreConstraint: Sendable {
                 var open = alternatives
                 for offset in alternatives[0].indices {
                     guard let character = fixed[start + offset] else { continue }
-                    let readings = table.groups(of: character)
-                    open = open.filter {
-                        table.admits(readings, at: $0[offset], groups: groups)
-                    }
+                    open = open.filter { table.admits(character, at: $0[offset], groups: groups) }
                     guard let demand = open.first?[offset] else {
                         furthest = max(furthest, start + offset)
                         continue variants
                     }
                     if demand.isRhyme {
                         if used.contains(character) { throw ProsodyError.repeatedFixedRhyme(character: character) }
-                        groups = table.narrow(groups, by: readings, at: demand)
-                        used.append(character)
+                        groups = table.narrow(groups, by: character, at: demand)
+                        used += spellings(of: character)
                     }
                 }
                 variant.blocks[index].alternatives = open
@@ -183,9 +180,10 @@ public struct SlotRule: Sendable, Hashable {
     /// Whether `character` (simplified) may stand in the slot.
     public func admits(_ character: Character, in book: RhymeBook) -> Bool {
         if let fixed { return character == fixed }
-        let readings = book.table.groups(of: character)
-        if let rhymeGroups { return !readings.isDisjoint(with: rhymeGroups) && !excluded.contains(character) }
-        let tones = book.table.tones(of: readings)
+        if let rhymeGroups {
+            return !book.table.groups(ofRhyme: character).isDisjoint(with: rhymeGroups) && !excluded.contains(character)
+        }
+        let tones = book.table.tones(of: book.table.groups(of: character))
         return tones.isEmpty ? admitsUnknown && character.isHan : !tones.isDisjoint(with: self.tones)
     }
 }
@@ -279,7 +277,6 @@ public struct MetreState: Sendable {
     public mutating func append(_ character: Character) -> Bool {
         guard admits(character) else { return false }
         let table = constraint.book.table
-        let readings = table.groups(of: character)
         let isFixed = constraint.fixed[position] != nil
         var next: [Path] = []
         for var path in paths {
@@ -288,8 +285,8 @@ public struct MetreState: Sendable {
             // A rhyme stands at the same slots in all alternatives of a block, so the first one tells.
             let demand = alternatives(of: path)[path.open.trailingZeroBitCount][position - blockStart]
             if demand.isRhyme, !isFixed {
-                path.groups = table.narrow(path.groups, by: readings, at: demand)
-                path.used.append(character)
+                path.groups = table.narrow(path.groups, by: character, at: demand)
+                path.used += spellings(of: character)
             }
             next.append(path)
         }
@@ -327,12 +324,11 @@ public struct MetreState: Sendable {
     /// The alternatives of `path` that are left if `character` stands here, as bits.
     private func stays(_ path: Path, with character: Character) -> UInt64 {
         let table = constraint.book.table
-        let readings = table.groups(of: character)
         let isSettled = constraint.fixed[position] != nil
         let isUsed = path.used.contains(character)
         var open: UInt64 = 0
         eachDemand(of: path) { index, demand in
-            guard table.admits(readings, at: demand, groups: path.groups) else { return }
+            guard table.admits(character, at: demand, groups: path.groups) else { return }
             if demand.isRhyme, isUsed, !isSettled { return }
             open |= 1 << index
         }
@@ -341,15 +337,17 @@ public struct MetreState: Sendable {
 }
 
 extension RhymeTable {
-    /// Whether a character with these readings satisfies `demand` when the open rhyme groups are `groups`.
-    func admits(_ readings: RhymeGroupSet, at demand: Demand, groups: RhymeGroupSet) -> Bool {
+    /// Whether a character satisfies `demand` when the open rhyme groups are `groups`.
+    func admits(_ character: Character, at demand: Demand, groups: RhymeGroupSet) -> Bool {
         if demand == .free { return true }
+        let readings = demand.isRhyme ? self.groups(ofRhyme: character) : self.groups(of: character)
         let fitting = readings.intersection(self.groups(ofTone: demand.tones))
         return demand.isRhyme ? !fitting.isDisjoint(with: groups) : !fitting.isEmpty
     }
 
-    /// The groups that stay open after a rhyme with these readings; groups of the other tone are not touched.
-    func narrow(_ groups: RhymeGroupSet, by readings: RhymeGroupSet, at demand: Demand) -> RhymeGroupSet {
-        groups.intersection(readings.union(self.groups(ofTone: .either.subtracting(demand.tones))))
+    /// The groups that stay open after a rhyme in `character`; groups of the other tone are not touched.
+    func narrow(_ groups: RhymeGroupSet, by character: Character, at demand: Demand) -> RhymeGroupSet {
+        groups.intersection(
+            self.groups(ofRhyme: character).union(self.groups(ofTone: .either.subtracting(demand.tones))))
     }
 }

@@ -1,18 +1,35 @@
-/// A name as it is compared: lower case, without tone marks, spaces, hyphens, apostrophes and dots; ü is written v.
+/// A name as it is compared: lower case, simplified, without tone marks, spaces, hyphens, apostrophes and dots; ü is
+/// written v.
 func normalised(_ name: String) -> String {
-    let plain: [Character: Character] = [
-        "ā": "a", "á": "a", "ǎ": "a", "à": "a", "ē": "e", "é": "e", "ě": "e", "è": "e", "ī": "i", "í": "i", "ǐ": "i",
-        "ì": "i", "ō": "o", "ó": "o", "ǒ": "o", "ò": "o", "ū": "u", "ú": "u", "ǔ": "u", "ù": "u", "ü": "v", "ǖ": "v",
-        "ǘ": "v", "ǚ": "v", "ǜ": "v",
-    ]
-    return String(name.lowercased().filter { !" -_'’·　".contains($0) }.map { plain[$0] ?? $0 })
+    let kept = name.lowercased().filter { !" -_'’·　".contains($0) }
+    return String(kept.map { plainLetters[$0] ?? simplifiedInNames[$0] ?? $0 })
 }
 
-/// The up to four items whose names are nearest to `name` by edit distance, nearest first.
-func nearest<T>(to name: String, in items: [T], names: (T) -> String) -> [T] {
-    let wanted = normalised(name)
-    return items.map { ($0, editDistance(wanted, normalised(names($0)))) }
-        .enumerated().sorted { ($0.element.1, $0.offset) < ($1.element.1, $1.offset) }.prefix(4).map(\.element.0)
+private let plainLetters: [Character: Character] = [
+    "ā": "a", "á": "a", "ǎ": "a", "à": "a", "ē": "e", "é": "e", "ě": "e", "è": "e", "ī": "i", "í": "i", "ǐ": "i",
+    "ì": "i", "ō": "o", "ó": "o", "ǒ": "o", "ò": "o", "ū": "u", "ú": "u", "ǔ": "u", "ù": "u", "ü": "v", "ǖ": "v",
+    "ǘ": "v", "ǚ": "v", "ǜ": "v",
+]
+
+/// The traditional characters of names (forms, tunes, rhyme groups, books), each before its simplified form: the
+/// converter of whole texts is another library, which this one does without.
+private let simplifiedInNames = characterMap(
+    """
+    醜丑 東东 個个 臨临 麗丽 烏乌 樂乐 鄉乡 買买 雲云 傳传 體体 傾倾 兒儿 蘭兰 關关 養养 涼凉 減减 鳳凤 刪删 別别 動动 華华 雙双 臺台 葉叶 號号
+    後后 鹹咸 嘯啸 園园 聖圣 聲声 頭头 嬌娇 寶宝 宮宫 寢寝 對对 歲岁 應应 開开 歸归 徑径 禦御 憶忆 戀恋 願愿 揚扬 搖摇 攤摊 曉晓 闇暗 鬆松 棲栖
+    橋桥 夢梦 樓楼 橫横 歡欢 漢汉 漁渔 遊游 谿溪 滿满 點点 燭烛 現现 鹽盐 眞真 禡祃 鞦秋 簫箫 紅红 紗纱 紙纸 絳绛 絕绝 絶绝 綉绣 繡绣 綺绮 緝缉
+    縷缕 羅罗 職职 餚肴 腫肿 艷艳 豔艳 艶艳 蒼苍 蘇苏 薺荠 藥药 鶯莺 蕭萧 薩萨 驀蓦 蠻蛮 見见 覺觉 講讲 訴诉 詞词 詩诗 語语 調调 諫谏 謁谒 謠谣
+    謡谣 質质 賀贺 賄贿 轉转 軫轸 遷迁 過过 邁迈 選选 採采 釵钗 鈴铃 銑铣 鎖锁 錫锡 錦锦 長长 門门 問问 隊队 陽阳 陰阴 陣阵 霽霁 韻韵 風风 飛飞
+    馬马 魚鱼 鴣鸪 鵲鹊 鶴鹤 鷓鹧 齊齐 龍龙 脣唇 萊莱
+    """)
+
+/// Pairs of characters between spaces, as a map from the first of each to the second.
+func characterMap(_ pairs: String) -> [Character: Character] {
+    var map: [Character: Character] = [:]
+    for pair in pairs.split(whereSeparator: \.isWhitespace) {
+        if let from = pair.first, let to = pair.last { map[from] = to }
+    }
+    return map
 }
 
 /// Levenshtein distance relative to the longer string, so that a two-character name does not win by being short.

@@ -1,9 +1,10 @@
 /// Holds a poem against a form.
 ///
-/// 近体 is judged line by line: each couplet is read as the two line types (`LineType`) that explain it with the fewest faults,
-/// where a couplet that does not oppose (失对) or link (失粘) costs as much as one and a half wrong tones. So one
-/// broken link is reported as that, and not as a wrong tone in every line that follows. Under `loose` the 拗救 of `LineType` are no faults,
-/// nor is a first line that rhymes in a neighbouring group (邻韵: one part of 词林正韵; 王力《诗词格律》, ch. 2, sect. 1).
+/// 近体 is judged line by line: each couplet is read as the two line types (`LineType`) that explain it with the fewest
+/// faults, where a couplet that does not oppose (失对) or link (失粘) costs as much as one and a half wrong tones. So one
+/// broken link is reported as that, and not as a wrong tone in every line that follows. Under `loose` the licences of
+/// `LineType` are remarks and no faults, as is a first line that rhymes in a neighbouring group (邻韵: one part of
+/// 词林正韵; 王力《诗词格律》, ch. 2, sect. 1). The documentation of the module has all rules in a table, with their sources.
 public struct ProsodyChecker: Sendable {
     /// How strictly tones are judged.
     public var tones: TonePolicy
@@ -16,15 +17,19 @@ public struct ProsodyChecker: Sendable {
         self.book = book
     }
 
-    /// Checks `lines` (simplified characters, no punctuation) as `form`, or as the form that they look like.
+    /// Checks `lines` (simplified characters and `PoemText.lost`, no punctuation) as `form`, or as the form that they
+    /// look like.
     ///
     /// Ci lines need not be divided as the table divides them, only be as long in all.
     ///
-    /// - Throws: `ProsodyError.noMatchingForm` if no form is given and none has these lengths, `.notHan`, `.emptyPoem`.
+    /// - Throws: `ProsodyError.noMatchingForm` if no form is given and none has these lengths, `.notHan`,
+    ///   `.emptyPoem`.
     public func check(_ lines: [String], as form: Form? = nil) throws -> ProsodyReport {
         guard lines.contains(where: { !$0.isEmpty }) else { throw ProsodyError.emptyPoem }
         for (line, text) in lines.enumerated() {
-            if let (offset, character) = text.enumerated().first(where: { !$0.element.isHan }) {
+            if let (offset, character) = text.enumerated().first(where: {
+                !$0.element.isHan && $0.element != PoemText.lost
+            }) {
                 throw ProsodyError.notHan(character: character, line: line + 1, position: offset + 1)
             }
         }
@@ -41,15 +46,19 @@ public struct ProsodyChecker: Sendable {
             if let form = Form.all.first(where: { $0.kind == .regulated && $0.lineLengths == lengths }) {
                 let reading = report(texts, form, isGuessed: true)
                 // A poem that never meant to be 近体 misses at the places that count: the even ones, the ends, the rhyme.
-                let cost = reading.faults.reduce(0.0) { cost, fault in
-                    guard fault.kind != .unknown else { return cost }
+                var cost = reading.faults.reduce(0.0) { cost, fault in
                     let isLight = fault.position.map { $0 % 2 == 1 && $0 < syllables && fault.kind != .repeatedRhyme }
                     return cost + (isLight ?? false ? 0.5 : 1)
+                }
+                // The two licences that verse without tones meets by chance tell less than a fault, and more than nothing.
+                if !reading.isRegular {
+                    cost += 0.5 * Double(reading.remarks.count { $0.kind == .threeObliques || $0.isLevelForOblique })
                 }
                 if cost <= 0.5 * Double(texts.count), reading.rhymeAccuracy ?? 0 > 0 { return reading }
             }
         }
-        // Tunes that divide as the text does come first; a text may also join or split the table's lines between rhymes.
+        // Tunes that divide as the text does come first; a text may also join or split the table's lines between
+        // rhymes.
         let total = lengths.reduce(0, +)
         let breaks = Set(lengths.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1) })
         let tunes = Form.all.filter { $0.kind == .ci && $0.characterCount == total }
@@ -109,7 +118,8 @@ public struct ProsodyChecker: Sendable {
                         ? reading.patterns[line].map { String($0.symbol.prefix(1)) }.joined() : "",
                     rhymes: reading.rhymingLines.contains(line))
             },
-            faults: reading.faults, toneAccuracy: reading.toneAccuracy, rhymeAccuracy: reading.rhymeAccuracy)
+            faults: reading.faults, remarks: reading.remarks, toneAccuracy: reading.toneAccuracy,
+            rhymeAccuracy: reading.rhymeAccuracy)
     }
 }
 
@@ -125,6 +135,7 @@ private struct Reading {
     var rhymeGroups: [Int] = []
     var rhymingLines: Set<Int> = []
     var faults: [ProsodyFault] = []
+    var remarks: [ProsodyFault] = []
     var toneAccuracy: Double?
     var rhymeAccuracy: Double?
 
@@ -148,7 +159,12 @@ private struct Reading {
         case .regulated: readRegulated()
         case .ancient, .ci: readPattern()
         }
-        faults.sort { ($0.line ?? 0, $0.position ?? 0) < ($1.line ?? 0, $1.position ?? 0) }
+        faults.sort(by: Self.comesBefore)
+        remarks.sort(by: Self.comesBefore)
+    }
+
+    private static func comesBefore(_ one: ProsodyFault, _ two: ProsodyFault) -> Bool {
+        (one.line ?? 0, one.position ?? 0) < (two.line ?? 0, two.position ?? 0)
     }
 
     private mutating func hasFormLengths() -> Bool {
@@ -172,13 +188,14 @@ private struct Reading {
         }
         for (line, pattern) in patterns.enumerated() { judgeTones(line, pattern) }
         rhymingLines = Set(patterns.indices.filter { patterns[$0].last?.isRhyme ?? false })
-        var hits = 0
+        var (hits, known) = (0, 0)
         for tone in form.kind == .ancient ? [ToneSet.either] : [.level, .oblique] {
             let lines = rhymingLines.sorted().filter { patterns[$0].last?.tones == tone }
             guard !lines.isEmpty else { continue }
-            hits += judgeRhymes(lines, tone: tone, first: nil)
+            let judged = judgeRhymes(lines, tone: tone, first: nil)
+            (hits, known) = (hits + judged.hits, known + judged.known)
         }
-        rhymeAccuracy = Double(hits) / Double(max(rhymingLines.count, 1))
+        rhymeAccuracy = Double(hits) / Double(max(known, 1))
     }
 
     // MARK: 近体: line types
@@ -186,7 +203,7 @@ private struct Reading {
     /// One way to read a couplet.
     private struct Choice {
         var types: (LineType, LineType)
-        var patterns: [[Demand]]
+        var couplet: LineType.Couplet
         var cost: Double
     }
 
@@ -222,10 +239,17 @@ private struct Reading {
         guard let path = LineType.allCases.compactMap({ best[$0] }).min(by: { $0.cost < $1.cost })?.path else { return }
 
         opening = form.variantName(opening: path[0].types.0)
-        patterns = path.flatMap(\.patterns)
+        patterns = path.flatMap(\.couplet.patterns)
+        let licences = path.flatMap(\.couplet.licences)
         let types = path.flatMap { [$0.types.0, $0.types.1] }
         for (line, type) in types.enumerated() {
             judgeTones(line, patterns[line], type: type)
+            if let licence = licences[line] {
+                let isLevel = readings[line][licence.slot] == .level
+                add(
+                    licence.kind, line: line, slot: licence.slot, expected: isLevel ? "仄" : "平",
+                    found: isLevel ? "平" : "仄")
+            }
             guard tones != .off, line > 0 else { continue }
             let opposes = line % 2 == 1
             if (type.startsLevel == types[line - 1].startsLevel) == opposes {
@@ -237,8 +261,8 @@ private struct Reading {
         // With tones off a first line never has to rhyme, so it is held to nothing.
         let openingRhymes = types[0].endsLevel && tones != .off
         if openingRhymes { rhymingLines.insert(0) }
-        let hits = judgeRhymes(rhyming, tone: .level, first: openingRhymes ? 0 : nil)
-        rhymeAccuracy = Double(hits) / Double(rhyming.count)
+        let (hits, known) = judgeRhymes(rhyming, tone: .level, first: openingRhymes ? 0 : nil)
+        rhymeAccuracy = Double(hits) / Double(max(known, 1))
     }
 
     /// The readings of a couplet, with what each costs.
@@ -249,11 +273,15 @@ private struct Reading {
             for second in [LineType.b, .c] {
                 let opposes = first.startsLevel != second.startsLevel
                 var cost = opposes || tones == .off ? 0 : 1.5
-                // Small costs settle ties: a first line that rhymes is read as one that does, an unknown character as one in a free slot.
+                // Small costs settle ties: a first line that rhymes is read as one that does, an unknown character as
+                // one in a free slot.
                 if line == 0, first.endsLevel != firstRhymes { cost += first.endsLevel ? 1 : 0.1 }
-                for patterns in LineType.couplets(first, second, syllables: syllables, tones) {
-                    let wrong = zip([line, line + 1], patterns).reduce(0.0) { $0 + self.cost($1.0, $1.1) }
-                    choices.append(Choice(types: (first, second), patterns: patterns, cost: cost + wrong))
+                for couplet in LineType.couplets(first, second, syllables: syllables, tones) {
+                    let wrong = zip([line, line + 1], couplet.patterns).reduce(0.0) { $0 + self.cost($1.0, $1.1) }
+                    // The textbook's reading comes before one that needs a licence.
+                    let licensed = 0.02 * Double(couplet.licences.count { $0 != nil })
+                    choices.append(
+                        Choice(types: (first, second), couplet: couplet, cost: cost + wrong + licensed))
                 }
             }
         }
@@ -264,10 +292,13 @@ private struct Reading {
     private func rhymesInFirstLine(_ group: Int?, _ rhyming: [Int]) -> Bool {
         guard let character = texts[0].last, let group else { return false }
         guard !rhyming.contains(where: { texts[$0].last == character }) else { return false }
-        return table.groups(of: character).contains(group) || isNeighbour(character, rhyming)
+        if table.groups(ofRhyme: character).contains(group) { return true }
+        // One that may end oblique is not taken for a borrowed rhyme.
+        return readings[0].last == .level && isNeighbour(character, rhyming)
     }
 
-    /// Whether `character` shares a level part of 词林正韵 with the rhymes of `lines` (邻韵), which `loose` takes in the first line.
+    /// Whether `character` shares a level part of 词林正韵 with the rhymes of `lines` (邻韵), which `loose` takes in the
+    /// first line.
     private func isNeighbour(_ character: Character, _ lines: [Int]) -> Bool {
         guard tones == .loose, book == .pingshui else { return false }
         let parts = RhymeTable.cilin
@@ -322,10 +353,11 @@ private struct Reading {
 
     // MARK: Rhymes
 
-    /// The group of `tone` that most rhymes belong to, then the one that the line `first` belongs to as well, then the first of the book.
+    /// The group of `tone` that most rhymes belong to, then the one that the line `first` belongs to as well, then
+    /// the first of the book.
     private func mainGroup(_ lines: [Int], tone: ToneSet, first: Int?) -> Int? {
-        let readings = lines.compactMap { texts[$0].last }.map(table.groups(of:))
-        let opening = first.flatMap { texts[$0].last }.map(table.groups(of:)) ?? RhymeGroupSet()
+        let readings = lines.compactMap { texts[$0].last }.map(table.groups(ofRhyme:))
+        let opening = first.flatMap { texts[$0].last }.map(table.groups(ofRhyme:)) ?? RhymeGroupSet()
         var best: (id: Int, count: Int)?
         for id in table.groups(ofTone: tone).ids {
             let count = readings.filter { $0.contains(id) }.count * 2 + (opening.contains(id) ? 1 : 0)
@@ -336,31 +368,42 @@ private struct Reading {
 
     /// Reports rhymes out of their group and rhymes used twice.
     ///
-    /// - Returns: how many of `lines` are in the group.
-    private mutating func judgeRhymes(_ lines: [Int], tone: ToneSet, first: Int?) -> Int {
+    /// - Returns: how many of `lines` are in the group, and how many end in a character that can be judged.
+    private mutating func judgeRhymes(_ lines: [Int], tone: ToneSet, first: Int?) -> (hits: Int, known: Int) {
         let group = mainGroup(lines, tone: tone, first: form.kind == .regulated ? 0 : nil)
         if let group { rhymeGroups.append(group) }
-        var hits = 0
+        var (hits, known) = (0, 0)
         var places: [Character: Int] = [:]
         for line in (first.map { [$0] } ?? []) + lines {
             guard let character = texts[line].last else { continue }
-            let readings = table.groups(of: character)
+            let slot = texts[line].count - 1
+            let readings = table.groups(ofRhyme: character)
             let fits = group.map(readings.contains) ?? false
-            if fits, line != first { hits += 1 }
-            if !fits, !(line == first && isNeighbour(character, lines)) {
-                let names = readings.ids.map { table.groups[$0].name }.joined(separator: "、")
+            if line != first {
+                if fits { hits += 1 }
+                if !readings.isEmpty { known += 1 }
+            }
+            let names = readings.ids.map { table.groups[$0].name }.joined(separator: "、")
+            if readings.isEmpty {
+                add(.unknown, line: line, slot: slot, expected: book.rawValue, found: "")
+            } else if !fits, line == first, isNeighbour(character, lines) {
                 add(
-                    .rhyme, line: line, slot: texts[line].count - 1,
+                    .neighbour, line: line, slot: slot, expected: group.map { table.groups[$0].name } ?? "",
+                    found: names)
+            } else if !fits {
+                add(
+                    .rhyme, line: line, slot: slot,
                     expected: group.map { table.groups[$0].name }
                         ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
-                    found: names.isEmpty ? "\(book.rawValue)未收" : names)
+                    found: names)
             }
-            if let place = places[character], !isRefrain(place, line) {
+            let form = variantForms[character] ?? character
+            if let place = places[form], form != PoemText.lost, !isRefrain(place, line) {
                 add(.repeatedRhyme, line: line, slot: texts[line].count - 1, expected: "", found: "\(place + 1)")
             }
-            places[character] = line
+            places[form] = line
         }
-        return hits
+        return (hits, known)
     }
 
     /// Whether a tune repeats the end of `line` as the next line (叠句, as in 如梦令 and 忆秦娥).
@@ -375,9 +418,9 @@ private struct Reading {
         _ kind: ProsodyFault.Kind, line: Int? = nil, slot: Int? = nil, expected: String, found: String
     ) {
         let character = line.flatMap { line in slot.map { String(texts[line][$0]) } }
-        faults.append(
-            ProsodyFault(
-                kind: kind, line: line.map { $0 + 1 }, position: slot.map { $0 + 1 }, character: character,
-                expected: expected, found: found))
+        let departure = ProsodyFault(
+            kind: kind, line: line.map { $0 + 1 }, position: slot.map { $0 + 1 }, character: character,
+            expected: expected, found: found)
+        if kind.isRemark { remarks.append(departure) } else { faults.append(departure) }
     }
 }

@@ -25,8 +25,31 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         case rhyme = "出韵"
         /// A character rhymes twice.
         case repeatedRhyme = "重韵"
-        /// A character that no table has, where the tone matters: it cannot be judged. Not a fault of the poem.
+        /// A remark: the third of the last five is level for oblique (平平平仄平) or oblique for level (中仄仄平仄), which asks
+        /// for no rescue.
+        case minor = "小拗"
+        /// A remark: the fourth of the last five is oblique for level (中仄中仄仄), and the next line rescues it.
+        case major = "大拗"
+        /// A remark: 平平仄平仄, whose third and fourth of the last five have changed places.
+        case special = "特拗"
+        /// A remark: a level third of the last five rescues the first of its own line (仄平平仄平), or the line before.
+        case rescue = "拗救"
+        /// A remark: three oblique tones end the line, after two level ones (平平仄仄仄).
+        case threeObliques = "三仄尾"
+        /// A remark: the first line rhymes in a neighbouring group.
+        case neighbour = "邻韵"
+        /// A remark: a character that no table has, or one that is lost, where it matters: it cannot be judged.
         case unknown = "未收字"
+
+        /// Whether this is only worth saying, and no fault: a licence that `TonePolicy.loose` grants, or what cannot
+        /// be judged.
+        public var isRemark: Bool {
+            switch self {
+            case .minor, .major, .special, .rescue, .threeObliques, .neighbour, .unknown: true
+            case .lineCount, .lineLength, .tone, .lonelyLevel, .threeLevels, .couplet, .link, .rhyme, .repeatedRhyme:
+                false
+            }
+        }
 
         /// The name in English.
         public var english: String {
@@ -40,6 +63,12 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
             case .link: "couplets do not link"
             case .rhyme: "off rhyme"
             case .repeatedRhyme: "repeated rhyme"
+            case .minor: "minor deviation"
+            case .major: "major deviation"
+            case .special: "special pattern"
+            case .rescue: "rescue"
+            case .threeObliques: "three oblique tones at the end"
+            case .neighbour: "neighbouring rhyme"
             case .unknown: "unknown character"
             }
         }
@@ -57,6 +86,9 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
     public let expected: String
     /// What was found.
     public let found: String
+
+    /// Whether it is the 小拗 of 平平平仄平.
+    var isLevelForOblique: Bool { kind == .minor && found == ToneSet.level.description }
 
     /// The fault in plain words, one line.
     public func message(in language: MessageLanguage = .chinese) -> String {
@@ -88,6 +120,17 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         case .link: ("第二字宜\(expected)，与上句相同", "the second character should be \(expected), as in the line before")
         case .rhyme: ("本诗押\(expected)，此字属\(found)", "the poem rhymes in \(expected), the character is of \(found)")
         case .repeatedRhyme: ("此韵字已用于第\(found)句", "it already rhymes in line \(found)")
+        case .minor:
+            ("本宜\(expected)，用\(found)可不救", "the textbook has \(expected) here; \(found) needs no rescue")
+        case .major:
+            ("本宜\(expected)，由下句救", "the textbook has \(expected) here; the next line makes up for it")
+        case .special:
+            ("与下一字平仄互换，常用之格", "it has changed tones with the next character, a pattern that poets often use")
+        case .rescue: ("此处用平，补救前面的拗字", "a level tone here makes up for an oblique one before")
+        case .threeObliques:
+            ("句末三字皆仄，其上二字皆平，可用", "the last three are all oblique, which may follow two level ones")
+        case .neighbour: ("首句借用邻韵\(found)", "the first line may borrow its rhyme, here from \(found)")
+        case .unknown where character == String(PoemText.lost): ("此字已佚，无从判断", "it is lost, so it cannot be judged")
         case .unknown: ("\(expected)未收此字，无从判断", "\(expected) does not have it, so it cannot be judged")
         }
     }
@@ -123,14 +166,17 @@ public struct ProsodyReport: Sendable, Hashable, Codable {
     public let rhymeGroups: [String]
     /// Every line with its tones, its pattern and whether it rhymes.
     public let lines: [Line]
-    /// Everything that was found, line by line.
+    /// Everything that is wrong, line by line.
     public let faults: [ProsodyFault]
-    /// The share of known characters that suit the form's strict pattern (the best opening), free slots included; nil where
-    /// nothing was held against a pattern (古体, wrong lengths).
+    /// What is worth saying and is no fault, line by line: licences that were used, characters that cannot be judged.
+    public let remarks: [ProsodyFault]
+    /// The share of known characters that suit the form's strict pattern (the best opening), free slots included; nil
+    /// where nothing was held against a pattern (古体, wrong lengths).
     public let toneAccuracy: Double?
-    /// The share of the form's rhymes that are in `rhymeGroups`; nil where lengths are wrong.
+    /// The share of the form's rhymes, those that cannot be judged left out, that are in `rhymeGroups`; nil where
+    /// lengths are wrong.
     public let rhymeAccuracy: Double?
 
-    /// Whether the poem has no fault; a character that cannot be judged is not one, except as a rhyme.
-    public var isRegular: Bool { !faults.contains { $0.kind != .unknown } }
+    /// Whether the poem has no fault. Characters that cannot be judged are none.
+    public var isRegular: Bool { faults.isEmpty }
 }

@@ -22,16 +22,17 @@ public enum RhymeBook: String, Sendable, Codable, CaseIterable {
     /// All groups, in the book's order; a group's `id` is its index here.
     public var groups: [RhymeGroup] { table.groups }
 
-    /// The groups of a name: in full (`七阳`, `第七部平声`), without its tone (`第七部`, `十唐`) or number (`阳`), or with its
-    /// tone class in front (`下平七阳`).
+    /// The groups of a name: in full (`七阳`, `第七部平声`), without its tone (`第七部`, `十唐`) or number (`阳`), with its tone
+    /// class in front (`下平七阳`, `下平声七阳`, `平声阳`) or 韵 behind (`七阳韵`); traditional characters are taken as well.
     public func groups(named name: String) -> [RhymeGroup] {
         let wanted = normalised(name)
-        let matches = groups.filter { wanted == $0.name || wanted == $0.toneName + $0.name }
-        guard matches.isEmpty else { return matches }
-        return groups.filter {
-            wanted == $0.stem || wanted == String($0.stem.suffix(1)) && !$0.stem.hasSuffix("部")
-                || "第" + wanted == $0.stem
+        for wanted in wanted.count > 1 && wanted.hasSuffix("韵") ? [wanted, String(wanted.dropLast())] : [wanted] {
+            let matches = groups.filter { $0.names.contains(wanted) }
+            guard matches.isEmpty else { return matches }
+            let loose = groups.filter { $0.shortNames.contains(wanted) }
+            guard loose.isEmpty else { return loose }
         }
+        return []
     }
 
     /// The group of a name that the form can rhyme in.
@@ -41,8 +42,29 @@ public enum RhymeBook: String, Sendable, Codable, CaseIterable {
         let matches = groups(named: name)
         if let fit = matches.first(where: { form.rhymeTones.contains($0.tone) }) { return fit }
         if let match = matches.first { throw ProsodyError.rhymeGroupTone(group: match.name, form: form.name) }
-        let names = groups.filter { form.rhymeTones.contains($0.tone) }.map(\.name)
-        throw ProsodyError.unknownRhymeGroup(name: name, book: rawValue, nearest: nearest(to: name, in: names) { $0 })
+        let fitting = groups.filter { form.rhymeTones.contains($0.tone) }
+        throw ProsodyError.unknownRhymeGroup(name: name, book: rawValue, nearest: nearest(to: name, in: fitting))
+    }
+
+    /// The four groups that a wrong name most probably means: those that one of its characters rhymes in (七杨 is in
+    /// 七阳), then those that are written most alike, where the number counts as much as the name.
+    private func nearest(to name: String, in groups: [RhymeGroup]) -> [String] {
+        var wanted = normalised(name)
+        if wanted.count > 1, wanted.hasSuffix("韵") { wanted.removeLast() }
+        let numerals = "第一二三四五六七八九十"
+        let number = wanted.prefix { numerals.contains($0) }
+        let readings = wanted.dropFirst(number.count).first.map(table.groups(of:)) ?? RhymeGroupSet()
+        let scored = groups.map { group in
+            let isNumbered = !number.isEmpty && group.stem.prefix { numerals.contains($0) } == number
+            return (
+                name: group.name, isMeant: readings.contains(group.id),
+                distance: group.names.map { editDistance(wanted, $0) }.reduce(1, min) - (isNumbered ? 0.5 : 0)
+            )
+        }
+        return scored.enumerated().sorted { one, two in
+            if one.element.isMeant != two.element.isMeant { return one.element.isMeant }
+            return (one.element.distance, one.offset) < (two.element.distance, two.offset)
+        }.prefix(4).map(\.element.name)
     }
 
     var table: RhymeTable {
@@ -69,6 +91,19 @@ public struct RhymeGroup: Sendable, Hashable, CustomStringConvertible {
 
     /// The name without the tone.
     let stem: String
+
+    /// The ways to write its name in full.
+    var names: [String] {
+        let whole = tone == .level ? "平" : "仄"
+        return [name, stem] + [toneName, toneName + "声", whole, whole + "声"].map { $0 + stem }
+    }
+
+    /// The ways to write its name without its number: 阳, 下平阳; and 七部 for 第七部.
+    var shortNames: [String] {
+        if stem.hasSuffix("部") { return [String(stem.dropFirst())] }
+        let bare = String(stem.suffix(1))
+        return [bare] + [toneName, toneName + "声"].map { $0 + bare }
+    }
 
     /// The characters, in the book's order.
     public var members: [Character] { book.table.members[id] }
@@ -126,12 +161,14 @@ public struct RhymeGroupSet: Sendable, Hashable {
     public func isDisjoint(with other: RhymeGroupSet) -> Bool { low & other.low | high & other.high == 0 }
 }
 
-/// The tones that `character` (simplified) is read in; empty if the book does not have it.
+/// The tones that `character` (simplified) is read in; empty if the book has neither it nor the form of which it is a
+/// variant.
 public func tones(of character: Character, in book: RhymeBook) -> ToneSet {
     book.table.tones(of: book.table.groups(of: character))
 }
 
-/// The groups that `character` (simplified) rhymes in; several for a polyphone, empty if the book does not have it.
+/// The groups that `character` (simplified) rhymes in; several for a polyphone, those of its usual form for a
+/// variant, empty if the book has neither.
 public func groups(of character: Character, in book: RhymeBook) -> RhymeGroupSet {
     book.table.groups(of: character)
 }
@@ -177,7 +214,16 @@ struct RhymeTable: Sendable {
     func groups(of character: Character) -> RhymeGroupSet {
         let scalars = character.unicodeScalars
         guard let scalar = scalars.first, scalars.count == 1 else { return RhymeGroupSet() }
-        return readings[scalar.value] ?? RhymeGroupSet()
+        if let known = readings[scalar.value] { return known }
+        guard let form = variantForms[character]?.unicodeScalars.first else { return RhymeGroupSet() }
+        return readings[form.value] ?? RhymeGroupSet()
+    }
+
+    /// The groups that `character` rhymes in at the end of a line. 不 that ends a question is 否, in a level reading
+    /// (十一尤) that it has nowhere else.
+    func groups(ofRhyme character: Character) -> RhymeGroupSet {
+        guard character == "不" else { return groups(of: character) }
+        return groups(of: character).union(groups(of: "尤").intersection(levelGroups))
     }
 
     func tones(of groups: RhymeGroupSet) -> ToneSet {

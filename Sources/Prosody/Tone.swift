@@ -24,11 +24,13 @@ public struct ToneSet: OptionSet, Sendable, Hashable, CustomStringConvertible {
     }
 }
 
-/// How much of a form's tone pattern is demanded. Line lengths and rhyme are demanded under every policy.
+/// How much of a form's tone pattern is demanded. Line lengths and rhyme are demanded under every policy; the
+/// documentation of the module has a table of all rules.
 public enum TonePolicy: String, Sendable, Codable, CaseIterable {
     /// The textbook pattern with its free places (王力《诗词格律》, ch. 2), no 拗救.
     case strict
-    /// `strict`, and the 拗救 that `LineType` lists. Ci tunes have none, so there it is the same as `strict`.
+    /// `strict`, and the licences that handbooks grant (拗救, 三仄尾, a first rhyme in a neighbouring group), each of
+    /// which is remarked on. Ci tunes have none, so there it is the same as `strict`.
     case loose
     /// No tones but those of the rhymes.
     case off

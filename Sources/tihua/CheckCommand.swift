@@ -11,13 +11,15 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Check the metre and rhyme of a poem.",
         discussion: """
-            Lines are split by punctuation and line ends. Without --form the form is guessed.
+            Lines are split by punctuation and line ends. A title and an author may stand above the poem, and □ for a
+            lost character. Without --form the form is guessed.
 
               tihua check 白日依山尽，黄河入海流。欲穷千里目，更上一层楼。
               tihua check --form 七律 --tones strict --file poem.txt
               tihua check --form dielianhua --json < ci.txt
 
-            --tones loose accepts 拗救, strict does not, off judges lengths and rhyme only.
+            --tones loose accepts what handbooks allow (拗救, 三仄尾) and remarks on it, strict keeps to the textbook, off
+            judges lengths and rhyme only.
             Exit status: 0 regular, 1 faults found or text that cannot be read, 2 wrong flags.
             """)
 
@@ -49,9 +51,10 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let named = try usage { try form.map(Form.init(named:)) }
         // The tables know simplified characters only.
-        let lines = try PoemText.lines(of: try text()) { try ChineseConverter().simplified($0) }
-        let report = try ProsodyChecker(tones: tones, book: book).check(lines, as: named)
-        try Console.print(json ? try jsonLine(CheckOutput(report, language)) : summary(report))
+        let text = try PoemText(try text(), as: named) { try ChineseConverter().simplified($0) }
+        let report = try ProsodyChecker(tones: tones, book: book).check(text.lines, as: named)
+        try Console.print(
+            json ? try jsonLine(CheckOutput(text.heading, report, language)) : summary(text.heading, report))
         if !report.isRegular { throw ExitCode(1) }
     }
 
@@ -69,10 +72,11 @@ struct CheckCommand: ParsableCommand {
         return text
     }
 
-    private func summary(_ report: ProsodyReport) -> String {
+    private func summary(_ heading: [String], _ report: ProsodyReport) -> String {
         let rhymes = report.rhymeGroups.joined(separator: "、")
         let opening = report.opening.map { "（\($0)）" } ?? ""
-        var rows = ["\(report.form)\(opening)  \(report.book.rawValue)\(rhymes.isEmpty ? "" : "：\(rhymes)")"]
+        var rows = heading.isEmpty ? [] : [heading.joined(separator: "　")]
+        rows.append("\(report.form)\(opening)  \(report.book.rawValue)\(rhymes.isEmpty ? "" : "：\(rhymes)")")
         let width = report.lines.map(\.text.count).max() ?? 0
         rows += report.lines.map { line in
             let gap = String(repeating: "　", count: width - line.text.count)
@@ -80,7 +84,8 @@ struct CheckCommand: ParsableCommand {
             return "  \(line.text)\(gap)  \(line.tones)\(gap)\(pattern)\(line.rhymes ? "  韵" : "")"
         }
         rows += report.faults.map { $0.message(in: language) }
-        let count = report.faults.filter { $0.kind != .unknown }.count
+        rows += report.remarks.map { (english ? "note: " : "按：") + $0.message(in: language) }
+        let count = report.faults.count
         let verdict = english ? (count == 0 ? "regular" : "\(count) faults") : (count == 0 ? "合律" : "不合律：\(count)处")
         let tone = report.toneAccuracy.map { String(format: english ? ", tones %.1f%%" : "，平仄%.1f%%", 100 * $0) } ?? ""
         return (rows + [verdict + tone]).joined(separator: "\n")
@@ -102,7 +107,7 @@ private enum CheckFailure: Error, CustomStringConvertible {
     }
 }
 
-/// The JSON of a report: the report's own fields, `regular`, and a message with each fault.
+/// The JSON of a report: the report's own fields, `regular`, the heading, and a message with each fault and remark.
 private struct CheckOutput: Encodable {
     struct Fault: Encodable {
         let kind: String
@@ -112,6 +117,7 @@ private struct CheckOutput: Encodable {
         let message: String
     }
 
+    let heading: [String]
     let regular: Bool
     let form: String
     let guessed: Bool
@@ -123,8 +129,10 @@ private struct CheckOutput: Encodable {
     let rhymeAccuracy: Double?
     let lines: [ProsodyReport.Line]
     let faults: [Fault]
+    let remarks: [Fault]
 
-    init(_ report: ProsodyReport, _ language: MessageLanguage) {
+    init(_ heading: [String], _ report: ProsodyReport, _ language: MessageLanguage) {
+        self.heading = heading
         regular = report.isRegular
         form = report.form
         guessed = report.isGuessed
@@ -135,10 +143,13 @@ private struct CheckOutput: Encodable {
         toneAccuracy = report.toneAccuracy
         rhymeAccuracy = report.rhymeAccuracy
         lines = report.lines
-        faults = report.faults.map {
-            Fault(
-                kind: $0.kind.rawValue, line: $0.line, position: $0.position, character: $0.character,
-                message: $0.message(in: language))
+        func described(_ departures: [ProsodyFault]) -> [Fault] {
+            departures.map {
+                Fault(
+                    kind: $0.kind.rawValue, line: $0.line, position: $0.position, character: $0.character,
+                    message: $0.message(in: language))
+            }
         }
+        (faults, remarks) = (described(report.faults), described(report.remarks))
     }
 }

@@ -1,7 +1,9 @@
 import Corpora
 import Foundation
+import Prosody
 import TestSupport
 import Testing
+import Tokenizers
 
 @Suite struct ProsodyImporterTests {
     private func scratch() throws -> URL {
@@ -47,5 +49,27 @@ import Testing
             try ProsodyImporter.run(input: folder, output: output)
         }
         #expect(!FileManager.default.fileExists(atPath: output.path))
+    }
+}
+
+@Suite struct TraditionalNameTests {
+    /// Names come in traditional characters too, and `Prosody` knows those of its own names without a converter.
+    @Test func everyNameIsFoundInTraditionalCharacters() throws {
+        for configuration in ["s2t", "s2tw", "s2hk"] {
+            let converter = try ChineseConverter(configuration: configuration)
+            for form in Form.all {
+                for name in [form.name] + form.aliases {
+                    let traditional = try converter.simplified(name)
+                    #expect((try? Form(named: traditional))?.name == form.name, "\(traditional)")
+                }
+            }
+            for book in RhymeBook.allCases {
+                #expect(RhymeBook(named: try converter.simplified(book.rawValue)) == book)
+                for group in book.groups {
+                    let traditional = try converter.simplified(group.name)
+                    #expect(book.groups(named: traditional) == [group], "\(traditional)")
+                }
+            }
+        }
     }
 }

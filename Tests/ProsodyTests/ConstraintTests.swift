@@ -89,6 +89,32 @@ import Testing
     }
 
     @Test(arguments: [Form.wujue, .qijue, .wulv, .qilv])
+    func aPoemNeedsNoLicenceExactlyWhenItIsRegularByTheTextbook(form: Form) throws {
+        var generator = SplitMix(seed: 11)
+        let vocabulary = Self.vocabulary(.pingshui, seed: 12)
+        let constraint = try MetreConstraint(
+            form: form, tones: .loose, book: .pingshui, minimumGroupSize: 10, vocabulary: Set(vocabulary))
+        var licensed: Set<ProsodyFault.Kind> = []
+        var plain = 0
+        for _ in 0..<200 {
+            guard let lines = walk(constraint, vocabulary, &generator) else { return }
+            let loose = try ProsodyChecker(tones: .loose).check(lines, as: form)
+            let strict = try ProsodyChecker(tones: .strict).check(lines, as: form)
+            #expect(loose.remarks.isEmpty == strict.isRegular, "\(lines) \(strict.faults.map { $0.message() })")
+            licensed.formUnion(loose.remarks.map(\.kind))
+            if strict.isRegular { plain += 1 }
+        }
+        #expect(licensed.subtracting([.neighbour]) == [.minor, .major, .special, .rescue, .threeObliques])
+        #expect(form.lineCount == 8 || plain > 0)
+    }
+
+    @Test func aRhymeIsNotUsedAgainInAnotherSpelling() throws {
+        var state = MetreState(try MetreConstraint(form: .wujue, tones: .strict, book: .pingshui))
+        #expect(write("白日依山尽黄河入海粧欲穷千里目更上一层", &state) == nil)
+        #expect(Set("妆粧").isSubset(of: state.rule.excluded) && !state.admits("妆") && state.admits("光"))
+    }
+
+    @Test(arguments: [Form.wujue, .qijue, .wulv, .qilv])
     func arbitraryHeadsAreMetOrRefusedAtOnce(form: Form) throws {
         var generator = SplitMix(seed: 7)
         let vocabulary = Self.vocabulary(.pingshui, seed: 8)
@@ -226,8 +252,8 @@ import Testing
     }
 
     /// Completeness on human poems: whatever the checker calls regular, the states let pass.
-    @Test(.enabled(if: SharedData.root != nil, "needs ../shared/data"))
-    func regularHumanQuatrainsAreAllReachable() throws {
+    @Test(.enabled(if: SharedData.root != nil, "needs ../shared/data"), arguments: [TonePolicy.strict, .loose])
+    func regularHumanQuatrainsAreAllReachable(tones: TonePolicy) throws {
         struct Poem: Decodable { let content: String }
         let root = try #require(SharedData.root)
         let text = try String(contentsOf: root.appending(path: "text/ccpc/ccpc_valid_v1.0.json"), encoding: .utf8)
@@ -236,21 +262,24 @@ import Testing
             let lines = try JSONDecoder().decode(Poem.self, from: Data(row.utf8)).content.split(separator: "|").map(
                 String.init)
             let form = lines.first?.count == 5 ? Form.wujue : .qijue
-            guard let report = try? ProsodyChecker(tones: .strict).check(lines, as: form),
+            guard let report = try? ProsodyChecker(tones: tones).check(lines, as: form),
                 let rhyme = report.rhymeAccuracy
             else { continue }
             counts.judged += 1
             counts.tones += report.toneAccuracy ?? 0
             if rhyme == 1 { counts.rhymed += 1 }
-            guard report.faults.isEmpty else { continue }
+            // No state writes what cannot be judged, nor a first rhyme out of the group.
+            guard report.isRegular, !report.remarks.contains(where: { [.unknown, .neighbour].contains($0.kind) }) else {
+                continue
+            }
             counts.regular += 1
-            var state = MetreState(try MetreConstraint(form: form, tones: .strict, book: .pingshui))
+            var state = MetreState(try MetreConstraint(form: form, tones: tones, book: .pingshui))
             #expect(write(lines.joined(), &state) == nil, "\(lines)")
         }
         // Independent figures for this corpus, from other tables: 75 % rhymed, 90.3 % of the tones.
         #expect(counts.judged > 1_100)
         #expect((0.75...0.88).contains(Double(counts.rhymed) / Double(counts.judged)))
         #expect((0.88...0.94).contains(counts.tones / Double(counts.judged)))
-        #expect(counts.regular > 450)
+        #expect(counts.regular > (tones == .strict ? 450 : 700))
     }
 }

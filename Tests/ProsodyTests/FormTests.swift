@@ -10,6 +10,7 @@ import Testing
         ("WU-LÜ", "五律"),
         ("五言古绝", "五言古绝"), ("五古绝", "五言古绝"), ("七古", "七古"), ("五言古诗", "五古"), ("dielianhua", "蝶恋花"), ("鹊踏枝", "蝶恋花"),
         ("忆江南", "望江南"), ("大江东去", "念奴娇"), ("shui diao ge tou", "水调歌头"), ("moyu'er", "摸鱼儿"),
+        ("七絕", "七绝"), ("七言絕句", "七绝"), ("五言律詩", "五律"), ("臨江仙", "临江仙"), ("蝶戀花", "蝶恋花"), ("鵲踏枝", "蝶恋花"),
     ])
     func formsAreFoundByEveryName(name: String, form: String) throws {
         #expect(try Form(named: name).name == form)

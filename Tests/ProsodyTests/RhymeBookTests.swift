@@ -58,8 +58,14 @@ import Testing
     }
 
     @Test func groupsAreFoundByEveryWayToNameThem() throws {
-        for name in ["七阳", "阳", "下平七阳"] {
-            #expect(RhymeBook.pingshui.groups(named: name).map(\.name) == ["七阳"])
+        for name in ["七阳", "阳", "下平七阳", "七陽", "七阳韵", "七陽韻", "阳韵", "下平声七阳", "下平聲七陽", "平声七阳", "下平阳"] {
+            #expect(RhymeBook.pingshui.groups(named: name).map(\.name) == ["七阳"], "\(name)")
+        }
+        #expect(RhymeBook.pingshui.groups(named: "上平声一东").map(\.name) == ["一东"])
+        #expect(RhymeBook.pingshui.groups(named: "入聲十藥").map(\.name) == ["十药"])
+        #expect(RhymeBook.cilin.groups(named: "第七部平聲").map(\.name) == ["第七部平声"])
+        for name in ["韵", "声", "上平", "上平七阳", ""] {
+            #expect(RhymeBook.pingshui.groups(named: name).isEmpty, "\(name)")
         }
         #expect(RhymeBook.cilin.groups(named: "第七部").map(\.name) == ["第七部平声", "第七部仄声"])
         let tune = try Form(named: "蝶恋花")
@@ -68,15 +74,40 @@ import Testing
         #expect(throws: ProsodyError.rhymeGroupTone(group: "一屋", form: "七绝")) {
             try RhymeBook.pingshui.group(named: "一屋", for: .qijue)
         }
-        #expect { try RhymeBook.pingshui.group(named: "七杨", for: .qijue) } throws: {
-            guard case .unknownRhymeGroup(_, _, let nearest)? = $0 as? ProsodyError else { return false }
-            return nearest.contains("七阳")
+    }
+
+    @Test(arguments: [
+        // A character of the group, the group's number, both at once, neither.
+        ("七杨", "七阳"), ("七杨韵", "七阳"), ("一冬", "二冬"), ("八风", "一东"), ("十一游", "十一尤"), ("十一囍", "十一真"), ("先韻部", "一先"),
+    ])
+    func aWrongRhymeNameSuggestsTheNearestFirst(name: String, first: String) {
+        #expect { try RhymeBook.pingshui.group(named: name, for: .qijue) } throws: {
+            guard case .unknownRhymeGroup(name, "平水韵", let nearest)? = $0 as? ProsodyError else { return false }
+            return nearest.first == first && nearest.count == 4
         }
+    }
+
+    @Test(arguments: "聨纎揺胷荅飗浯緜隠頼浄鬭这鶑馿礴斸".map { $0 })
+    func charactersThatPoemsPrintHaveTheirReadings(character: Character) {
+        let level = "聨纎揺胷飗浯緜鶑馿".contains(character)
+        for book in [RhymeBook.pingshui, .cilin] {
+            #expect(tones(of: character, in: book).contains(level ? .level : .oblique), "\(character) \(book)")
+        }
+    }
+
+    @Test func everyVariantStandsForAFormOfTheTables() {
+        for (variant, form) in variantForms {
+            #expect(!groups(of: form, in: .pingshui).isEmpty, "\(variant)\(form)")
+            #expect(variantForms[form] == nil, "\(variant)\(form): a chain")
+            #expect(spellings(of: variant) == spellings(of: form) && spellings(of: variant).first == form)
+        }
+        #expect(spellings(of: "山") == ["山"])
+        #expect(Set(spellings(of: "粧")) == ["妆", "粧"])
     }
 
     @Test(arguments: [
         ("平水韵", RhymeBook.pingshui), ("Pingshui", .pingshui), ("cilin", .cilin), ("xinyun", .xinyun),
-        ("pingshuiyun", .pingshui),
+        ("pingshuiyun", .pingshui), ("平水韻", .pingshui), ("詞林正韻", .cilin), ("中華新韻", .xinyun),
     ])
     func booksAreFoundByName(name: String, book: RhymeBook) {
         #expect(RhymeBook(named: name) == book)
