@@ -12,6 +12,7 @@ struct EvalCommand: AsyncParsableCommand {
         subcommands: [
             EvalCaptionCommand.self,
             EvalImageryCommand.self,
+            EvalProsodyCommand.self,
             Poet.self,
             Ranking.self,
             EvalRetrievalCommand.self,
