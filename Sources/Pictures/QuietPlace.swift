@@ -141,16 +141,18 @@ struct PlaceSearch {
 
     static func best(of layouts: [PoemLayout], on picture: Picture, smallestEm: Double) -> Placement? {
         let map = QuietMap(picture)
-        let scale = Double(map.width) / Double(picture.width)
+        // Two scales: the map of a very long or very tall picture is wider or higher than its shape would have it.
+        let across = Double(map.width) / Double(picture.width)
+        let down = Double(map.height) / Double(picture.height)
         let root = Double(picture.width * picture.height).squareRoot()
         let margin = max(1, Int((Double(min(map.width, map.height)) * Self.margin).rounded()))
         var best: Placement?
         for (order, layout) in layouts.enumerated() {
             for size in sizes where size * root >= smallestEm {
                 let em = size * root
-                let pad = 0.6 * em * scale
-                let width = Int((layout.width * em * scale + 2 * pad).rounded(.up))
-                let height = Int((layout.height * em * scale + 2 * pad).rounded(.up))
+                let pad = 0.6 * em
+                let width = Int(((layout.width * em + 2 * pad) * across).rounded(.up))
+                let height = Int(((layout.height * em + 2 * pad) * down).rounded(.up))
                 guard width + 2 * margin <= map.width, height + 2 * margin <= map.height else { continue }
                 // A poem that covers the picture is no inscription.
                 let share = Double(width * height) / Double(map.width * map.height)
@@ -165,7 +167,7 @@ struct PlaceSearch {
                         let bound = (best?.cost ?? .infinity) - known
                         guard bound > 0, let unrest = map.unrest(rectangle, atMost: bound) else { continue }
                         best = Placement(
-                            layout: layout, em: em, x: (Double(x) + pad) / scale, y: (Double(y) + pad) / scale,
+                            layout: layout, em: em, x: Double(x) / across + pad, y: Double(y) / down + pad,
                             cost: known + unrest)
                     }
                 }

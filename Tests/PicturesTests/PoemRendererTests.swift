@@ -170,6 +170,30 @@ private func renderer(
         }
     }
 
+    /// The map in which quiet places are looked for has at least eight rows and columns, whatever the picture's shape.
+    @Test(arguments: [(20_000, 20), (40_000, 200), (20, 20_000), (200, 40_000), (3_000, 150), (640, 480)])
+    func findsPlacesInsideThePictureOnly(_ width: Int, _ height: Int) throws {
+        let picture = try flat(width, height, 180)
+        for poem in [RenderedPoem(lines: ["月"]), quatrain] {
+            let layouts = PoemLayout.candidates(for: poem, sealSize: SealSize(characters: 2))
+            guard let found = PlaceSearch.best(of: layouts, on: picture, smallestEm: 24) else { continue }
+            #expect(found.x >= 0 && found.x + found.layout.width * found.em <= Double(width), "\(found)")
+            #expect(found.y >= 0 && found.y + found.layout.height * found.em <= Double(height), "\(found)")
+        }
+    }
+
+    @Test(arguments: [(12_000, 20), (20, 12_000), (1_000, 2)])
+    func mountsWhatIsTooNarrowForThePoem(_ width: Int, _ height: Int) throws {
+        let plain = RenderedPoem(lines: quatrain.lines)
+        func ink(_ picture: Picture) -> Int {
+            stride(from: 0, to: picture.bytes.count, by: 3).count { picture.bytes[$0] < 70 }
+        }
+        let rendered = try renderer(side: 300).render(plain, on: flat(width, height, 180))
+        #expect(rendered.width > width && rendered.height > height + 24)
+        // Twenty characters of at least 24 pixels.
+        #expect(ink(rendered) > 20 * 60, "\(ink(rendered))")
+    }
+
     @Test func acceptsLettersAndNumerals() throws {
         let poem = RenderedPoem(lines: ["春 2 spring"], signature: "Li Bai 李白")
         #expect(try renderer().render(poem, on: flat(640, 480, 230)).bytes.contains { $0 < 80 })
