@@ -45,7 +45,9 @@ enum Mount {
         outline(
             &bytes, width: width,
             Rectangle(
-                x: left - 2 * line, y: border - 2 * line, width: picture.width + 4 * line, height: space + 4 * line),
+                x: border - 2 * line, y: border - 2 * line, width: width - 2 * border + 4 * line,
+                height: space + 4 * line
+            ),
             line)
         let mounted = Picture(unchecked: bytes, width: width, height: height, profile: picture.profile)
         // In the middle of the space, where a poem without a picture beneath it belongs.

@@ -192,6 +192,14 @@ private func renderer(
         #expect(rendered.width > width && rendered.height > height + 24)
         // Twenty characters of at least 24 pixels.
         #expect(ink(rendered) > 20 * 60, "\(ink(rendered))")
+        // Above the poem stand the two sides of its frame alone, which hold it between them.
+        func places(_ rows: Range<Int>, darkerThan grey: UInt8) -> [Int] {
+            rows.flatMap { y in (0..<rendered.width).filter { rendered.bytes[(y * rendered.width + $0) * 3] < grey } }
+        }
+        let frame = places(12..<13, darkerThan: 200)
+        let poem = places(12..<rendered.height - height - 24, darkerThan: 70)
+        #expect(try #require(frame.min()) + 12 < #require(poem.min()))
+        #expect(try #require(frame.max()) - 12 > #require(poem.max()))
     }
 
     @Test func acceptsLettersAndNumerals() throws {
