@@ -19,7 +19,7 @@ extension ClipCap {
     ///   - maximumLength: tokens, the end counted; less where the model has no room for so many behind the picture and a
     ///     prompt of `promptLength`
     public func rules(_ tokenizer: BertTokenizer, maximumLength: Int, promptLength: Int = 0) -> TokenRules {
-        let stop = [tokenizer.separatorID] + (configuration.languageModel.eosTokenID.map { [Int32($0)] } ?? [])
+        let stop = [tokenizer.separatorID] + configuration.languageModel.eosTokenIDs.map(Int32.init)
         let room = configuration.languageModel.capacity(behind: configuration.captionOffset + promptLength)
         return TokenRules(
             stop: Array(Set(stop)).sorted(), suppressed: tokenizer.specialIDs.subtracting(stop).sorted(),

@@ -1,6 +1,6 @@
-import Files
 public import Foundation
 public import Prosody
+import Tokenizers
 
 /// What is asked of the poet, in the one text format that training and use share.
 ///
@@ -107,10 +107,9 @@ public struct PoetVocabulary: Sendable {
 
     /// The tokens of a `vocab.txt` file, one a line.
     ///
-    /// - Throws: `PoetVocabularyError`, or `FileError` if the file cannot be read.
+    /// - Throws: `PoetVocabularyError`, or `TokenizerError` if the file cannot be read.
     public init(contentsOf url: URL) throws {
-        let text = try UserFile.text(of: url, limit: 1 << 26)
-        try self.init(tokens: text.split(separator: "\n", omittingEmptySubsequences: true).map(String.init))
+        try self.init(tokens: vocabularyTokens(at: url))
     }
 
     /// The token of a form, such as `[七绝]`.

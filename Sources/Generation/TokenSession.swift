@@ -25,11 +25,11 @@ public enum TextSource {
         }
     }
 
-    /// The token that ends a text, where the model's configuration names one.
-    public var endTokenID: Int32? {
+    /// The tokens that end a text, where the model's configuration names some.
+    public var endTokenIDs: [Int32] {
         switch self {
-        case .decoder(let model, _): model.configuration.eosTokenID.map(Int32.init)
-        case .encoderDecoder(let model, _, _): model.configuration.eosTokenID.map(Int32.init)
+        case .decoder(let model, _): model.configuration.eosTokenIDs.map(Int32.init)
+        case .encoderDecoder(let model, _, _): model.configuration.eosTokenIDs.map(Int32.init)
         }
     }
 

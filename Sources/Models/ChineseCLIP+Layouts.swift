@@ -42,6 +42,12 @@ extension ChineseCLIP {
         }
     }
 
+    /// Whether a name may be one of a Chinese-CLIP checkpoint, of whatever layout and size.
+    private static func isPart(_ name: String) -> Bool {
+        ["bert.", "visual.", "text_model.", "vision_model.", "text_projection", "visual_projection.", "logit_scale"]
+            .contains(where: name.hasPrefix)
+    }
+
     /// The text tower of the original layout.
     private static func textNames(_ name: String) -> [(name: String, source: CheckpointSource)] {
         let model = "text_model.\(name.dropFirst("bert.".count))"
@@ -91,7 +97,7 @@ extension ChineseCLIP {
     public static func open(
         _ url: URL, imageSize: Int? = nil, dtype: DType = .float32, computeType: DType? = nil, device: Device = .cpu
     ) throws -> (model: ChineseCLIP, store: ParameterStore) {
-        let checkpoint = try Checkpoint.open(url)
+        let checkpoint = try Checkpoint.open(url).withoutTrainerPrefixes(isPart)
         var configuration: ChineseCLIPConfiguration
         if FileManager.default.fileExists(atPath: url.appending(path: "config.json").path) {
             let folder = try ModelFolder(at: url)
@@ -130,6 +136,7 @@ extension ChineseCLIP {
         _ checkpoint: Checkpoint, into store: ParameterStore, resizingPositions: Bool = false
     ) throws {
         let path = checkpoint.files.first?.path ?? "checkpoint"
+        let checkpoint = try checkpoint.withoutTrainerPrefixes(isPart)
         let sources = sources(in: checkpoint.tensors.map(\.name))
         let sourceOf = Dictionary(sources.map { ($0.name, $0.source) }) { first, _ in first }
         if sourceOf.count < sources.count {
@@ -210,13 +217,14 @@ extension ChineseCLIPConfiguration {
     public init(inferredFrom checkpoint: Checkpoint) throws(ModelError) {
         let shapes = Dictionary(checkpoint.tensors.map { ($0.name, $0.shape) }) { first, _ in first }
         let path = checkpoint.files.first?.path ?? "checkpoint"
+        let names = checkpoint.tensors.prefix(4).map(\.name).joined(separator: ", ") + " …"
         func size(_ name: String, _ dimension: Int, rank: Int) throws(ModelError) -> Int {
             guard let shape = shapes[name], shape.count == rank, shape[dimension] > 0, shape[dimension] <= 1 << 20
             else {
                 throw .checkpoint(
                     path: path,
                     reason: "has no config.json beside it, and is no Chinese-CLIP in the original layout (\(name));"
-                        + " put the config.json of its model there")
+                        + " put the config.json of its model there; it holds \(names)")
             }
             return shape[dimension]
         }

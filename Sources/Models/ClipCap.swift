@@ -103,11 +103,11 @@ extension ClipCapConfiguration.LanguageModel {
         }
     }
 
-    /// The token that ends a caption; nil where the configuration names none.
-    public var eosTokenID: Int? {
+    /// The tokens that end a caption; empty where the configuration names none.
+    public var eosTokenIDs: [Int] {
         switch self {
-        case .gpt2(let model): model.eosTokenID
-        case .t5(let model): model.eosTokenID
+        case .gpt2(let model): model.eosTokenIDs
+        case .t5(let model): model.eosTokenIDs
         }
     }
 
@@ -501,13 +501,17 @@ extension ClipCap {
     public static func open(
         _ url: URL, dtype: DType = .float32, computeType: DType? = nil, device: Device = .cpu
     ) throws -> Opened {
-        let checkpoint = try Checkpoint.open(url)
+        let checkpoint = try Checkpoint.open(url).withoutTrainerPrefixes { name in
+            parameterName(name, tied: true).map { parts.contains(where: $0.hasPrefix) } ?? true
+        }
         let path = checkpoint.files.first?.path ?? url.path
         let shapes = checkpoint.tensors.reduce(into: [String: [Int]]()) { shapes, tensor in
             parameterName(tensor.name, tied: true).map { shapes[$0] = tensor.shape }
         }
         guard let found = mapper(in: shapes) else {
-            throw ModelError.checkpoint(path: path, reason: "holds no mapping network of a captioner (clip_project.…)")
+            let names = checkpoint.tensors.prefix(4).map(\.name).joined(separator: ", ")
+            throw ModelError.checkpoint(
+                path: path, reason: "holds no mapping network of a captioner (clip_project.…), but \(names) …")
         }
         try checkWidths(shapes, path: path)
         var notes: [String] = []
@@ -540,6 +544,11 @@ extension ClipCap {
         try load(checkpoint, into: store) { parameterName($0, tied: tied) }
         return Opened(model: model, store: store, notes: notes)
     }
+
+    /// What the names of a captioner of any size begin with.
+    private static let parts =
+        ["clip_project."] + ["h.", "wte.", "wpe.", "ln_f."].map { "gpt2.transformer.\($0)" }
+        + ["shared.", "encoder.", "decoder.", "lm_head."].map { "t5.\($0)" }
 
     /// ClipCap-Chinese compares a text with a case of an enumeration and so builds a BERT where an MLP is asked for (its
     /// issue 11); its published "MLP" checkpoints are such.
@@ -584,7 +593,6 @@ extension ClipCap {
     /// A checkpoint's name as this model has it; nil for what is no parameter.
     static func parameterName(_ name: String, tied: Bool) -> String? {
         var name = name[...]
-        if name.hasPrefix("module.") { name = name.dropFirst("module.".count) }
         // The original code calls it gpt.
         if name.hasPrefix("gpt.") { name = "gpt2." + name.dropFirst("gpt.".count) }
         if name.hasPrefix("gpt2.") {

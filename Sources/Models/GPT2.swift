@@ -31,8 +31,13 @@ public struct GPT2Configuration: Sendable, Equatable {
     public var residualDropout: Double
     /// nil where the file names none, or one outside the vocabulary (Chinese checkpoints keep GPT2's 50256).
     public var bosTokenID: Int?
-    /// The token that ends a text; nil where there is none.
-    public var eosTokenID: Int?
+    /// The tokens that end a text, empty where there is none; ones outside the vocabulary are left out.
+    public var eosTokenIDs: [Int] = []
+    /// The first of them.
+    public var eosTokenID: Int? {
+        get { eosTokenIDs.first }
+        set { eosTokenIDs = newValue.map { [$0] } ?? [] }
+    }
 
     /// A configuration whose other values are those of `GPT2Config` of transformers.
     public init(
@@ -117,8 +122,8 @@ extension GPT2Configuration: Codable {
         attentionDropout = try double(.attentionDropout) ?? 0.1
         residualDropout = try double(.residualDropout) ?? 0.1
         let vocabulary = 0..<max(0, vocabularySize)
-        bosTokenID = try int(.bosTokenID).flatMap { vocabulary.contains($0) ? $0 : nil }
-        eosTokenID = try int(.eosTokenID).flatMap { vocabulary.contains($0) ? $0 : nil }
+        bosTokenID = try values.tokenIDs(.bosTokenID).first(where: vocabulary.contains)
+        eosTokenIDs = try values.tokenIDs(.eosTokenID).filter(vocabulary.contains)
 
         for (name, size) in [
             ("vocab_size", vocabularySize), ("n_embd", hiddenSize), ("n_layer", layerCount), ("n_head", headCount),
@@ -160,7 +165,7 @@ extension GPT2Configuration: Codable {
         try values.encode(residualDropout, forKey: .residualDropout)
         // null, not left out: transformers would fill in 50256.
         try values.encode(bosTokenID, forKey: .bosTokenID)
-        try values.encode(eosTokenID, forKey: .eosTokenID)
+        try values.encode(tokenIDs: eosTokenIDs, forKey: .eosTokenID)
         try values.encode(true, forKey: .tied)
     }
 }

@@ -123,7 +123,7 @@ public struct ModelFolder: Sendable {
 
     /// Whether the weights lack the second tensor or hold it as a copy of the first.
     func sharesValues(_ first: String, _ second: String) throws -> Bool {
-        let checkpoint = try checkpoint()
+        let checkpoint = try checkpoint().withoutTrainerPrefixes { [first, second].contains($0) }
         guard let one = checkpoint[first], let other = checkpoint[second] else { return true }
         return equal(one, other)
     }
@@ -184,6 +184,8 @@ public struct ModelFolder: Sendable {
 /// - Throws: `ModelError.checkpoint` with the file and what does not fit.
 public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming: (String) -> String? = { $0 }) throws {
     let path = checkpoint.files.first?.path ?? "checkpoint"
+    let known = Set(store.entries.map(\.name))
+    let checkpoint = try checkpoint.withoutTrainerPrefixes { renaming($0).map(known.contains) ?? true }
     var views: [String: TensorView] = [:]
     var names: [String] = []
     for view in checkpoint.tensors {
@@ -207,6 +209,10 @@ public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming:
             }
             return try Tensor.borrowing(view)
         }
+    } catch ParameterError.missing(let names, let unknown) {
+        // As they stand in the file, where a person looks for them.
+        let error = ParameterError.missing(names, unknown: unknown.map { views[$0]?.name ?? $0 })
+        throw ModelError.checkpoint(path: path, reason: error.description)
     } catch let error as ParameterError {
         throw ModelError.checkpoint(path: path, reason: error.description)
     }
@@ -222,7 +228,7 @@ private func equal(_ first: TensorView, _ second: TensorView) -> Bool {
 
 private func decodeConfiguration<Value: Decodable>(_ data: Data, path: String) throws(ModelError) -> Value {
     do {
-        return try JSONDecoder().decode(Value.self, from: data)
+        return try JSONDecoder().decode(Value.self, from: withoutPythonNumbers(data))
     } catch let error as ModelError {
         throw error
     } catch let error as DecodingError {

@@ -40,8 +40,13 @@ public struct T5Configuration: Sendable, Equatable {
     public var scalesOutput: Bool
     /// The token that fills up short rows.
     public var padTokenID: Int
-    /// nil where the file names one outside the vocabulary.
-    public var eosTokenID: Int?
+    /// The tokens that end a text; ones outside the vocabulary are left out.
+    public var eosTokenIDs: [Int]
+    /// The first of them; nil where there is none.
+    public var eosTokenID: Int? {
+        get { eosTokenIDs.first }
+        set { eosTokenIDs = newValue.map { [$0] } ?? [] }
+    }
     /// What the decoder is given first.
     public var startTokenID: Int
 
@@ -66,7 +71,7 @@ public struct T5Configuration: Sendable, Equatable {
         tiesEmbeddings = !gated
         scalesOutput = !gated
         padTokenID = 0
-        eosTokenID = 1
+        eosTokenIDs = [1]
         startTokenID = 0
     }
 
@@ -154,9 +159,9 @@ extension T5Configuration: Codable {
                 known: "more than half the buckets")
         }
         let vocabulary = 0..<vocabularySize
-        func token(_ key: CodingKeys) throws -> Int? { try int(key).flatMap { vocabulary.contains($0) ? $0 : nil } }
+        func token(_ key: CodingKeys) throws -> Int? { try values.tokenIDs(key).first(where: vocabulary.contains) }
         padTokenID = try token(.padTokenID) ?? 0
-        eosTokenID = values.contains(.eosTokenID) ? try token(.eosTokenID) : 1
+        eosTokenIDs = values.contains(.eosTokenID) ? try values.tokenIDs(.eosTokenID).filter(vocabulary.contains) : [1]
         startTokenID = try token(.startTokenID) ?? padTokenID
     }
 
@@ -181,7 +186,7 @@ extension T5Configuration: Codable {
         try values.encode(tiesEmbeddings, forKey: .tiesEmbeddings)
         try values.encode(scalesOutput, forKey: .scalesOutput)
         try values.encode(padTokenID, forKey: .padTokenID)
-        try values.encode(eosTokenID, forKey: .eosTokenID)
+        try values.encode(tokenIDs: eosTokenIDs, forKey: .eosTokenID)
         try values.encode(startTokenID, forKey: .startTokenID)
         try values.encode(true, forKey: .isEncoderDecoder)
     }

@@ -19,8 +19,8 @@ extension Pack {
         }
         let vocabulary = folder.url.appending(path: "vocab.txt")
         // Reads the file as strictly as any vocabulary; the poet itself takes characters, not words.
-        let tokenizer = try BertTokenizer(vocabularyAt: vocabulary)
-        let format = try PoetFormat(tokens: (0..<Int32(tokenizer.vocabularySize)).compactMap(tokenizer.token))
+        _ = try BertTokenizer(vocabularyAt: vocabulary)
+        let format = try PoetFormat(tokens: vocabularyTokens(at: vocabulary))
         let filter = try lineFilter.map { try LineFilter(contentsOf: $0) }
         let isKnown: (String) -> Bool = { filter?.contains($0) ?? false }
         let writer: PoemWriter

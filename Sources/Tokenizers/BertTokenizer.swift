@@ -65,8 +65,9 @@ public struct BertTokenizer: Sendable {
 
     /// Reads `vocab.txt`: one token per line, its id is the number of the line from 0.
     ///
-    /// Throws `TokenizerError` for a file that cannot be read, is empty, is not UTF-8, repeats a token, or lacks `[UNK]`,
-    /// `[CLS]`, `[SEP]` or `[PAD]`.
+    /// Of a token that stands on several lines the last is found, as in `transformers`; the ids of the other lines stay.
+    /// Throws `TokenizerError` for a file that cannot be read, is empty, is not UTF-8, or lacks `[UNK]`, `[CLS]`, `[SEP]` or
+    /// `[PAD]`.
     public init(vocabularyAt url: URL, options: Options = Options()) throws {
         try self.init(table: TokenTable(vocabularyAt: url), options: options, file: url.lastPathComponent)
     }
@@ -86,9 +87,9 @@ public struct BertTokenizer: Sendable {
     /// Takes the tokens in the order of their ids. Throws as the reading of a file does.
     public init(tokens: [String], options: Options = Options()) throws {
         var table = TokenTable(capacity: tokens.count)
-        for (index, token) in tokens.enumerated() {
+        for token in tokens {
             let bytes = Array(token.utf8)
-            try table.appendUnique(bytes, 0..<bytes.count, line: index + 1, file: "vocabulary")
+            table.appendLine(bytes, 0..<bytes.count)
         }
         try self.init(table: table, options: options, file: "vocabulary")
     }
@@ -331,31 +332,40 @@ extension String {
 extension TokenTable {
     fileprivate init(vocabularyAt url: URL) throws {
         let bytes = try readBytes(of: url)
-        let file = url.lastPathComponent
         self.init(capacity: bytes.count / 6 + 1)
-        guard !bytes.isEmpty else { throw TokenizerError.emptyVocabulary(file: file) }
-        var start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-        var line = 0
-        while start < bytes.count {
-            line += 1
-            var end = start
-            while end < bytes.count, bytes[end] != 0x0A { end += 1 }
-            let next = end + 1
-            if end > start, bytes[end - 1] == 0x0D { end -= 1 }
-            guard String(validating: bytes[start..<end], as: UTF8.self) != nil else {
-                throw TokenizerError.notUTF8(file: file, line: line)
-            }
-            try appendUnique(bytes, start..<end, line: line, file: file)
-            start = next
-        }
+        try forEachLine(of: bytes, file: url.lastPathComponent) { range, _ in appendLine(bytes, range) }
     }
 
     /// An empty line takes up an id, as in the reference, and is never found.
-    fileprivate mutating func appendUnique(_ source: [UInt8], _ range: Range<Int>, line: Int, file: String) throws {
-        let id = append(source, range, findable: !range.isEmpty)
-        guard Int(id) == count - 1 else {
-            throw TokenizerError.duplicateToken(token(id) ?? "", file: file, firstLine: Int(id) + 1, line: line)
+    fileprivate mutating func appendLine(_ source: [UInt8], _ range: Range<Int>) {
+        append(source, range, findable: !range.isEmpty, lastWins: true)
+    }
+}
+
+/// The lines of a `vocab.txt`, whose numbers from 0 are the ids of the tokens: an empty line is a token too.
+///
+/// - Throws: `TokenizerError` for a file that cannot be read, is empty, or is not UTF-8.
+public func vocabularyTokens(at url: URL) throws -> [String] {
+    var tokens: [String] = []
+    try forEachLine(of: readBytes(of: url), file: url.lastPathComponent) { tokens.append($1) }
+    return tokens
+}
+
+private func forEachLine(of bytes: [UInt8], file: String, _ body: (Range<Int>, String) -> Void) throws {
+    guard !bytes.isEmpty else { throw TokenizerError.emptyVocabulary(file: file) }
+    var start = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
+    var line = 0
+    while start < bytes.count {
+        line += 1
+        var end = start
+        while end < bytes.count, bytes[end] != 0x0A { end += 1 }
+        let next = end + 1
+        if end > start, bytes[end - 1] == 0x0D { end -= 1 }
+        guard let token = String(validating: bytes[start..<end], as: UTF8.self) else {
+            throw TokenizerError.notUTF8(file: file, line: line)
         }
+        body(start..<end, token)
+        start = next
     }
 }
 

@@ -33,8 +33,11 @@ struct TokenTable: Sendable {
     }
 
     /// Appends a token under the next id. Returns the id under which the same bytes can be found, which is an earlier one
-    /// for a duplicate.
-    mutating func append(_ source: [UInt8], _ range: Range<Int>, findable: Bool = true) -> Int32 {
+    /// for a duplicate unless `lastWins`.
+    @discardableResult
+    mutating func append(
+        _ source: [UInt8], _ range: Range<Int>, findable: Bool = true, lastWins: Bool = false
+    ) -> Int32 {
         let id = Int32(count)
         bytes.append(contentsOf: source[range])
         starts.append(bytes.count)
@@ -43,7 +46,7 @@ struct TokenTable: Sendable {
         longest = max(longest, range.count)
         let hash = Self.hash(source, range)
         let slot = self.slot(of: source, range, hash: hash)
-        if slots[slot] >= 0 { return slots[slot] }
+        if slots[slot] >= 0, !lastWins { return slots[slot] }
         slots[slot] = id
         return id
     }

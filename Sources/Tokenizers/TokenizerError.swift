@@ -6,8 +6,6 @@ public enum TokenizerError: Error, Equatable, Sendable, CustomStringConvertible 
     case emptyVocabulary(file: String)
     /// A line is not UTF-8; lines count from 1.
     case notUTF8(file: String, line: Int)
-    /// The same token stands on two lines (counted from 1).
-    case duplicateToken(String, file: String, firstLine: Int, line: Int)
     /// A token without which no text can be encoded is not in the vocabulary.
     case missingSpecialToken(String, file: String)
     /// A file beside the vocabulary (`tokenizer_config.json`, …) does not hold what it should.
@@ -28,8 +26,6 @@ public enum TokenizerError: Error, Equatable, Sendable, CustomStringConvertible 
             "\(file): the vocabulary is empty; it must hold one token per line"
         case .notUTF8(let file, let line):
             "\(file), line \(line): not UTF-8; save the vocabulary as UTF-8 text"
-        case .duplicateToken(let token, let file, let first, let line):
-            "\(file), line \(line): the token '\(token)' already stands on line \(first); remove one of the two"
         case .missingSpecialToken(let token, let file):
             "\(file): the token '\(token)' is missing; add it, or use the vocabulary that belongs to the weights"
         case .badConfiguration(let file, let reason):

@@ -24,8 +24,8 @@ public enum ParameterGroup: Sendable, Hashable {
 
 /// Something is wrong with a checkpoint's names or shapes.
 public enum ParameterError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// Parameters of the model that the checkpoint does not have.
-    case missing([String])
+    /// Parameters of the model that the checkpoint does not have, and names that it has instead.
+    case missing([String], unknown: [String] = [])
     /// Names of the checkpoint that the model does not have.
     case unexpected([String])
     /// Both have the name, with different shapes.
@@ -36,7 +36,11 @@ public enum ParameterError: Error, Equatable, Sendable, CustomStringConvertible 
     /// What does not fit, in one line; of many names the first eight.
     public var description: String {
         switch self {
-        case .missing(let names): "the checkpoint lacks \(names.count) parameters: \(ParameterError.sample(names))"
+        case .missing(let names, let unknown):
+            unknown.isEmpty
+                ? "the checkpoint lacks \(names.count) parameters: \(ParameterError.sample(names))"
+                : "the checkpoint lacks \(names.count) parameters: \(ParameterError.sample(names, 4)); "
+                    + "it has \(unknown.count) that the model does not know: \(ParameterError.sample(unknown, 4))"
         case .unexpected(let names):
             "the checkpoint has \(names.count) parameters that the model does not know: \(ParameterError.sample(names))"
         case .shape(let name, let expected, let found): "parameter \(name): expected shape \(expected), found \(found)"
@@ -44,8 +48,8 @@ public enum ParameterError: Error, Equatable, Sendable, CustomStringConvertible 
         }
     }
 
-    private static func sample(_ names: [String]) -> String {
-        names.prefix(8).joined(separator: ", ") + (names.count > 8 ? ", ..." : "")
+    private static func sample(_ names: [String], _ count: Int = 8) -> String {
+        names.prefix(count).joined(separator: ", ") + (names.count > count ? ", ..." : "")
     }
 }
 
@@ -151,9 +155,9 @@ public final class ParameterStore {
     public func load(names available: [String], _ tensor: (String) throws -> Tensor) throws {
         let given = Set(available)
         let missing = entries.map(\.name).filter { !given.contains($0) }
-        guard missing.isEmpty else { throw ParameterError.missing(missing) }
-        let unexpected = available.filter { !names.contains($0) }
-        guard unexpected.isEmpty else { throw ParameterError.unexpected(unexpected.sorted()) }
+        let unexpected = available.filter { !names.contains($0) }.sorted()
+        guard missing.isEmpty else { throw ParameterError.missing(missing, unknown: unexpected) }
+        guard unexpected.isEmpty else { throw ParameterError.unexpected(unexpected) }
         try withoutGradients {
             for entry in entries {
                 let source = try tensor(entry.name)

@@ -40,6 +40,53 @@ public struct Checkpoint: Sendable {
         return tensor
     }
 
+    /// What trainers put in front of a parameter's name, or between its parts: `torch.compile`, DistributedDataParallel and
+    /// fully sharded training wrap modules; no model has parts of these names.
+    private static let wrappers: Set<Substring> = [
+        "_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
+    ]
+    /// What else stands in front: the attribute of a trainer's class (Lightning), or of a captioner, that holds the model.
+    private static let holders: Set<Substring> = ["model", "gpt"]
+
+    /// The same tensors without what a trainer added to their names, in whatever order it stands there.
+    ///
+    /// A name that the model knows stays. Of another one, as little is cut as makes it a name that the model knows; where
+    /// nothing does, it stays too, so that a strict load reports it as it stands in the file.
+    ///
+    /// - Parameter isKnown: whether the model has a tensor of this name, or leaves it out
+    /// - Throws: `WeightFileError.ambiguousNames` where two tensors would have one name.
+    public func withoutTrainerPrefixes(_ isKnown: (String) -> Bool) throws(WeightFileError) -> Checkpoint {
+        func isWhole(_ name: String) -> Bool {
+            isKnown(name) && !name.split(separator: ".").contains(where: Self.wrappers.contains)
+        }
+        if tensors.allSatisfy({ isWhole($0.name) }) { return self }
+        var originals: [String: String] = [:]
+        originals.reserveCapacity(tensors.count)
+        let renamed = tensors.map { tensor in
+            let name = isWhole(tensor.name) ? tensor.name : Self.cuts(of: tensor.name).first(where: isKnown)
+            return tensor.renamed(name ?? tensor.name)
+        }
+        for (tensor, old) in zip(renamed, tensors) {
+            if let other = originals.updateValue(old.name, forKey: tensor.name) {
+                throw .ambiguousNames(path: path, first: other, second: old.name, name: tensor.name)
+            }
+        }
+        return try Checkpoint(path: path, files: files, tensors: renamed, metadata: metadata)
+    }
+
+    /// What may be left of a name, the longest first.
+    private static func cuts(of name: String) -> [String] {
+        var parts = name.split(separator: ".", omittingEmptySubsequences: false)[...]
+        let count = parts.count
+        parts.removeAll { wrappers.contains($0) }
+        var cuts = parts.count < count ? [parts.joined(separator: ".")] : []
+        while let first = parts.first, holders.contains(first) {
+            parts.removeFirst()
+            cuts.append(parts.joined(separator: "."))
+        }
+        return cuts
+    }
+
     private init(
         path: String, files: [URL], tensors: [TensorView], metadata: [String: String]
     ) throws(WeightFileError) {

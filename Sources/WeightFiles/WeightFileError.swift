@@ -26,6 +26,8 @@ public enum WeightFileError: Error, Equatable, Sendable {
     case missingFromIndex(path: String, names: [String])
     /// A tensor is asked for that the file does not hold.
     case noTensor(path: String, name: String)
+    /// Two tensors of a file would be one parameter of the model.
+    case ambiguousNames(path: String, first: String, second: String, name: String)
     /// The values handed to a writer do not fit its format.
     case unwritable(path: String, problem: String)
 }
@@ -59,6 +61,9 @@ extension WeightFileError: CustomStringConvertible {
             "\(printable(path)): the index names what is not there: \(list(names)); fetch the missing files"
         case .noTensor(let path, let name):
             "\(printable(path)): holds no tensor \(quoted(name))"
+        case .ambiguousNames(let path, let first, let second, let name):
+            "\(printable(path)): \(quoted(first)) and \(quoted(second)) are both \(quoted(name)) once the prefixes of a trainer "
+                + "are cut; save one of the two models"
         case .unwritable(let path, let problem):
             "\(printable(path)): not written: \(problem)"
         }

@@ -121,7 +121,7 @@ struct LmCommand: ParsableCommand {
 
     private func continuations(of given: [Int32], _ source: TextSource, _ device: Device) throws -> [GeneratedText] {
         guard generate > 0 else { return [] }
-        let decoding = try search.decoding(stop: source.endTokenID.map { [$0] } ?? [], maximumLength: generate)
+        let decoding = try search.decoding(stop: source.endTokenIDs, maximumLength: generate)
         let generator = TextGenerator(source, device: device, caching: !noCache)
         return try generator.generate([TextPrompt(ids: given, seed: search.seed)], decoding).first ?? []
     }

@@ -3,6 +3,7 @@ import Corpora
 import Foundation
 import Models
 import Pipelines
+import Tokenizers
 import Torch
 import Training
 
@@ -172,7 +173,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         var isFolder: ObjCBool = false
         _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
         let folder = isFolder.boolValue ? url : url.deletingLastPathComponent()
-        return try readText(folder.appending(path: "vocab.txt")).split(separator: "\n").map(String.init)
+        return try vocabularyTokens(at: folder.appending(path: "vocab.txt"))
     }
 
     private var needsClip: Bool { !shard.isEmpty || textOnly || !style.isEmpty }

@@ -3,6 +3,7 @@ import Corpora
 import Foundation
 import Models
 import Pipelines
+import Tokenizers
 import Torch
 import Training
 
@@ -94,7 +95,7 @@ struct TrainClipCommand: AsyncParsableCommand {
         let extra = try texts.map { try readText(URL(filePath: $0)) }
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
         let vocabulary =
-            try folder.map { try readText($0.url.appending(path: "vocab.txt")).split(separator: "\n").map(String.init) }
+            try folder.map { try vocabularyTokens(at: $0.url.appending(path: "vocab.txt")) }
             ?? ClipVocabulary.tokens(
                 captions: sets.flatMap { $0.items.flatMap(\.captions) } + textPairs.flatMap { [$0.first, $0.second] },
                 always: extra)

@@ -140,9 +140,7 @@ struct TrainPoetCommand: AsyncParsableCommand {
         let (device, training) = try run.prepare(given)
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
         let vocabulary = try from.map {
-            try PoetVocabulary(
-                tokens: readText(URL(filePath: $0).appending(path: "vocab.txt")).split(separator: "\n").map(String.init)
-            )
+            try PoetVocabulary(contentsOf: URL(filePath: $0).appending(path: "vocab.txt"))
         }
         let dataset = try data.dataset(vocabulary: vocabulary, options: options)
         if !run.quiet {

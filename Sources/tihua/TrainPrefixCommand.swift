@@ -51,8 +51,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
         let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
         let models = try models()
         let folder = try ModelFolder(at: models.requiredPoet())
-        let vocabulary = try PoetVocabulary(
-            tokens: readText(folder.url.appending(path: "vocab.txt")).split(separator: "\n").map(String.init))
+        let vocabulary = try PoetVocabulary(contentsOf: folder.url.appending(path: "vocab.txt"))
         let embedder = PictureEmbedder(clip: try models.requiredClip(), device: device, threads: run.place.threads)
         let width = try await embedder.width
         let imageMean = options.addsModalityOffset ? try models.imageMean(width: width) : nil

@@ -210,6 +210,27 @@ import TorchNN
         #expect(configuration.positionCount == 32)  // from n_ctx
     }
 
+    /// Python's json writes these words, and newer files of transformers hold lists of tokens.
+    @Test func whatPythonWritesIsRead() throws {
+        try withTemporaryFolder { url in
+            func read(_ rest: String) throws -> GPT2Configuration {
+                let json = #"{"model_type": "gpt2", "vocab_size": 10, \#(rest)}"#
+                try Data(json.utf8).write(to: url.appending(path: "config.json"))
+                return try ModelFolder(at: url).configuration()
+            }
+            let odd = try read(
+                #""attn_pdrop": NaN, "x": [Infinity, -Infinity], "name": "a \"NaN\" -Infinity", "eos_token_id": [3, 99, 1]"#
+            )
+            #expect(odd.attentionDropout == 0.1 && odd.eosTokenIDs == [3, 1] && odd.eosTokenID == 3)
+            #expect(try JSONDecoder().decode(GPT2Configuration.self, from: JSONEncoder().encode(odd)) == odd)
+            #expect(try read(#""eos_token_id": null, "bos_token_id": [4]"#).bosTokenID == 4)
+            let broken = failure { _ = try read(#""attn_pdrop": Nan"#) }
+            #expect(isOneLine(broken) && broken.contains("JSON"), "\(broken)")
+        }
+        let t5 = #"{"vocab_size": 10, "eos_token_id": [1, 5], "pad_token_id": [0]}"#
+        #expect(try JSONDecoder().decode(T5Configuration.self, from: Data(t5.utf8)).eosTokenIDs == [1, 5])
+    }
+
     @Test(arguments: [
         #"{"activation_function": "swish"}"#, #"{"n_embd": 10, "n_head": 3}"#, #"{"n_layer": 0}"#,
         #"{"n_embd": -4, "n_head": 2}"#, #"{"n_embd": 9000000000000000000}"#, #"{"tie_word_embeddings": false}"#,

@@ -137,10 +137,6 @@ let fuzzFolder = ProcessInfo.processInfo.environment["TIHUA_TOKENIZER_FUZZ"].map
         }
         let head = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n"
         guard case .emptyVocabulary? = try failure([]) else { Issue.record("empty"); return }
-        guard case .duplicateToken("月", _, 5, 7)? = try failure(Array((head + "月\n光\n月\n").utf8)) else {
-            Issue.record("duplicate")
-            return
-        }
         guard case .notUTF8(_, 5)? = try failure(Array(head.utf8) + [0xFF, 0xFE, 0x0A]) else {
             Issue.record("not UTF-8")
             return
@@ -154,6 +150,22 @@ let fuzzFolder = ProcessInfo.processInfo.environment["TIHUA_TOKENIZER_FUZZ"].map
             try BertTokenizer(vocabularyAt: URL(filePath: "/nonexistent/vocab.txt"))
         }
         #expect(missing?.description.contains("no such file") == true)
+    }
+
+    /// As `load_vocab` of `transformers` fills its dictionary: `vocab[token] = index`, line by line.
+    @Test func theLastLineOfATokenWinsAndIdsStay() throws {
+        let url = FileManager.default.temporaryDirectory.appending(path: "vocab-\(UUID().uuidString).txt")
+        defer { try? FileManager.default.removeItem(at: url) }
+        let lines = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "月", "光", "", "月", "山"]
+        try Data((lines.joined(separator: "\r\n") + "\r\n").utf8).write(to: url)
+        let listed = try vocabularyTokens(at: url)
+        #expect(listed == lines)
+        for tokenizer in [try BertTokenizer(vocabularyAt: url), try BertTokenizer(tokens: lines)] {
+            #expect(tokenizer.vocabularySize == lines.count)
+            #expect(tokenizer.id(of: "月") == 7 && tokenizer.id(of: "光") == 5 && tokenizer.id(of: "山") == 8)
+            #expect(tokenizer.encode("月光山", addingSpecialTokens: false) == [7, 5, 8])
+            #expect(tokenizer.decode([4, 7]) == "月月" && tokenizer.token(4) == "月")
+        }
     }
 
     @Test func aFolderTellsItsOptions() throws {
