@@ -16,7 +16,7 @@ public final class Muon: Optimizer {
     private let batches: [[Int]]
     private let isParallel: Bool
     /// Of the orthogonalisation.
-    private let computeType: DType
+    public let computeType: DType
 
     private struct Matrix {
         let entry: ParameterStore.Entry

@@ -66,10 +66,7 @@ enum MatrixSpeed {
     }
     private static let measured = Mutex<[Setting: Double]>([:])
 
-    /// Seconds that a measurement takes at most, but for one product.
-    static let limit = 0.25
-
-    /// Multiplications and additions per second of square matrices, as large as the time allows; once a process.
+    /// Multiplications and additions per second of square matrices, once a process: a quarter of a second.
     static func measure(_ dtype: DType, on device: Device) -> Double {
         let setting = Setting(dtype: dtype, device: device, threads: Runtime.threadCount)
         if let known = measured.withLock({ $0[setting] }) { return known }
@@ -79,27 +76,26 @@ enum MatrixSpeed {
     }
 
     private static func run(_ dtype: DType, on device: Device) -> Double {
-        let largest = device == .cpu ? 1024 : 8192
         let generator = Generator(seed: 0, device: device)
-        var (size, best) = (128, 0.0)
         let start = ContinuousClock.now
         func elapsed(since start: ContinuousClock.Instant) -> Double { (ContinuousClock.now - start) / .seconds(1) }
-        while true {
+        var best = 0.0
+        // A GPU is not busy with less than the last; on a slow processor the first says enough.
+        for size in device == .cpu ? [512, 1024] : [1024, 4096, 8192] {
             let a = Tensor.randn([size, size], generator: generator, device: device).to(dtype)
-            let operations = 2 * Double(size * size * size)
+            _ = a.matmul(a)
+            Runtime.synchronize(device)
             var seconds = Double.infinity
-            for _ in 0..<6 {
-                Runtime.synchronize(device)
-                let start = ContinuousClock.now
+            for _ in 0..<8 where seconds == .infinity || elapsed(since: start) < 0.25 {
+                let before = ContinuousClock.now
                 _ = a.matmul(a)
                 Runtime.synchronize(device)
-                seconds = min(seconds, elapsed(since: start))
-                best = max(best, operations / seconds)
-                if elapsed(since: start) + seconds > limit { break }
+                seconds = min(seconds, elapsed(since: before))
             }
-            // The next size takes eight times as long.
-            guard size < largest, elapsed(since: start) + 8 * seconds < limit else { return best }
-            size *= 2
+            best = max(best, 2 * Double(size * size * size) / seconds)
+            // The next size takes eight times as long and more.
+            guard elapsed(since: start) + 20 * seconds < 0.3 else { break }
         }
+        return best
     }
 }

@@ -30,6 +30,11 @@ struct RunCheckpoint {
         return try? JSONDecoder().decode(TrainingOptions.self, from: Data(text.utf8))
     }
 
+    /// What Muon computes in: older checkpoints, which do not say, have bfloat16.
+    var orthogonalType: DType {
+        (try? SafetensorsFile(contentsOf: url).metadata["orthogonalization"]) == "float32" ? .float32 : .bfloat16
+    }
+
     var exists: Bool { FileManager.default.fileExists(atPath: url.path) }
 
     /// Replaces the last checkpoint, whole or not at all.
@@ -51,6 +56,7 @@ struct RunCheckpoint {
             "progress": String(decoding: try encoder.encode(progress), as: UTF8.self),
             "options": String(decoding: try encoder.encode(options), as: UTF8.self),
             "identity": identity,
+            "orthogonalization": "\((optimizer as? Muon)?.computeType ?? .bfloat16)",
         ]
         try TensorFile.write(tensors, metadata: metadata, to: url)
     }

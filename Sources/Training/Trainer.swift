@@ -95,19 +95,18 @@ public final class Trainer<Task: TrainingTask> {
         self.task = task
         self.options = options
         self.folder = folder
+        let checkpoint = RunCheckpoint(folder: folder)
+        let orthogonalType = checkpoint.exists ? checkpoint.orthogonalType : options.precision.type(on: device)
         let configuration = AdamW.Configuration(beta2: options.beta2, weightDecay: options.weightDecay)
         optimizer =
             switch options.optimizer {
             case .adamw: AdamW(task.store, configuration, frozen: frozen)
             case .muon:
                 Muon(
-                    task.store, configuration, workers: options.workers,
-                    computeType: options.precision.type(on: device),
-                    frozen: frozen)
+                    task.store, configuration, workers: options.workers, computeType: orthogonalType, frozen: frozen)
             }
         workers = try Workers(task, count: options.workers, trained: optimizer.trained.map(\.name))
         average = options.averageDecay > 0 ? ExponentialMovingAverage(task.store, decay: options.averageDecay) : nil
-        let checkpoint = RunCheckpoint(folder: folder)
         if checkpoint.exists, !resume { throw TrainingError.folderInUse(folder.path) }
         do {
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)

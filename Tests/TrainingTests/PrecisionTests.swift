@@ -72,6 +72,24 @@ import WeightFiles
         }
     }
 
+    @Test func anOlderRunKeepsTheMuonThatItBeganWith() throws {
+        let scratch = try Scratch()
+        try run(.float32, in: scratch)
+        let checkpoint = RunCheckpoint(folder: scratch["run"])
+        #expect(checkpoint.orthogonalType == .float32)
+        // As written before it said so, when the orthogonalisation was in bfloat16 always.
+        let file = try SafetensorsFile(contentsOf: checkpoint.url)
+        var metadata = file.metadata
+        #expect(metadata.removeValue(forKey: "orthogonalization") == "float32")
+        let tensors = try file.tensors.map { (name: $0.name, tensor: try Tensor.borrowing($0).clone()) }
+        try TensorFile.write(tensors, metadata: metadata, to: checkpoint.url)
+        #expect(checkpoint.orthogonalType == .bfloat16)
+        var options = toyRun(steps: 4)
+        options.optimizer = .muon
+        try train(Toy.gpt2.task(options, in: scratch), options, in: scratch["run"], resume: true)
+        #expect(checkpoint.orthogonalType == .bfloat16)
+    }
+
     @Test(arguments: [DType.float32, .bfloat16]) func theMatrixSpeedIsOfATypeAndADevice(_ dtype: DType) {
         for level in Runtime.KernelLevel.allCases {
             Runtime.withKernels(level) { #expect(MatrixSpeed.measure(dtype, on: .cpu) > 1e6) }
