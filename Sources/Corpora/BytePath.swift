@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import Glibc
 
@@ -40,7 +41,7 @@ struct BytePath: Sendable, Hashable {
     /// Of what the path leads to, links followed; nil where there is nothing.
     var status: stat? {
         var status = stat()
-        return withCString({ stat($0, &status) }) == 0 ? status : nil
+        return stat(cString, &status) == 0 ? status : nil
     }
 
     /// The bytes of a regular file; nil for a pipe, a device and the like, whose reading might never end.
@@ -48,23 +49,15 @@ struct BytePath: Sendable, Hashable {
 
     var isFolder: Bool { status.map { $0.st_mode & S_IFMT == S_IFDIR } ?? false }
 
-    func withCString<Result>(_ body: (UnsafePointer<CChar>) -> Result) -> Result {
-        (bytes + [0]).withUnsafeBufferPointer { buffer in
-            buffer.withMemoryRebound(to: CChar.self) { body($0.baseAddress ?? UnsafePointer(bitPattern: 1)!) }
-        }
-    }
+    /// For functions of the system.
+    var cString: [CChar] { bytes.map { CChar(bitPattern: $0) } + [0] }
 
     /// Opens a regular file; what could block or never end is refused.
     func open() throws(CorporaError) -> FileHandle {
-        let descriptor = withCString { Glibc.open($0, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY) }
-        guard descriptor >= 0 else { throw unreadable(errno) }
-        let handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
-        var status = stat()
-        guard fstat(descriptor, &status) == 0 else { throw unreadable(errno) }
-        switch status.st_mode & S_IFMT {
-        case S_IFREG: return handle
-        case S_IFDIR: throw .unreadable(file: text, reason: "it is a folder")
-        default: throw .unreadable(file: text, reason: "not a regular file")
+        do {
+            return try UserFile.open(cString, name: text)
+        } catch {
+            throw .unreadable(file: text, reason: error.reason)
         }
     }
 
@@ -74,7 +67,7 @@ struct BytePath: Sendable, Hashable {
 
     /// What stands in a folder, without `.` and `..`, in no order.
     func names() throws(CorporaError) -> [[UInt8]] {
-        guard let stream = withCString({ opendir($0) }) else { throw unreadable(errno) }
+        guard let stream = opendir(cString) else { throw unreadable(errno) }
         defer { closedir(stream) }
         var names: [[UInt8]] = []
         let offset = MemoryLayout<dirent>.offset(of: \dirent.d_name) ?? 0
@@ -127,7 +120,7 @@ struct BytePath: Sendable, Hashable {
                     continue
                 }
                 var status = stat()
-                let isLink = path.withCString { lstat($0, &status) } == 0 && status.st_mode & S_IFMT == S_IFLNK
+                let isLink = lstat(path.cString, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
                 if isLink {
                     links.append(Folder(path: path, relative: relative))
                 } else {

@@ -21,7 +21,7 @@ public enum PoemFile {
         in url: URL, format: Format? = nil, converter: ChineseConverter? = nil,
         _ body: (Poem, _ line: Int) throws -> Void
     ) throws {
-        let source = try ByteSource(url)
+        let source = try ByteSource(text: url, encoding: nil)
         var format = format
         var number = 0
         var block: [(text: String, line: Int)] = []
@@ -32,14 +32,13 @@ public enum PoemFile {
         }
         while let bytes = try source.readLine() {
             number += 1
-            let start = number == 1 && bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-            guard let text = String(validating: bytes[start...], as: UTF8.self) else { throw bad(number, "not UTF-8") }
+            guard let text = String(validating: bytes, as: UTF8.self) else { throw bad(number, "not UTF-8") }
             let isBlank = text.allSatisfy(\.isWhitespace)
             if format == nil, !isBlank { format = detect(text) }
             switch format {
             case .corpus:
                 if isBlank { continue }
-                guard let poem = try? decoder.decode(Poem.self, from: Data(bytes[start...])) else {
+                guard let poem = try? decoder.decode(Poem.self, from: Data(bytes)) else {
                     throw bad(number, "not a poem with form, title, author, dynasty, lines and source")
                 }
                 guard !poem.lines.isEmpty, poem.ends.map({ $0.count == poem.lines.count }) ?? true else {
@@ -48,7 +47,7 @@ public enum PoemFile {
                 try body(poem, number)
             case .ccpc:
                 if isBlank { continue }
-                guard let record = try? decoder.decode(CCPCRecord.self, from: Data(bytes[start...])) else {
+                guard let record = try? decoder.decode(CCPCRecord.self, from: Data(bytes)) else {
                     throw bad(number, "not an object with content")
                 }
                 guard let poem = try record.poem(source: url.lastPathComponent, converter: converter) else {

@@ -10,6 +10,11 @@ public enum UserFile {
         FileHandle(fileDescriptor: try descriptor(url.path(percentEncoded: false)).number, closeOnDealloc: true)
     }
 
+    /// As `open(_:)`, for a path that need not be UTF-8; `name` stands for it in errors.
+    public static func open(_ path: [CChar], name: String) throws(FileError) -> FileHandle {
+        FileHandle(fileDescriptor: try descriptor(name, at: path).number, closeOnDealloc: true)
+    }
+
     /// All bytes of a regular file.
     ///
     /// - Parameter limit: the most bytes that are accepted
@@ -53,13 +58,16 @@ public enum UserFile {
     }
 
     /// A descriptor of a regular file, and the file's size in bytes.
-    private static func descriptor(_ path: String) throws(FileError) -> (number: Int32, size: Int) {
+    private static func descriptor(
+        _ path: String, at bytes: [CChar]? = nil
+    ) throws(FileError) -> (number: Int32, size: Int) {
+        let place = bytes ?? Array(path.utf8CString)
         // Opening a device can already do something (a tape rewinds), so it is looked at first.
         var status = stat()
-        guard stat(path, &status) == 0 else { throw cannotOpen(path) }
+        guard stat(place, &status) == 0 else { throw cannotOpen(path) }
         try requireRegular(path, status)
         // Without O_NONBLOCK a pipe put in place of the file since the check would wait for a writer.
-        let descriptor = Glibc.open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
+        let descriptor = Glibc.open(place, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY)
         guard descriptor >= 0 else { throw cannotOpen(path) }
         do throws(FileError) {
             guard fstat(descriptor, &status) == 0 else { throw .system(path, "read its size") }

@@ -24,7 +24,9 @@ public struct PictureShard: Sendable {
     /// - Throws: `CorporaError`, `TrainingError.data` if nothing is said of any picture.
     public init(_ source: PictureSet.Source) throws {
         list = try PictureList([source.shard])
-        name = source.shard.deletingPathExtension().lastPathComponent
+        let file = source.shard.deletingPathExtension()
+        // Of x.tar.gz too.
+        name = (file.pathExtension == "tar" ? file.deletingPathExtension() : file).lastPathComponent
         let captions = try Captions(source, keys: list.entries.map(\.key))
         let labels = try source.labels.map { try Self.labels($0, source.encoding) }
         let usesFolders = labels == nil && source.captions.isEmpty

@@ -79,6 +79,48 @@ import Testing
         #expect(!FileManager.default.fileExists(atPath: path("out.tsv")))
     }
 
+    @Test func anEncodingIsOfferedAndTaken() throws {
+        defer { removeFolder() }
+        // a: 某通, which passes for UTF-8; b: 一只狗.
+        let bytes =
+            Array("a.heic\t".utf8) + [0xC4, 0xB3, 0xCD, 0xA8] + Array("\rb.jpg\t".utf8)
+            + [0xD2, 0xBB, 0xD6, 0xBB, 0xB9, 0xB7]
+        try Data(bytes).write(to: folder.appending(path: "in.txt"))
+        let arguments = ["data", "captions", path("in.txt"), "--out", path("out.tsv")]
+        let refused = try Run(arguments)
+        #expect(refused.status == 1 && refused.isOneLine, "\(refused.errors)")
+        #expect(refused.errors.contains("in.txt, line 2") && refused.errors.contains("--encoding gb18030"))
+        #expect(!FileManager.default.fileExists(atPath: path("out.tsv")))
+        #expect(try Run(arguments + ["--encoding", "gbk"]).status == 0)
+        #expect(try String(contentsOfFile: path("out.tsv"), encoding: .utf8) == "a\t某通\nb\t一只狗\n")
+        let statistics = try json(Run(["data", "statistics", path("in.txt"), "--encoding", "gb18030", "--json"]))
+        #expect(statistics["captions"] as? Int == 2)
+        let measured = try Run([
+            "eval", "caption", "--references", path("in.txt"), "--captions", path("in.txt"), "--encoding", "GBK",
+            "--json",
+        ])
+        #expect(try json(measured)["pictures"] as? Int == 2)
+        let unknown = try Run(arguments + ["--encoding", "latin1"])
+        #expect(unknown.status == 2 && unknown.errors.contains("latin1"), "\(unknown.errors)")
+    }
+
+    @Test func whatIsLeftOutOfAListIsSaid() throws {
+        defer { removeFolder() }
+        let pack = try TinyPack()
+        let pictures = folder.appending(path: "pictures")
+        try FileManager.default.createDirectory(at: pictures, withIntermediateDirectories: true)
+        for name in ["a.png", "a.webp", "b.png"] {
+            try FileManager.default.copyItem(at: pack.picture(), to: pictures.appending(path: name))
+        }
+        try FileManager.default.createSymbolicLink(
+            at: folder.appending(path: "link"), withDestinationURL: pictures)
+        let arguments = ["--clip", pack.clip.path, "--device", "cpu", "--threads", "1"]
+        let run = try Run(["data", "embed", path("link"), "--out", path("e")] + arguments)
+        #expect(run.status == 0 && run.errors.contains("left out 1 ") && run.errors.contains("2 of 2 pictures"))
+        #expect(try EmbeddingFile(contentsOf: folder.appending(path: "e")).keys == ["a", "b"])
+        #expect(try Run(["data", "embed", path("link"), "--out", path("f"), "--quiet"] + arguments).errors.isEmpty)
+    }
+
     @Test func statisticsComeAsTableJSONAndPicture() throws {
         defer { removeFolder() }
         let captions = try write("a\t一只猫。\nb\t一只猫。\nc\t两个穿T恤的人在走路\n", "c.tsv")

@@ -42,6 +42,12 @@ import Testing
             try #require(process.terminationStatus == 0)
         }
 
+        /// A shard of a folder as it is now.
+        func packed(_ name: String) throws -> String {
+            try tar(name)
+            return shard(name)
+        }
+
         func shard(_ name: String) -> String { pack.folder.appending(path: "\(name).tar").path }
 
         func check(_ text: String) throws -> String {
@@ -141,10 +147,96 @@ import Testing
         let classes = try #require(result["classes"] as? [[String: Any]])
         #expect(classes.map { $0["label"] as? String } == ["cold", "warm"])
         #expect(classes.allSatisfy { $0["pictures"] as? Int == 4 })
+        // All is the default.
+        #expect(try bench.zeroshot("--json").output == bench.zeroshot("--json", "--held-out", "1").output)
         let held = try object(try bench.zeroshot("--json", "--held-out", "2"))
         let some = try #require((held["shards"] as? [[String: Any]])?.first?["result"] as? [String: Any])
         #expect((1..<8).contains(try #require(some["pictures"] as? Int)))
         #expect(try bench.zeroshot("--held-out", "1").output.contains("labelled"))
+    }
+
+    /// A folder that the labels lack is named and left out, in a folder and in a shard, and so is a picture in no folder.
+    @Test(arguments: ["folder", "shard"])
+    func foldersThatTheLabelsLackAreNamed(kind: String) throws {
+        let bench = try Bench()
+        try FileManager.default.copyItem(
+            at: bench.pack.folder.appending(path: "captioned"),
+            to: bench.pack.folder.appending(path: "labelled/livingRoom"))
+        let source =
+            try kind == "folder" ? bench.pack.folder.appending(path: "labelled").path : bench.packed("labelled")
+        let run = try bench.eval(["zeroshot", "--shard", "\(source),labels=\(bench.labels.path)", "--json"])
+        #expect(run.status == 0 && run.isOneLine, "\(run.errors)")
+        #expect(
+            run.errors.contains("4 pictures of labelled have no caption") && run.errors.contains("lacks livingRoom"))
+        // All of the others are measured, and no class is made up.
+        #expect(run.output.contains("\"pictures\":8") && !run.output.contains("livingRoom"))
+        // Nothing at all is an error that says what is missing.
+        try "other\t红花\n".write(to: bench.labels, atomically: true, encoding: .utf8)
+        let none = try bench.eval(["zeroshot", "--shard", "\(source),labels=\(bench.labels.path)"])
+        #expect(
+            none.status == 1 && none.isOneLine && none.errors.contains("lacks cold, livingRoom, warm"), "\(none.errors)"
+        )
+        // Without labels the names of folders stand in the captions, and these are not Chinese: said, where it is done.
+        let bare = try bench.eval(["zeroshot", "--shard", source])
+        if kind == "folder" {
+            #expect(bare.status == 0 && bare.isOneLine && bare.errors.contains("一张cold的照片"), "\(bare.errors)")
+        } else {
+            #expect(bare.status == 1 && bare.isOneLine && bare.errors.contains("add captions=FILE or labels=FILE"))
+        }
+    }
+
+    @Test func labelsMayBeDeeperAndOfAnotherEncoding() throws {
+        let bench = try Bench()
+        // As tar packs a folder by its name, with folders below the labels.
+        let deep = bench.pack.folder.appending(path: "deep/labelled")
+        try FileManager.default.createDirectory(at: deep, withIntermediateDirectories: true)
+        try FileManager.default.moveItem(
+            at: bench.pack.folder.appending(path: "labelled/warm"), to: deep.appending(path: "warm"))
+        try FileManager.default.createDirectory(at: deep.appending(path: "cold"), withIntermediateDirectories: true)
+        try FileManager.default.moveItem(
+            at: bench.pack.folder.appending(path: "labelled/cold"), to: deep.appending(path: "cold/more"))
+        // GBK, with the line ends of an old Mac: 花, 水.
+        try Data(Array("warm\t".utf8) + [0xBB, 0xA8] + Array("\rcold\t".utf8) + [0xCB, 0xAE, 0x0D]).write(
+            to: bench.labels)
+        for source in [bench.pack.folder.appending(path: "deep").path, try bench.packed("deep")] {
+            let run = try bench.eval([
+                "zeroshot", "--shard", "\(source),labels=\(bench.labels.path),encoding=gbk", "--json",
+            ])
+            #expect(run.status == 0 && run.errors.isEmpty && run.output.contains("\"pictures\":8"), "\(run.errors)")
+            let plain = try bench.eval(["zeroshot", "--shard", "\(source),labels=\(bench.labels.path)"])
+            #expect(
+                plain.status == 1 && plain.isOneLine && plain.errors.contains("encoding=gb18030"), "\(plain.errors)")
+        }
+    }
+
+    /// Pictures in a flat folder, and in folders of it, belong to captions by their path or by their name alone.
+    @Test func retrievalTakesFoldersFlatAndDeep() throws {
+        let bench = try Bench()
+        let table = try bench.retrieval()
+        #expect(table.status == 0 && table.errors.isEmpty)
+        let flat = bench.pack.folder.appending(path: "captioned")
+        func retrieval(_ folder: String, _ captions: String? = nil) throws -> Run {
+            try bench.eval([
+                "retrieval", "--shard",
+                "\(bench.pack.folder.appending(path: folder).path),captions=\(captions ?? bench.captions.path)",
+            ])
+        }
+        #expect(try retrieval("captioned").output == table.output)
+        let deep = bench.pack.folder.appending(path: "deep")
+        try FileManager.default.createDirectory(at: deep, withIntermediateDirectories: true)
+        try FileManager.default.copyItem(at: flat, to: deep.appending(path: "inside"))
+        let below = try retrieval("deep")
+        #expect(below.output == table.output && below.errors.isEmpty, "\(below.errors)")
+        // Captions that know more of the path than the folder has.
+        let paths = bench.pack.folder.appending(path: "paths.tsv").path
+        try String(contentsOf: bench.captions, encoding: .utf8).split(separator: "\n")
+            .map { "images/" + $0.replacing("#zhc", with: ".jpg#zhc") }.joined(separator: "\n")
+            .write(toFile: paths, atomically: true, encoding: .utf8)
+        #expect(try retrieval("captioned", paths).output == table.output)
+        // A name that stands twice says nothing.
+        try FileManager.default.copyItem(at: flat, to: deep.appending(path: "again"))
+        let twice = try retrieval("deep")
+        #expect(twice.status == 1 && twice.isOneLine && twice.errors.contains("none of its pictures has a caption"))
     }
 
     @Test func imageryScoresTheWordsOfKeywords() throws {
@@ -188,6 +280,10 @@ import Testing
             (["retrieval", "--shard", "\(captioned),captions=/nowhere"], 1, "/nowhere"),
             (["retrieval", "--shard", "\(captioned),captions=\(bench.captions.path)", "--limit", "0"], 2, "--limit"),
             (["retrieval", "--shard", "\(captioned),captions=\(bench.captions.path)", "--clip", "x"], 2, "--clip"),
+            (
+                ["retrieval", "--shard", "\(labelled),captions=\(bench.captions.path),labels=\(bench.labels.path)"], 1,
+                "labels"
+            ),
             (["zeroshot", "--shard", labelled], 1, "none of its pictures has a caption or a label"),
             (["zeroshot", "--shard", "/nowhere.tar,labels=\(bench.labels.path)"], 1, "/nowhere.tar"),
             (["zeroshot", "--shard", "\(captioned),captions=\(bench.captions.path)"], 1, "labels"),
@@ -196,6 +292,13 @@ import Testing
                 ["zeroshot", "--shard", "\(labelled),labels=\(bench.labels.path)", "--held-out", "1000000007"], 1,
                 "no picture is held out"
             ),
+            (["zeroshot", "--shard", "\(labelled),labels=/no.tsv"], 1, "/no.tsv: cannot be read (no such file)"),
+            (["zeroshot", "--shard", "\(labelled),labels=\(labelled)"], 1, "labelled.tar, line 1: not UTF-8"),
+            (
+                ["zeroshot", "--shard", "\(bench.labels.path),labels=\(bench.labels.path)"], 1,
+                "a text file, not a tar archive"
+            ),
+            (["zeroshot", "--shard", "\(labelled),labels=\(bench.labels.path),encoding=latin1"], 2, "gb18030"),
             (["imagery", "/nowhere.tsv", "--shards", "/nowhere"], 1, "/nowhere.tsv"),
             (["imagery", try bench.check("captioned\tc1\t明月"), "--shards", "x", "--top", "0"], 2, "--top"),
         ]

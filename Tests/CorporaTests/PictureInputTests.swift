@@ -161,7 +161,7 @@ private func archive(_ members: [Member], endMark: Bool = true) -> Data {
     /// Writes a file of a name that `URL` cannot hold.
     private func write(_ text: String, named name: [UInt8], in folder: String) throws {
         let path = BytePath(scratch.url.appending(path: folder)).appending(name)
-        let descriptor = path.withCString { creat($0, 0o600) }
+        let descriptor = creat(path.cString, 0o600)
         try #require(descriptor >= 0)
         let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         try file.write(contentsOf: Data(text.utf8))
@@ -206,10 +206,10 @@ private func archive(_ members: [Member], endMark: Bool = true) -> Data {
         #expect(problem { _ = try list("in/\u{FFFD}.png") }.contains("no such file"))
         // The folder itself.
         let folder = BytePath(scratch.url).appending(Self.gbk)
-        try #require(folder.withCString { mkdir($0, 0o700) } == 0)
+        try #require(mkdir(folder.cString, 0o700) == 0)
         try Data("3".utf8).write(to: scratch.url.appending(path: "x.png"))
         let target = folder.appending(Array("x.png".utf8))
-        try #require(path("x.png").withCString { from in target.withCString { rename(from, $0) } } == 0)
+        try #require(rename(path("x.png"), target.cString) == 0)
         let inside = try list(String(decoding: Self.gbk, as: UTF8.self))
         #expect(try inside.entries.map(\.key) == ["x"] && texts(inside) == ["3"])
     }
