@@ -83,7 +83,7 @@ import TorchNN
     func captionsTakeOnAStyle(t5: Bool) async throws {
         let tiny = try TinyPack()
         let captioner = try make(tiny, captioner(tiny, t5: t5))
-        let embeddings = (0..<6).map { seed in (0..<16).map { Float(($0 * (seed + 3)) % 7) - 3 } }
+        let embeddings = (0..<24).map { seed in (0..<16).map { Float(($0 * (seed + 3)) % 7) - 3 } }
         var request = CaptionRequest()
         request.maximumLength = 12
         let plain = try await captioner.captions(forEmbeddings: embeddings, request: request)
