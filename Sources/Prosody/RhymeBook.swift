@@ -53,7 +53,8 @@ public enum RhymeBook: String, Sendable, Codable, CaseIterable {
         if wanted.count > 1, wanted.hasSuffix("韵") { wanted.removeLast() }
         let numerals = "第一二三四五六七八九十"
         let number = wanted.prefix { numerals.contains($0) }
-        let readings = wanted.dropFirst(number.count).first.map(table.groups(of:)) ?? RhymeGroupSet()
+        let character = wanted.dropFirst(number.count).first.flatMap { $0 == "部" ? nil : $0 }
+        let readings = character.map(table.groups(of:)) ?? RhymeGroupSet()
         let scored = groups.map { group in
             let isNumbered = !number.isEmpty && group.stem.prefix { numerals.contains($0) } == number
             return (

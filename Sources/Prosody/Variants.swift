@@ -5,8 +5,8 @@
 /// Found in the poems of 全唐诗 and 全宋诗 and in 宋词 (chinese-poetry, 17.5 million characters): of the characters that 平水韵
 /// lacks, those that occur most. Lines that stand twice and differ in that character alone name the form; at the
 /// places of otherwise regular poems where the tone is settled, it has the tone that the poems give the character.
-/// With the characters that `ProsodyImporter` adds, 87 % of all occurrences have a reading; `tihua eval prosody`
-/// lists what is left.
+/// Together with the characters that `ProsodyImporter` adds, they bring the places without a reading in the corpus of
+/// `tihua data poems` from 92,547 to 10,529 of 15.6 million; `tihua eval prosody` lists what is left.
 let variantForms = characterMap(
     """
     劒剑 堦阶 媿愧 嬾懒 廻回 徧遍 慙惭 斾旆 桮杯 櫂棹 牋笺 猨猿 珮佩 疎疏 筯箸 簷檐 缾瓶 臯皋 蘂蕊 褭袅 覩睹 醆盏 鏁锁 顇悴 髪发 鬬斗 鴈雁 厓崖 慇殷 彫雕 煖暖 捲卷 烱炯 繫系 攲欹 槃盘
@@ -27,7 +27,8 @@ let variantForms = characterMap(
     冺泯 冦寇 齅嗅 黒黑 頋顾 茰萸 羗羌 瘉愈 炤照 骾鲠 軃亸 艸草 糺纠 甞尝 憙喜 嵳嵯 尠鲜 尙尚 媺美 娯娱 姢娟 厪仅 謩谟 緫总 摠总 惣总 稭秸 熈熙 煕熙 攷考 愽博 廹迫 齓龀 鎁铘 譌讹 諌谏
     虗虚 薶埋 縚绦 簔蓑 瑇玳 昬昏 崐昆 崘仑 婣姻 圎圆 頟额 醎咸 莾莽 歩步 抺抹 塜冢 呑吞 餙饰 靁雷 鈆铅 衂衄 痺痹 櫩檐 忼慷 騘骢 饟饷 鑴镌 豊丰 蟁蚊 筞策 拕拖 恊协 勌倦 剏创 頥颐 逓递
     糭粽 恠怪 増增 冐冒 嘑呼 庬庞 厐庞 昩昧 撁牵 窰窑 蓱萍 珏玨 曶忽 愯悚 従从 劵券 鸖鹤 餻糕 錬炼 賛赞 衖巷 莭节 茘荔 濳潜 殱歼 揑捏 墖塔 噏吸 叡睿 叅参 儛舞 飰饭 褁裹 蠺蚕 蘐萱 舎舍
-    筓笄 玆兹 瀬濑 扵于 嬝袅 嫰嫩 姸妍 龢和 辠罪 軰辈 讁谪 桞柳 柹柿 麞獐 砲礮 麏麕 趦趑 纎纤 勦剿 頖泮 閧哄 筿筱 凂浼
+    筓笄 玆兹 瀬濑 扵于 嬝袅 嫰嫩 姸妍 龢和 辠罪 軰辈 讁谪 桞柳 柹柿 麞獐 砲礮 麏麕 趦趑 纎纤 勦剿 頖泮 閧哄 筿筱 凂浼 遶绕 𣃁斸 幷并 𫏐暂 𥩟伫 擡抬 貍狸 𫁂䆉 𫇛橹 𫛳服 𫛛鳷 𫇴刍 𪢮栾
+    𰬸繐 𥬞籋 𫘞驼 劄札 𪸩辉 𫕥陨 𫖇靴 𫚥虾 𫗪喂 䌸缚 扞捍 𫐘坎 𫐆轣 𫄠絙 𠡠敕 𦰏蓧 𪎊麨 𫗋瑟 𫜪咬 𩙪飙 𨱎鍮 𢽾斅 𨱄鈯 𫔔镌 𪨷岩 𫄙纠 縴纤
     """)
 
 /// The variants of each form, as `variantForms` has them.

@@ -85,11 +85,16 @@ import Testing
             guard case .unknownRhymeGroup(name, "平水韵", let nearest)? = $0 as? ProsodyError else { return false }
             return nearest.first == first && nearest.count == 4
         }
+        // A name of one book tells the group of another.
+        #expect { try RhymeBook.cilin.group(named: "七阳", for: .qijue) } throws: {
+            guard case .unknownRhymeGroup(_, _, let nearest)? = $0 as? ProsodyError else { return false }
+            return nearest.first == "第二部平声"
+        }
     }
 
-    @Test(arguments: "聨纎揺胷荅飗浯緜隠頼浄鬭这鶑馿礴斸".map { $0 })
+    @Test(arguments: "聨纎縴揺胷荅飗浯緜隠頼浄鬭这鶑馿礴斸".map { $0 })
     func charactersThatPoemsPrintHaveTheirReadings(character: Character) {
-        let level = "聨纎揺胷飗浯緜鶑馿".contains(character)
+        let level = "聨纎縴揺胷飗浯緜鶑馿".contains(character)
         for book in [RhymeBook.pingshui, .cilin] {
             #expect(tones(of: character, in: book).contains(level ? .level : .oblique), "\(character) \(book)")
         }
