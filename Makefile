@@ -12,7 +12,7 @@ DOCUMENTED := Prosody Tokenizers Pictures WeightFiles Torch TorchNN Models Gener
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup build poem test install uninstall lint format docs parity bench sanitize clean
+.PHONY: help setup build poem test plain starve install uninstall lint format docs parity bench sanitize clean
 
 help: ## Show this list
 	@echo "Tihua 题画: from pictures to Chinese poems"
@@ -34,6 +34,14 @@ poem: build ## Print poems for a picture: IMAGE=photo.jpg, further options in AR
 test: setup ## Build everything and run all tests
 	swift build --build-tests
 	swift test
+
+plain: setup ## Run all tests as on a processor that ends with AVX2 (as far as this one lets itself be told)
+	swift build --build-tests
+	TIHUA_PLAIN_KERNELS=avx2 ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2 MKL_ENABLE_INSTRUCTIONS=AVX2 swift test
+
+starve: setup ## Let allocations fail at 200 points of poem, caption, embed, train (an hour and more)
+	swift build --build-tests
+	TIHUA_POINTS=200 swift test --filter MemoryTests
 
 install: build ## Install under PREFIX (/usr/local): the tool, its libraries, weights, shell completions
 	@Scripts/install.sh "$(abspath $(PREFIX))" "$(DESTDIR)"

@@ -15,7 +15,8 @@ ct_status ct_set_requires_grad(ct_tensor a, bool value) noexcept {
 }
 
 ct_status ct_backward(ct_tensor a) noexcept {
-    return guard([&] { a->value.backward(); });
+    // The graph is gone after the first try.
+    return guard([&] { a->value.backward(); }, /*repeats=*/false);
 }
 
 ct_status ct_grad(ct_tensor a, ct_tensor *out) noexcept {
@@ -59,7 +60,7 @@ ct_status ct_adamw_(const ct_tensor *parameters, const ct_tensor *gradients, con
         }
         at::_fused_adamw_(weights, list(gradients, count), list(first_moments, count), list(second_moments, count), {},
                           steps, lr, beta1, beta2, weight_decay, epsilon, /*amsgrad=*/false, /*maximize=*/false);
-    });
+    }, /*repeats=*/false);
 }
 
 ct_status ct_total_norm(const ct_tensor *tensors, int32_t count, double *out) noexcept {

@@ -8,7 +8,9 @@
 #include <c10/util/Exception.h>
 
 #include <atomic>
+#include <cctype>
 #include <exception>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -32,20 +34,39 @@ struct ct_generator_s {
 
 namespace ct {
 
+/// Whether the message of an exception is of memory that there was not: libtorch, oneDNN and MKL have no type for it.
+bool is_of_memory(std::string message);
+/// Frees what `ct_reserve` put by; false where nothing was.
+bool spend_reserve();
+
 /// Runs `body`; an exception becomes a status and a one-line message (without libtorch's C++ backtrace).
+///
+/// Where memory runs out, `body` gets a second try with the memory that was put by, and `ct_memory_is_short` says so from
+/// then on: operations do not throw in Swift, and so the next place that can does. A body that cannot be run twice says
+/// `repeats` false.
 template <class Body>
-static ct_status guard(Body &&body) noexcept {
+static ct_status guard(Body &&body, bool repeats = true) noexcept {
+    bool lacked_memory = false;
     try {
         body();
-        return 0;
+        return CT_OK;
+    } catch (const c10::OutOfMemoryError &error) {
+        lacked_memory = true;
+        last_error = error.what_without_backtrace();
     } catch (const c10::Error &error) {
         last_error = error.what_without_backtrace();
+        lacked_memory = is_of_memory(last_error);
+    } catch (const std::bad_alloc &) {
+        lacked_memory = true;
+        last_error = "no memory";
     } catch (const std::exception &error) {
         last_error = error.what();
+        lacked_memory = is_of_memory(last_error);
     } catch (...) {
         last_error = "unknown C++ exception";
     }
-    return 1;
+    if (!lacked_memory) return CT_FAILED;
+    return repeats && spend_reserve() ? guard(body, false) : CT_NO_MEMORY;
 }
 
 inline ct_tensor wrap(at::Tensor tensor) { return new ct_tensor_s(std::move(tensor)); }

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 
 namespace ct {
 
@@ -17,7 +18,8 @@ namespace ct {
 using Region = void (*)(void (*)(void *), void *, unsigned, unsigned);
 inline const Region parallel_region = reinterpret_cast<Region>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
 
-/// Runs `body(first, last)` over `0 ..< count`, on at most `wanted` threads. `body` throws nothing.
+/// Runs `body(first, last)` over `0 ..< count`, on at most `wanted` threads. What one of them throws is thrown here when all
+/// have ended.
 template <class Body>
 void parallel(int64_t count, int64_t wanted, const Body &body) {
     wanted = std::min<int64_t>({wanted, count, at::get_num_threads()});
@@ -31,7 +33,9 @@ void parallel(int64_t count, int64_t wanted, const Body &body) {
         std::atomic<int64_t> next;
         int64_t share;
         int32_t level;
-    } work{body, count, {0}, (count + wanted - 1) / wanted, kernel_level()};
+        std::exception_ptr error;
+        std::atomic_flag has_error = ATOMIC_FLAG_INIT;
+    } work{body, count, {0}, (count + wanted - 1) / wanted, kernel_level(), nullptr};
     parallel_region(
         [](void *pointer) {
             Work &work = *static_cast<Work *>(pointer);
@@ -40,10 +44,15 @@ void parallel(int64_t count, int64_t wanted, const Body &body) {
             for (;;) {
                 const int64_t first = work.next.fetch_add(work.share);
                 if (first >= work.count) return;
-                work.body(first, std::min(first + work.share, work.count));
+                try {
+                    work.body(first, std::min(first + work.share, work.count));
+                } catch (...) {
+                    if (!work.has_error.test_and_set()) work.error = std::current_exception();
+                }
             }
         },
         &work, static_cast<unsigned>(wanted), 0);
+    if (work.error) std::rethrow_exception(work.error);
 }
 
 }  // namespace ct

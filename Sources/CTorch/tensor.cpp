@@ -10,7 +10,10 @@
 #include <torch/headeronly/version.h>
 
 #include <dlfcn.h>
+#include <malloc.h>
 
+#include <cctype>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -25,6 +28,62 @@ thread_local std::string ct::last_error;
 const char *ct_last_error(void) noexcept { return last_error.c_str(); }
 int64_t ct_live(void) noexcept { return live.load(); }
 const char *ct_version(void) noexcept { return TORCH_VERSION; }
+
+namespace {
+
+std::atomic<void *> reserve{nullptr};
+std::atomic<size_t> reserve_size{0};
+std::atomic<bool> memory_is_short{false};
+
+}  // namespace
+
+bool ct::is_of_memory(std::string message) {
+    for (char &letter : message) letter = static_cast<char>(std::tolower(static_cast<unsigned char>(letter)));
+    for (const char *words : {"can't allocate memory", "cannot allocate memory", "out of memory", "not enough memory",
+                              "out_of_memory", "bad_alloc", "failed to allocate", "could not create a memory"}) {
+        if (message.find(words) != std::string::npos) return true;
+    }
+    return false;
+}
+
+bool ct::spend_reserve() {
+    void *memory = reserve.exchange(nullptr);
+    if (!memory) return false;
+    std::free(memory);
+    memory_is_short = true;
+    return true;
+}
+
+ct_status ct_reserve(size_t bytes) noexcept {
+    return guard(
+        [&] {
+            reserve_size = bytes;
+            std::free(reserve.exchange(nullptr));
+            if (bytes == 0) return;
+            void *memory = std::malloc(bytes);
+            if (!memory) throw std::bad_alloc();
+            reserve = memory;
+        },
+        /*repeats=*/false);
+}
+
+ct_status ct_limit_heaps(int32_t count) noexcept {
+    return guard([&] {
+#if defined(M_ARENA_MAX)
+        mallopt(M_ARENA_MAX, count);
+#else
+        (void)count;
+#endif
+    });
+}
+
+ct_status ct_memory_is_short(bool again, bool *out) noexcept {
+    return guard([&] {
+        *out = memory_is_short;
+        if (!again || !memory_is_short.exchange(false)) return;
+        std::free(reserve.exchange(std::malloc(reserve_size)));
+    });
+}
 
 ct_status ct_cpu_capability(const char **out) noexcept {
     return guard([&] {

@@ -47,6 +47,25 @@ static void speak(cvips_format format) {
     pthread_mutex_unlock(&hush_lock);
 }
 
+// Whether the last failure of this thread was for want of memory, as far as the libraries say.
+static __thread int32_t lacked_memory;
+
+// Takes a failure down and clears libvips's message.
+static void forget_error(void) {
+    gchar *message = g_ascii_strdown(vips_error_buffer(), -1);
+    lacked_memory = strstr(message, "out of memory") || strstr(message, "insufficient memory")
+        || strstr(message, "cannot allocate memory") || strstr(message, "unable to allocate");
+    g_free(message);
+    vips_error_clear();
+}
+
+int32_t cvips_lacked_memory(size_t needed) {
+    if (lacked_memory) return 1;
+    void *probe = malloc(needed);
+    free(probe);
+    return probe == NULL;
+}
+
 static void ignore_log(const gchar *domain, GLogLevelFlags level, const gchar *message, gpointer data) {}
 
 int32_t cvips_start(void) {
@@ -83,13 +102,14 @@ static VipsImage *open_image(const void *bytes, size_t count, cvips_format forma
 #undef CVIPS_LOAD
     speak(format);
     if (status) {
-        vips_error_clear();
+        forget_error();
         return NULL;
     }
     return image;
 }
 
 cvips_source cvips_source_new(const void *bytes, size_t count, cvips_format format) {
+    lacked_memory = 0;
     VipsImage *stored = open_image(bytes, count, format, FALSE);
     if (!stored) return NULL;
     cvips_source source = calloc(1, sizeof *source);
@@ -159,7 +179,7 @@ int32_t cvips_source_prepare(
         int status = vips_autorot(whole, &image, NULL);
         g_object_unref(whole);
         if (status) {
-            vips_error_clear();
+            forget_error();
             return 1;
         }
     } else {
@@ -182,7 +202,7 @@ int32_t cvips_source_prepare(
     *profile_count = source->profile_count;
     if (to_rgb8(&image)) {
         g_object_unref(image);
-        vips_error_clear();
+        forget_error();
         return 1;
     }
     *width = vips_image_get_width(image);
@@ -201,7 +221,7 @@ int32_t cvips_source_decode(cvips_source source, void *pixels, size_t count) {
     int status = !into || vips_image_write(from, into);
     speak(source->format);
     if (into) g_object_unref(into);
-    if (status) vips_error_clear();
+    if (status) forget_error();
     return status ? 1 : 0;
 }
 
@@ -221,7 +241,7 @@ void *cvips_encode(
     VipsImage *image = NULL;
     if (!raw || vips_copy(raw, &image, "interpretation", VIPS_INTERPRETATION_sRGB, NULL)) {
         if (raw) g_object_unref(raw);
-        vips_error_clear();
+        forget_error();
         return NULL;
     }
     g_object_unref(raw);
@@ -238,7 +258,7 @@ void *cvips_encode(
     }
     g_object_unref(image);
     if (status) {
-        vips_error_clear();
+        forget_error();
         g_free(bytes);
         return NULL;
     }

@@ -60,6 +60,7 @@ public struct FreeWriter {
         let width = sampling.width(of: verse.scoreCount)
         for step in 0..<room {
             try Task.checkCancellation()
+            try Runtime.checkMemory()
             let best = session.next.topK(width, 1)  // [B, K]
             let (tokens, values) = (best.indices.array(of: Int64.self), best.values.floats)
             var next = [Int32](repeating: format.padding, count: plans.count)

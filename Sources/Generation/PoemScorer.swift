@@ -188,6 +188,7 @@ public final class PoemScorer {
         var start = 0
         while start < order.count {
             try Task.checkCancellation()
+            try Runtime.checkMemory()
             let width = encoded[order[start]].ids.count - 1
             let rows = Array(order[start..<min(order.count, start + max(1, Self.batchTokens / width))])
             start += rows.count

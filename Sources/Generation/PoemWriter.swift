@@ -150,6 +150,7 @@ public final class PoemWriter {
         var pass = Pass(try model.session(for: drafts, room: room))
         for line in 0..<form.lineCount {
             try Task.checkCancellation()
+            try Runtime.checkMemory()
             if line > 0, !model.spansLines { pass = Pass(try model.session(for: drafts, room: room)) }
             let start = pass.mark
             let before = drafts

@@ -31,6 +31,7 @@ extension TextGenerator {
         var searches = session.rows.indices.map { Search(open: [Beam(row: $0)]) }
         for length in 1...rules.maximumLength {
             try Task.checkCancellation()
+            try Runtime.checkMemory()
             let candidates = try candidates(of: session, kept: kept, length: length - 1, rules)
             var order: [Int] = []
             var tokens: [[Int32]] = []

@@ -14,6 +14,7 @@ extension TextGenerator {
         session.reorder(by: live.flatMap { Array(repeating: $0, count: tried) })
         for length in 0..<rules.maximumLength {
             try Task.checkCancellation()
+            try Runtime.checkMemory()
             let firstRows = live.indices.map { $0 * tried }
             let allowed = rules.applied(to: session, rows: firstRows, scores: scores, length: length)
             let best = allowed.softmax(1).topK(tried, 1)  // [P, K]

@@ -163,6 +163,7 @@ public final class TextGenerator {
         var live = Array(samples.indices)  // the sample of each row
         for length in 0..<rules.maximumLength {
             try Task.checkCancellation()
+            try Runtime.checkMemory()
             let scores = rules.applied(to: session, length: length)  // [B, V]
             let uniforms = live.map { samples[$0].text.isOpen ? samples[$0].random.uniform() : 0 }
             let chosen = sampling.draw(from: scores, uniforms: uniforms)  // [B]

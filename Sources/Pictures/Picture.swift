@@ -80,7 +80,7 @@ public struct Picture: Equatable, Sendable {
         }
         self = try encoded.withUnsafeBytes { raw in
             guard let source = cvips_source_new(raw.baseAddress, raw.count, format.code) else {
-                throw PictureError.damaged(name: name, format: format.rawValue)
+                throw Self.failure(name, format, needed: Self.working)
             }
             defer { cvips_source_free(source) }
             return try Picture(source: source, format: format, name: name, limits: limits)
@@ -105,15 +105,31 @@ public struct Picture: Equatable, Sendable {
         var height: Int32 = 0
         var profile: UnsafeRawPointer?
         var profileCount = 0
-        let damaged = PictureError.damaged(name: name, format: format.rawValue)
-        guard cvips_source_prepare(source, &width, &height, &profile, &profileCount) == 0 else { throw damaged }
+        // A picture that is turned is whole in memory, twice.
+        let stored = storedWidth * storedHeight * 3
+        guard cvips_source_prepare(source, &width, &height, &profile, &profileCount) == 0 else {
+            throw Self.failure(name, format, needed: 2 * stored + Self.working)
+        }
         let count = Int(width) * Int(height) * 3
+        // An array that finds no memory ends the process.
+        guard cvips_lacked_memory(count + Self.working) == 0 else { throw PictureError.outOfMemory(name: name) }
         let bytes = try [UInt8](unsafeUninitializedCapacity: count) { buffer, filled in
-            guard cvips_source_decode(source, buffer.baseAddress, count) == 0 else { throw damaged }
+            guard cvips_source_decode(source, buffer.baseAddress, count) == 0 else {
+                throw Self.failure(name, format, needed: Self.working)
+            }
             filled = count
         }
         let profileBytes = profile.map { [UInt8](UnsafeRawBufferPointer(start: $0, count: profileCount)) }
         self.init(unchecked: bytes, width: Int(width), height: Int(height), profile: profileBytes)
+    }
+
+    /// Bytes that a library works in while it decodes.
+    private static let working = 8 << 20
+
+    /// Why a picture could not be decoded: for want of memory, or for its data.
+    private static func failure(_ name: String, _ format: PictureFormat, needed: Int) -> PictureError {
+        cvips_lacked_memory(needed) != 0
+            ? .outOfMemory(name: name) : .damaged(name: name, format: format.rawValue)
     }
 
     /// Encodes the picture as JPEG, PNG or WebP.

@@ -24,6 +24,8 @@ public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
     case tooManyPixels(name: String, width: Int, height: Int, limit: Int)
     /// The header says that the pixels take more than `PictureLimits.unpackedBytes`.
     case tooManyUnpackedBytes(name: String, bytes: Int, limit: Int)
+    /// There was no memory to decode the picture, so that nothing is known of its data.
+    case outOfMemory(name: String)
     /// The data is damaged or cut off.
     case damaged(name: String, format: String)
     /// Raw pixels whose number is not width x height x 3.
@@ -72,6 +74,8 @@ public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(quote(name)): \(width)x\(height) is more than the limit of \(limit) pixels; make a smaller copy"
         case .tooManyUnpackedBytes(let name, let bytes, let limit):
             "\(quote(name)): its pixels take \(bytes) bytes, more than the limit of \(limit); save it with 8 bits a channel"
+        case .outOfMemory(let name):
+            "\(quote(name)): out of memory while it was decoded; end other programs, raise the limit, or make a smaller copy"
         case .damaged(let name, let format):
             "\(quote(name)): the \(format) data is damaged or cut off; get the file again"
         case .pixelCount(let width, let height, let count):

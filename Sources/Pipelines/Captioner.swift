@@ -140,7 +140,7 @@ public struct Caption: Sendable, Equatable, Codable {
 
 /// Captions for pictures, with a pack of weights: the picture's embedding, a mapping network, a language model.
 ///
-///     let captioner = Captioner(pack: try Pack(folder: PackLocator().locate()))
+///     let captioner = try Captioner(pack: try Pack(folder: PackLocator().locate()))
 ///     let captions = try await captioner.captions(for: [try Picture(contentsOf: "photo.jpg")])
 ///
 /// An actor on a thread of its own, as libtorch asks; only values cross. Weights are loaded at the first use of each.
@@ -162,13 +162,14 @@ public actor Captioner {
     ///   - pack: with a captioner, and a CLIP model where pictures are given
     ///   - threads: of one operation; nil leaves libtorch's choice
     ///   - note: is told what a person should know of the weights
+    /// - Throws: `TorchError.noThread`.
     public init(
         pack: Pack, device: Device = .cpu, threads: Int? = nil, note: @escaping @Sendable (String) -> Void = { _ in }
-    ) {
+    ) throws(TorchError) {
         self.pack = pack
         self.device = device
         self.note = note
-        thread = TorchThread(name: "tihua.captioner", intraOpThreads: threads)
+        thread = try TorchThread(name: "tihua.captioner", intraOpThreads: threads)
     }
 
     /// What writes.

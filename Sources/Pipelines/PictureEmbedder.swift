@@ -19,10 +19,11 @@ public actor PictureEmbedder {
     /// - Parameters:
     ///   - clip: the folder of the model
     ///   - threads: of one operation; nil leaves libtorch's choice
-    public init(clip: URL, device: Device = .cpu, threads: Int? = nil) {
+    /// - Throws: `TorchError.noThread`.
+    public init(clip: URL, device: Device = .cpu, threads: Int? = nil) throws(TorchError) {
         folder = clip
         self.device = device
-        thread = TorchThread(name: "tihua.embedder", intraOpThreads: threads)
+        thread = try TorchThread(name: "tihua.embedder", intraOpThreads: threads)
     }
 
     private func encoder() throws -> PictureTextEncoder {

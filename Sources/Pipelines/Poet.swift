@@ -8,7 +8,7 @@ public import Torch
 
 /// From pictures to classical poems, with a pack of weights.
 ///
-///     let poet = Poet(pack: try Pack(folder: PackLocator().locate()))
+///     let poet = try Poet(pack: try Pack(folder: PackLocator().locate()))
 ///     let result = try await poet.poems(for: [try Picture(contentsOf: "photo.jpg")])
 ///
 /// The picture's embedding finds keywords in the bank of imagery, or becomes a prefix by a mapping network; candidates are
@@ -32,16 +32,18 @@ public actor Poet {
     ///   - bank: entries beside those of the pack
     ///   - threads: of one operation; nil leaves libtorch's choice
     ///   - cache: where derived files are kept; nil keeps none
+    /// - Throws: `TorchError.noThread`.
     public init(
         pack: Pack, bank: URL? = nil, device: Device = .cpu, threads: Int? = nil, cache: URL? = CacheFolder.url()
-    ) {
+    ) throws(TorchError) {
         self.pack = pack
         extraBank = bank
         self.device = device
         cacheFolder = cache
-        thread = TorchThread(name: "tihua.poet", intraOpThreads: threads)
+        thread = try TorchThread(name: "tihua.poet", intraOpThreads: threads)
         captioner =
-            pack.captioner != nil && pack.clip != nil ? Captioner(pack: pack, device: device, threads: threads) : nil
+            pack.captioner != nil && pack.clip != nil
+            ? try Captioner(pack: pack, device: device, threads: threads) : nil
     }
 
     /// What sees: the CLIP model and the bank.

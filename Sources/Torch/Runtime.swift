@@ -1,4 +1,5 @@
 import CTorch
+import Synchronization
 
 /// Facts and settings of libtorch itself.
 public enum Runtime {
@@ -58,6 +59,38 @@ public enum Runtime {
         case CT_BFLOAT16_AVX512: "AVX512"
         default: nil
         }
+    }
+
+    /// Puts memory by for the first operation that finds none: operations do not throw, but `checkMemory` after it does.
+    ///
+    /// - Parameter bytes: as much as one operation may need; 0 gives it back
+    /// - Throws: `TorchError.outOfMemory` if there is not even so much.
+    public static func reserveMemory(_ bytes: Int) throws(TorchError) { try check(ct_reserve(max(0, bytes))) }
+
+    /// At most so many heaps for the threads of the process: each reserves 64 MB of address space.
+    public static func limitHeaps(_ count: Int) { must(ct_limit_heaps(Int32(clamping: count)), #function) }
+
+    /// Asked between the parts of a long computation, so that memory that ran out ends it with an error.
+    ///
+    /// - Throws: `TorchError.outOfMemory` if an operation needed the reserve since the last call.
+    public static func checkMemory() throws(TorchError) {
+        var isShort = false
+        try check(ct_memory_is_short(false, &isShort))
+        guard isShort else { return }
+        try check(ct_memory_is_short(true, &isShort))
+        throw .outOfMemory("an operation had to take the reserve")
+    }
+
+    private static let failureHandler = Mutex<(@Sendable (String) -> Never)?>(nil)
+
+    /// Sets what ends the process when an operation fails that cannot throw: for a program that prefers a line and an exit
+    /// status to a trap.
+    public static func onFailure(_ handler: (@Sendable (String) -> Never)?) { failureHandler.withLock { $0 = handler } }
+
+    static func fail(_ message: String) -> Never {
+        if let handler = failureHandler.withLock({ $0 }) { handler(message) }
+        // Not preconditionFailure, which says nothing in a release build.
+        fatalError(message)
     }
 
     /// Usable CUDA devices. libtorch_cuda is looked for at the first call; where it is missing the answer is 0.

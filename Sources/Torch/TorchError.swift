@@ -8,6 +8,10 @@ public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {
     case unsupportedElementType(name: String, type: String)
     /// No such device on this machine.
     case noDevice(String)
+    /// There was no memory for an operation; what libtorch says of it.
+    case outOfMemory(String)
+    /// The system gives no further thread.
+    case noThread(String)
 
     /// What happened and what to do, in one line.
     public var description: String {
@@ -15,6 +19,10 @@ public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {
         case .operation(let message): message
         case .unsupportedElementType(let name, let type):
             "tensor \(name) has element type \(type), which is not supported"
+        case .outOfMemory(let message):
+            "out of memory (\(message)); end other programs, raise the limit, or ask for less at a time"
+        case .noThread(let name):
+            "the system gives no thread for \(name); raise the limit on processes or memory (ulimit -u, -v)"
         case .noDevice(let name): "there is no device \(name) on this machine; use --device cpu"
         }
     }
@@ -22,15 +30,22 @@ public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// Turns the status of a C function into an error. The message is thread-local, so it is read at once.
 func check(_ status: ct_status) throws(TorchError) {
-    guard status != 0 else { return }
-    throw .operation(firstLine(of: String(cString: ct_last_error())))
+    guard status != CT_OK else { return }
+    throw error(status)
 }
 
-/// For operators, which do not throw: a wrong shape here is an error of the program, and says so.
+private func error(_ status: ct_status) -> TorchError {
+    let message = firstLine(of: String(cString: ct_last_error()))
+    return status == CT_NO_MEMORY ? .outOfMemory(message) : .operation(message)
+}
+
+/// For operators, which do not throw: a wrong shape here is an error of the program, and says so. Memory that runs out is
+/// met by the reserve first (`Runtime.reserveMemory`).
 func must(_ status: ct_status, _ function: StaticString) {
-    guard status != 0 else { return }
-    // Not preconditionFailure, which says nothing in a release build.
-    fatalError("\(function): \(firstLine(of: String(cString: ct_last_error())))")
+    guard status != CT_OK else { return }
+    let error = error(status)
+    if case .outOfMemory = error { Runtime.fail("\(error)") }
+    Runtime.fail("\(function): \(error)")
 }
 
 private func firstLine(of message: String) -> String {

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 
 /// One operating system thread as the executor of an actor that owns a model.
 ///
@@ -11,16 +12,33 @@ public final class TorchThread: SerialExecutor {
     /// Starts the thread.
     ///
     /// - Parameters:
-    ///   - name: what Foundation's `Thread.current.name` says there
+    ///   - name: of the thread, for the system and for errors
     ///   - intraOpThreads: threads that one libtorch operation may use; nil leaves libtorch's choice
-    public init(name: String, intraOpThreads: Int? = nil) {
-        let thread = Thread { [queue] in
-            if let intraOpThreads { Runtime.threadCount = intraOpThreads }
-            withoutGradients { queue.drain() }
+    /// - Throws: `TorchError.noThread` where the system has none left.
+    public init(name: String, intraOpThreads: Int? = nil) throws(TorchError) {
+        // Not Foundation's Thread, whose start that fails is silent: the jobs would wait for ever.
+        let body = Unmanaged.passRetained(
+            ThreadBody { [queue] in
+                Thread.current.name = name
+                if let intraOpThreads { Runtime.threadCount = intraOpThreads }
+                withoutGradients { queue.drain() }
+            })
+        var attributes = pthread_attr_t()
+        pthread_attr_init(&attributes)
+        defer { pthread_attr_destroy(&attributes) }
+        pthread_attr_setdetachstate(&attributes, Int32(PTHREAD_CREATE_DETACHED))
+        pthread_attr_setstacksize(&attributes, 16 << 20)
+        var thread = pthread_t()
+        let status = pthread_create(
+            &thread, &attributes,
+            { context in
+                if let context { Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run() }
+                return nil
+            }, body.toOpaque())
+        guard status == 0 else {
+            body.release()
+            throw .noThread(name)
         }
-        thread.name = name
-        thread.stackSize = 16 << 20
-        thread.start()
     }
 
     deinit { queue.finish() }
@@ -29,6 +47,12 @@ public final class TorchThread: SerialExecutor {
     public func enqueue(_ job: consuming ExecutorJob) {
         queue.append(UnownedJob(job), on: self)
     }
+}
+
+/// What a thread does, in a box that crosses C.
+private final class ThreadBody {
+    let run: () -> Void
+    init(_ run: @escaping () -> Void) { self.run = run }
 }
 
 /// The jobs of one thread. The thread holds the queue, not the executor, so that releasing the executor can end it.

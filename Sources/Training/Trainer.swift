@@ -161,6 +161,7 @@ public final class Trainer<Task: TrainingTask> {
             try optimizer.step(learningRate: rate)
             task.didStep()
             average?.update(step: progress.step)
+            try Runtime.checkMemory()
             progress.step += 1
             window.losses.append(loss)
 

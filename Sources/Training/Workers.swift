@@ -71,6 +71,7 @@ final class Workers<Task: TrainingTask> {
     private static func backward(_ task: Task, _ place: BatchPlace, scale: Double) throws -> Result {
         let batch = try task.loss(epoch: place.epoch, batch: place.batch)
         try (batch.loss * scale).backward()
+        try Runtime.checkMemory()
         return Result(loss: batch.loss.item, units: batch.units, operations: batch.operations)
     }
 }

@@ -109,7 +109,10 @@ public struct Checkpoint: Sendable {
         do {
             content = try FileManager.default.contentsOfDirectory(atPath: folder.path)
         } catch {
-            throw .system(path: folder.path, operation: "list the folder", reason: "no permission to read it")
+            let mayRead = access(folder.path, R_OK) == 0
+            throw .system(
+                path: folder.path, operation: "list the folder",
+                reason: mayRead ? "the system has no memory or no files left" : "no permission to read it")
         }
         if let name = names.first(where: content.contains) { return folder.appending(path: name) }
         for group in suffixes {

@@ -234,7 +234,7 @@ struct CaptionerArguments: ParsableArguments {
 
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
     func makeCaptioner() throws -> Captioner {
-        Captioner(pack: try chosen(), device: try place.find(), threads: place.threads) { text in
+        try Captioner(pack: chosen(), device: try place.find(), threads: place.threads) { text in
             Console.note("\(text)")
         }
     }

@@ -100,6 +100,6 @@ extension TowerArguments {
     ///
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
     func makeEmbedder() throws -> PictureEmbedder {
-        PictureEmbedder(clip: try folder(), device: try usage { try place.find() }, threads: place.threads)
+        try PictureEmbedder(clip: folder(), device: try usage { try place.find() }, threads: place.threads)
     }
 }

@@ -211,7 +211,7 @@ struct PackArguments: ParsableArguments {
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
     func makePoet() throws -> Poet {
         let device = try place.find()
-        return Poet(
+        return try Poet(
             pack: try chosen(), bank: bank.map { URL(filePath: $0) }, device: device, threads: place.threads)
     }
 

@@ -37,6 +37,7 @@ struct Tihua: AsyncParsableCommand {
             Console.claimStandardStreams()
             var command = try parseAsRoot()
             restartBesideOtherWork()
+            try Memory.prepare(checkingLimit: !(type(of: command) is any TorchFree.Type))
             if var command = command as? any AsyncParsableCommand {
                 try await command.run()
             } else {

@@ -119,7 +119,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         sources.isTextOnly = textOnly
         let start = try self.start(report)
         let vocabulary = try (lm ?? from).map(Self.vocabulary)
-        let embedder = PictureEmbedder(clip: try needsClip ? clipFolder() : URL(filePath: ""), device: device)
+        let embedder = try PictureEmbedder(clip: try needsClip ? clipFolder() : URL(filePath: ""), device: device)
         let needsTexts = textOnly || !style.isEmpty
         if needsTexts { sources.clipModel = try await embedder.fingerprint }
         var files = embeddings.map { URL(filePath: $0) }

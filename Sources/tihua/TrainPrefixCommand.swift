@@ -52,7 +52,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
         let models = try models()
         let folder = try ModelFolder(at: models.requiredPoet())
         let vocabulary = try PoetVocabulary(contentsOf: folder.url.appending(path: "vocab.txt"))
-        let embedder = PictureEmbedder(clip: try models.requiredClip(), device: device, threads: run.place.threads)
+        let embedder = try PictureEmbedder(clip: models.requiredClip(), device: device, threads: run.place.threads)
         let width = try await embedder.width
         let imageMean = options.addsModalityOffset ? try models.imageMean(width: width) : nil
         let content = try data.read()

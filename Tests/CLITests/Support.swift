@@ -11,17 +11,18 @@ struct Run {
 
     /// - Parameters:
     ///   - shell: what a shell puts behind the command, such as `> /dev/full`; no shell where it is nil
+    ///   - before: what the shell does first, such as `ulimit -v 900000;`
     ///   - limit: seconds after which `timeout` ends the tool with status 124; for a shell only
     init(
         _ arguments: [String], input: String = "", environment: [String: String] = [:], shell: String? = nil,
-        limit: Int = 300
+        before: String = "", limit: Int = 300
     ) throws {
         let process = Process()
         let tests = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
         let tool = tests.deletingLastPathComponent().appending(path: "tihua")
         if let shell {
             process.executableURL = URL(filePath: "/bin/bash")
-            process.arguments = ["-c", "timeout \(limit) \"$0\" \"$@\" \(shell)", tool.path] + arguments
+            process.arguments = ["-c", "\(before) timeout \(limit) \"$0\" \"$@\" \(shell)", tool.path] + arguments
         } else {
             process.executableURL = tool
             process.arguments = arguments

@@ -39,7 +39,7 @@ import TorchNN
     private func make(_ tiny: TinyPack, _ folder: URL) throws -> Captioner {
         var pack = try Pack(folder: tiny.folder)
         pack.captioner = folder
-        return Captioner(pack: pack, threads: 1)
+        return try Captioner(pack: pack, threads: 1)
     }
 
     @Test(arguments: [false, true])
@@ -147,7 +147,7 @@ import TorchNN
 
     @Test func aPackWithoutACaptionerSaysSo() async throws {
         let tiny = try TinyPack()
-        let captioner = Captioner(pack: try Pack(folder: tiny.folder), threads: 1)
+        let captioner = try Captioner(pack: Pack(folder: tiny.folder), threads: 1)
         let error = await #expect(throws: PipelineError.self) { try await captioner.check(CaptionRequest()) }
         #expect(error?.description.contains("--captioner") == true)
     }

@@ -12,7 +12,7 @@ import WeightFiles
 
 @Suite struct PoetTests {
     private func poet(_ pack: TinyPack, bank: URL? = nil, cache: URL? = nil) throws -> Poet {
-        Poet(pack: try Pack(folder: pack.folder), bank: bank, threads: 1, cache: cache)
+        try Poet(pack: Pack(folder: pack.folder), bank: bank, threads: 1, cache: cache)
     }
 
     private func request(candidates: Int = 6) -> PoemRequest {

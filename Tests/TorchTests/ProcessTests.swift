@@ -83,6 +83,26 @@ import TorchNN
         }
     }
 
+    // MARK: - Memory
+
+    @Test func aReserveThatCannotBeMadeIsAnError() {
+        #expect {
+            try Runtime.reserveMemory(1 << 60)
+        } throws: { error in
+            if case .outOfMemory = error as? TorchError { "\(error)".contains("out of memory") } else { false }
+        }
+        #expect(throws: Never.self) { try Runtime.checkMemory() }
+    }
+
+    @Test(.enabled(if: exitTestsWork, "needs processes of its own"))
+    func anOperationWithoutMemoryEndsAsTheProgramWants() async {
+        await #expect(processExitsWith: .exitCode(7)) {
+            Runtime.onFailure { message in exit(message.hasPrefix("out of memory") ? 7 : 8) }
+            try Runtime.reserveMemory(1 << 20)
+            _ = Tensor.zeros([1 << 45])
+        }
+    }
+
     // MARK: - Devices
 
     @Test func theProcessorHasItsName() throws {
@@ -146,8 +166,8 @@ import TorchNN
         }
     }
 
-    @Test func manyJobsRunOnOneThreadWithoutGradients() async {
-        let engine = Engine(TorchThread(name: "engine", intraOpThreads: 1))
+    @Test func manyJobsRunOnOneThreadWithoutGradients() async throws {
+        let engine = Engine(try TorchThread(name: "engine", intraOpThreads: 1))
         let results = await withTaskGroup { group in
             for index in 0..<64 { group.addTask { await engine.work(Float(index)) } }
             return await group.reduce(into: []) { $0.append($1) }
@@ -163,7 +183,7 @@ import TorchNN
         weak var executor: TorchThread?
         let task: String
         do {
-            let thread = TorchThread(name: "engine", intraOpThreads: 1)
+            let thread = try TorchThread(name: "engine", intraOpThreads: 1)
             executor = thread
             let engine = Engine(thread)
             task = try await engine.task()

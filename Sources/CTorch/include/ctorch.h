@@ -32,6 +32,13 @@ typedef struct ct_tensor_s *ct_tensor;
 typedef struct ct_generator_s *ct_generator;
 typedef int32_t ct_status;
 
+/// What a function returns; after the other two ct_last_error says more.
+enum {
+    CT_OK = 0,
+    CT_FAILED = 1,
+    CT_NO_MEMORY = 2,
+};
+
 /// Element types; the numbers are those of c10::ScalarType.
 enum {
     CT_UINT8 = 0,
@@ -79,6 +86,12 @@ ct_status ct_set_kernels(int32_t level, int32_t *before) CT_NOEXCEPT;
 ct_status ct_bfloat16_units(int32_t *out) CT_NOEXCEPT;
 /// Opens libtorch_cuda if it lies beside libtorch; the number of usable CUDA devices, 0 without error where none is.
 ct_status ct_cuda_device_count(int32_t *out) CT_NOEXCEPT;
+/// Puts memory by, which the first operation that finds none gets; 0 gives it back.
+ct_status ct_reserve(size_t bytes) CT_NOEXCEPT;
+/// At most so many heaps of glibc, each of which reserves 64 MB of address space for one or several threads.
+ct_status ct_limit_heaps(int32_t count) CT_NOEXCEPT;
+/// Whether the reserve was spent since the last call with `again`, which puts it by once more.
+ct_status ct_memory_is_short(bool again, bool *out) CT_NOEXCEPT;
 ct_status ct_set_num_threads(int32_t count) CT_NOEXCEPT;
 ct_status ct_get_num_threads(int32_t *out) CT_NOEXCEPT;
 /// Waits until the work queued on a CUDA device is done; nothing on the CPU.

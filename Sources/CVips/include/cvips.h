@@ -27,6 +27,10 @@ int32_t cvips_start(void);
 // 1 if this libvips can read the format.
 int32_t cvips_can_read(cvips_format format);
 
+// Whether the last failure on this thread was for want of memory, or `needed` bytes are not to be had: then nothing is
+// known of the data.
+int32_t cvips_lacked_memory(size_t needed);
+
 // Reads the header from bytes[0 ..< count], which must stay valid until cvips_source_free. NULL if it is damaged.
 // The loader is named by the format: libvips never guesses.
 cvips_source cvips_source_new(const void *bytes, size_t count, cvips_format format);
