@@ -118,7 +118,7 @@ public struct Preprocessing: Equatable, Sendable {
         } catch {
             throw .preprocessing(path: file.path, reason: error.reason)
         }
-        guard let values = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+        guard let values = try? JSONSerialization.jsonObject(with: withoutPythonNumbers(data)) as? [String: Any] else {
             throw .preprocessing(path: file.path, reason: "not a JSON object; get the file again")
         }
         func numbers(_ key: String, _ standard: [Float]) throws(PipelineError) -> [Float] {

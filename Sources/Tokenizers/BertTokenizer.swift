@@ -386,7 +386,8 @@ extension BertTokenizer.Options {
             let url = folder.appending(path: name)
             guard FileManager.default.fileExists(atPath: url.path(percentEncoded: false)) else { return [:] }
             let data = Data(try readBytes(of: url))
-            guard let object = try? JSONSerialization.jsonObject(with: data) as? [String: Any] else {
+            guard let object = try? JSONSerialization.jsonObject(with: withoutPythonNumbers(data)) as? [String: Any]
+            else {
                 throw TokenizerError.badConfiguration(file: name, reason: "not a JSON object")
             }
             return object
