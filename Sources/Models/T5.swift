@@ -447,17 +447,25 @@ public final class T5 {
         }
     }
 
+    /// What the model of a folder is: transformers 5 writes "tied" into every file, and unties the head where the checkpoint
+    /// holds another one.
+    ///
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public static func configuration(of folder: ModelFolder) throws -> T5Configuration {
+        var configuration = try folder.configuration(as: T5Configuration.self)
+        if configuration.tiesEmbeddings, !configuration.scalesOutput {
+            configuration.tiesEmbeddings = try folder.sharesValues("shared.weight", "lm_head.weight")
+        }
+        return configuration
+    }
+
     /// The model of a folder with its weights.
     ///
     /// - Parameter dtype: of the parameters and of the computation: float32, or bfloat16 for speed.
     /// - Throws: `ModelError`, `WeightFileError`.
     public static func load(_ folder: ModelFolder, dtype: DType = .float32, device: Device = .cpu) throws -> T5 {
-        var configuration = try folder.configuration(as: T5Configuration.self)
+        let configuration = try configuration(of: folder)
         try folder.check(parameterCount: configuration.parameterCount)
-        // transformers 5 writes "tied" into every file, and unties the head where the checkpoint holds another one.
-        if configuration.tiesEmbeddings, !configuration.scalesOutput {
-            configuration.tiesEmbeddings = try folder.sharesValues("shared.weight", "lm_head.weight")
-        }
         let store = ParameterStore(seed: nil, dtype: dtype, device: device)
         let model = T5(configuration, computeType: dtype, at: store.root)
         try folder.load(into: store) { parameterName($0, tied: configuration.tiesEmbeddings) }

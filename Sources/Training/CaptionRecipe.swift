@@ -12,7 +12,7 @@ import WeightFiles
 // B captions of a batch, T their tokens, P embeddings in front, C width of the language model.
 
 /// The size of a new captioner and what it learns from. Read from the same JSON file as `TrainingOptions`.
-public struct CaptionOptions: Codable, Sendable, Equatable {
+public struct CaptionOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// The mapping network.
     public var mapper = ClipCapConfiguration.Mapper.mlp
     /// Embeddings made from the picture; with the MLP those in front of the caption.
@@ -110,23 +110,25 @@ public struct CaptionOptions: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        try check([
-            ("prefixLength", prefixLength, 1...4096), ("constantLength", constantLength, 1...4096),
-            ("mapperLayerCount", mapperLayerCount, 1...1024), ("mapperHeadCount", mapperHeadCount, 1...1024),
-            ("hiddenSize", hiddenSize, 1...1 << 16), ("layerCount", layerCount, 1...1024),
-            ("headCount", headCount, 1...1024), ("maximumLength", maximumLength, 2...1 << 16),
-            ("minimumCharacterCount", minimumCharacterCount, 0...Int.max),
-            ("batchCaptions", batchCaptions, 1...1 << 20),
-            ("epochs", epochs, 0...1 << 20), ("holdOut", holdOut, 0...Int.max),
-            ("sampleCount", sampleCount, 0...Int.max),
-        ])
+        try OptionRange.check(ranges)
         guard hiddenSize % headCount == 0 else {
             throw .option("headCount", "\(headCount)", "a divisor of hiddenSize, \(hiddenSize)")
         }
-        guard (0..<1).contains(dropout) else { throw .option("dropout", "\(dropout)", "0 to below 1") }
-        guard noiseVariance >= 0, noiseVariance.isFinite else {
-            throw .option("noiseVariance", "\(noiseVariance)", "at least 0")
-        }
+    }
+
+    var ranges: [OptionRange] {
+        let counts = 0...OptionRange.countLimit
+        return [
+            .init("prefixLength", prefixLength, 1...4096), .init("constantLength", constantLength, 1...4096),
+            .init("mapperLayerCount", mapperLayerCount, 1...1024), .init("mapperHeadCount", mapperHeadCount, 1...1024),
+            .init("hiddenSize", hiddenSize, 1...1 << 16), .init("layerCount", layerCount, 1...1024),
+            .init("headCount", headCount, 1...1024), .share("dropout", dropout),
+            .init("maximumLength", maximumLength, 2...1 << 16),
+            .init("minimumCharacterCount", minimumCharacterCount, counts),
+            .init("batchCaptions", batchCaptions, 1...1 << 20), .init("epochs", epochs, 0...1 << 20),
+            .init("holdOut", holdOut, counts), .init("sampleCount", sampleCount, counts),
+            .weight("noiseVariance", noiseVariance),
+        ]
     }
 }
 
@@ -264,6 +266,7 @@ public final class CaptionTask: TrainingTask {
             shape.normalizesEmbedding = options.normalizesEmbeddings || dataset.isNormalized
             shape.clipModel = dataset.clipModel
             try shape.validate()
+            try checkSize(parameterCount: shape.parameterCount, device: device)
             model = ClipCap(shape, computeType: computeType, at: store.root)
             if case .languageModel(let folder) = start { try Self.load(folder, language, into: store) }
             if case .languageModelOf(let opened) = start {
@@ -397,12 +400,7 @@ public final class CaptionTask: TrainingTask {
         switch folder.architecture {
         case .gpt2: return .gpt2(try folder.configuration())
         case .t5:
-            var shape = try folder.configuration(as: T5Configuration.self)
-            // As `T5.load` finds out.
-            if shape.tiesEmbeddings, !shape.scalesOutput, let checkpoint = try? folder.checkpoint() {
-                shape.tiesEmbeddings = checkpoint["lm_head.weight"] == nil
-            }
-            return .t5(shape)
+            return .t5(try T5.configuration(of: folder))
         default:
             throw TrainingError.data(
                 path: folder.url.path,

@@ -12,7 +12,7 @@ public import TorchNN
 // B pictures of a batch, n captions of each, E width of the embeddings.
 
 /// What a caption is rewarded for. Read from the same JSON file as `TrainingOptions`.
-public struct RewardOptions: Codable, Sendable, Equatable {
+public struct RewardOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// Of the CLIP score, 2.5 times the cosine of caption and picture where that is above 0.
     public var clipWeight = 2.0
     /// Of CIDEr-D against the picture's own captions, 0...10 a caption, on the model's tokens with the end.
@@ -52,11 +52,11 @@ public struct RewardOptions: Codable, Sendable, Equatable {
         return options
     }
 
-    /// Keys that are missing keep the defaults.
+    /// Keys that are missing keep the defaults, which are those of the preset where one is named.
     ///
     /// - Throws: `DecodingError` for an unknown key or a value of another type.
     public init(from decoder: any Decoder) throws {
-        self.init()
+        self = CodingUserInfoKey.defaults.flatMap { decoder.userInfo[$0] as? RewardOptions } ?? RewardOptions()
         let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
         try values.read(.clipWeight, &clipWeight)
         try values.read(.ciderWeight, &ciderWeight)
@@ -71,20 +71,19 @@ public struct RewardOptions: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        try check([
-            ("samples", samples, 2...1000), ("batchPictures", batchPictures, 1...1 << 16),
-            ("maximumLength", maximumLength, 2...1 << 16),
-        ])
-        let weights = [
-            ("clipWeight", clipWeight), ("ciderWeight", ciderWeight), ("grammarWeight", grammarWeight),
-            ("likelihoodWeight", likelihoodWeight),
-        ]
-        for (name, value) in weights where !(value >= 0 && value.isFinite) {
-            throw .option(name, "\(value)", "at least 0")
-        }
+        try OptionRange.check(ranges)
         guard clipWeight + ciderWeight + grammarWeight > 0 else {
             throw .option("clipWeight", "0", "above 0, or one of the other weights")
         }
+    }
+
+    var ranges: [OptionRange] {
+        [
+            .weight("clipWeight", clipWeight), .weight("ciderWeight", ciderWeight),
+            .weight("grammarWeight", grammarWeight), .weight("likelihoodWeight", likelihoodWeight),
+            .init("samples", samples, 2...1000), .init("batchPictures", batchPictures, 1...1 << 16),
+            .init("maximumLength", maximumLength, 2...1 << 16),
+        ]
     }
 }
 

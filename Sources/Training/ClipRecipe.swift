@@ -14,7 +14,7 @@ import WeightFiles
 // away afterwards, pairs of texts that mean the same, and the words of an imagery bank, each shown or not by itself.
 
 /// The size of a new two-tower model and how its batches are drawn. Read from the same JSON file as `TrainingOptions`.
-public struct ClipOptions: Codable, Sendable, Equatable {
+public struct ClipOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// Pixels of one side.
     public var imageSize = 96
     /// `resnet` or `vit`.
@@ -90,15 +90,7 @@ public struct ClipOptions: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        try check([
-            ("imageSize", imageSize, 32...1024), ("width", width, 2...1024), ("hiddenSize", hiddenSize, 1...1 << 14),
-            ("layerCount", layerCount, 1...256), ("patchSize", patchSize, 1...imageSize),
-            ("textHiddenSize", textHiddenSize, 1...1 << 14), ("textLayerCount", textLayerCount, 1...256),
-            ("projectionSize", projectionSize, 1...1 << 14), ("batchPictures", batchPictures, 2...1 << 20),
-            ("batchPairs", batchPairs, 0...1 << 20), ("batchWords", batchWords, 0...1 << 20),
-            ("textLength", textLength, 3...Self.textPositions),
-            ("holdOut", holdOut, 0...Int.max),
-        ])
+        try OptionRange.check(ranges)
         guard textHiddenSize < 64 || textHiddenSize % 64 == 0 else {
             throw .option("textHiddenSize", "\(textHiddenSize)", "a multiple of 64, the width of a head")
         }
@@ -117,12 +109,21 @@ public struct ClipOptions: Codable, Sendable, Equatable {
                 throw .option("hiddenSize", "\(hiddenSize)", "a multiple of 64, the width of a head")
             }
         }
-        for (name, value) in [
-            ("teacherWeight", teacherWeight), ("pairWeight", pairWeight), ("wordWeight", wordWeight),
+    }
+
+    var ranges: [OptionRange] {
+        // Losses compare all of a batch with all of it.
+        [
+            .init("imageSize", imageSize, 32...1024), .init("width", width, 2...1024),
+            .init("hiddenSize", hiddenSize, 1...1 << 14), .init("layerCount", layerCount, 1...256),
+            .init("patchSize", patchSize, 1...1024), .init("textHiddenSize", textHiddenSize, 1...1 << 14),
+            .init("textLayerCount", textLayerCount, 1...256), .init("projectionSize", projectionSize, 1...1 << 14),
+            .init("batchPictures", batchPictures, 2...1 << 14), .init("batchPairs", batchPairs, 0...1 << 13),
+            .weight("teacherWeight", teacherWeight), .weight("pairWeight", pairWeight),
+            .init("batchWords", batchWords, 0...1 << 13), .weight("wordWeight", wordWeight),
+            .init("textLength", textLength, 3...Self.textPositions),
+            .init("holdOut", holdOut, 0...OptionRange.countLimit),
         ]
-        where !(value >= 0 && value.isFinite) {
-            throw .option(name, "\(value)", "at least 0")
-        }
     }
 
     /// Positions of a new text tower.
@@ -231,6 +232,7 @@ public final class ClipTask: TrainingTask {
         seed = run.seed
         tokenizer = try BertTokenizer(tokens: vocabulary)
         configuration = options.configuration(vocabularySize: vocabulary.count)
+        try checkSize(parameterCount: configuration.parameterCount, device: device)
         store = ParameterStore(seed: run.seed, device: device)
         model = ChineseCLIP(
             configuration, computeType: run.precision.type(on: device), at: store.root)

@@ -13,7 +13,7 @@ public import TorchNN
 // masks. A second loss, the "key loss", looks at the masked characters of keywords in the poem and at every `|`.
 
 /// What Image2Poem's objective adds to `PoetOptions`. Read from the part `image2poem` of the same JSON file.
-public struct Image2PoemOptions: Codable, Sendable, Equatable {
+public struct Image2PoemOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// The chance that a character is read as `[MASK]`.
     public var maskChance = 0.15
     /// The weight of the key loss; the rest is the language model's.
@@ -41,11 +41,10 @@ public struct Image2PoemOptions: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        for (name, value) in [("maskChance", maskChance), ("keywordWeight", keywordWeight)]
-        where !(0...1).contains(value) {
-            throw .option(name, "\(value)", "0 to 1")
-        }
+        try OptionRange.check(ranges)
     }
+
+    var ranges: [OptionRange] { [.chance("maskChance", maskChance), .chance("keywordWeight", keywordWeight)] }
 }
 
 /// Image2Poem's vocabulary (data_process/vocab.py): six special tokens, then every character of the texts.
@@ -165,6 +164,7 @@ public final class Image2PoemTask: TrainingTask {
         configuration.bosTokenID = Int(vocabulary.start)
         configuration.eosTokenID = Int(vocabulary.separator)
         self.configuration = configuration
+        try checkSize(parameterCount: configuration.parameterCount, device: device)
         model = GPT2(configuration, computeType: run.precision.type(on: device), at: store.root)
         dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
         // Special tokens besides the two texts.

@@ -12,7 +12,7 @@ import WeightFiles
 // of conditions works in use.
 
 /// The size of a new poet and how its prompts are drawn. Read from the same JSON file as `TrainingOptions`.
-public struct PoetOptions: Codable, Sendable, Equatable {
+public struct PoetOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// The width of the model, a multiple of `headCount`.
     public var hiddenSize = 256
     /// Layers, 1 to 1024.
@@ -65,33 +65,23 @@ public struct PoetOptions: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        try check([
-            ("hiddenSize", hiddenSize, 1...1 << 16), ("layerCount", layerCount, 1...1024),
-            ("headCount", headCount, 1...1024),
-            ("positionCount", positionCount, 8...1 << 20), ("batchTokens", batchTokens, 1...1 << 30),
-            ("minimumCharacterCount", minimumCharacterCount, 0...Int.max), ("holdOut", holdOut, 0...Int.max),
-        ])
+        try OptionRange.check(ranges)
         guard hiddenSize % headCount == 0 else {
             throw .option("headCount", "\(headCount)", "a divisor of hiddenSize, \(hiddenSize)")
         }
-        guard (0..<1).contains(dropout) else { throw .option("dropout", "\(dropout)", "0 to below 1") }
-        for (name, value) in [
-            ("keywordChance", keywordChance), ("rhymeChance", rhymeChance), ("themeChance", themeChance),
-        ]
-        where !(0...1).contains(value) {
-            throw .option(name, "\(value)", "0 to 1")
-        }
     }
-}
 
-/// Checks whole numbers against their ranges.
-///
-/// - Throws: `TrainingError.option` naming the first that is outside.
-func check(_ values: [(name: String, value: Int, range: ClosedRange<Int>)]) throws(TrainingError) {
-    for (name, value, range) in values where !range.contains(value) {
-        let wanted =
-            range.upperBound == .max ? "at least \(range.lowerBound)" : "\(range.lowerBound) to \(range.upperBound)"
-        throw .option(name, "\(value)", wanted)
+    var ranges: [OptionRange] {
+        [
+            .init("hiddenSize", hiddenSize, 1...1 << 16), .init("layerCount", layerCount, 1...1024),
+            .init("headCount", headCount, 1...1024), .init("positionCount", positionCount, 8...1 << 20),
+            .init("batchTokens", batchTokens, 1...1 << 30), .share("dropout", dropout),
+            .chance("keywordChance", keywordChance), .chance("rhymeChance", rhymeChance),
+            .chance("themeChance", themeChance),
+            // Counts of characters are sums of it.
+            .init("minimumCharacterCount", minimumCharacterCount, 0...1 << 30),
+            .init("holdOut", holdOut, 0...OptionRange.countLimit),
+        ]
     }
 }
 
@@ -330,7 +320,7 @@ func describe(_ options: some Encodable) -> String {
 
 /// Writes `vocab.txt`, one token a line, into the folder of a model.
 func writeVocabulary(_ tokens: [String], to folder: URL) throws {
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    try AtomicFile.makeFolder(at: folder)
     try AtomicFile.write(to: folder.appending(path: "vocab.txt")) {
         try $0.write(Array((tokens.joined(separator: "\n") + "\n").utf8))
     }
@@ -387,6 +377,7 @@ public final class PoetTask: TrainingTask {
             fresh.eosTokenID = Int(dataset.vocabulary.end)
             configuration = fresh
         }
+        try checkSize(parameterCount: configuration.parameterCount, device: device)
         model = GPT2(configuration, computeType: training.precision.type(on: device), at: store.root)
         if let folder { try folder.load(into: store, renaming: GPT2.parameterName) }
         dropoutGenerator = Generator(seed: training.seed ^ 0xD20F, device: device)

@@ -12,7 +12,7 @@ import WeightFiles
 // stays as it is. B poems of a batch, T their tokens, E width of an embedding, C width of the poet, K embeddings in the prompt.
 
 /// What a mapping network learns from. Read from the same JSON file as `TrainingOptions`.
-public struct PrefixOptions: Codable, Sendable, Equatable {
+public struct PrefixOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// K: embeddings made from a picture.
     public var prefixLength = 8
     /// The most poems to learn from; those with a gloss come first, the others are drawn at random.
@@ -53,15 +53,16 @@ public struct PrefixOptions: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        try check([
-            ("prefixLength", prefixLength, 1...4096), ("poems", poems, 1...Int.max),
-            ("longestPoem", longestPoem, 1...1 << 16), ("batchTokens", batchTokens, 1...1 << 30),
-            ("holdOut", holdOut, 0...Int.max),
-        ])
-        guard (0...1).contains(rhymeChance) else { throw .option("rhymeChance", "\(rhymeChance)", "0 to 1") }
-        guard noiseVariance >= 0, noiseVariance.isFinite else {
-            throw .option("noiseVariance", "\(noiseVariance)", "at least 0")
-        }
+        try OptionRange.check(ranges)
+    }
+
+    var ranges: [OptionRange] {
+        [
+            .init("prefixLength", prefixLength, 1...4096), .init("poems", poems, 1...OptionRange.countLimit),
+            .init("longestPoem", longestPoem, 1...1 << 16), .init("batchTokens", batchTokens, 1...1 << 30),
+            .chance("rhymeChance", rhymeChance), .init("holdOut", holdOut, 0...OptionRange.countLimit),
+            .weight("noiseVariance", noiseVariance),
+        ]
     }
 }
 
@@ -261,6 +262,7 @@ public final class PrefixTask: TrainingTask {
         store = ParameterStore(seed: training.seed, device: device)
         var configuration = PrefixMapperConfiguration(
             embeddingSize: dataset.width, prefixLength: options.prefixLength, hiddenSize: shape.hiddenSize)
+        try checkSize(parameterCount: configuration.parameterCount, device: device)
         configuration.clipModel = clipModel
         configuration.poetModel = poetModel
         mapper = PrefixMapper(configuration, computeType: computeType, at: store.root)

@@ -28,11 +28,13 @@ public struct RecipeFile {
         }
     }
 
-    /// The options of one part, `defaults` where the file does not hold it.
+    /// The options of one part, `defaults` where the file does not hold it. The parts of a recipe that has presets begin with
+    /// `defaults` too.
     ///
     /// - Throws: `TrainingError.data` with the file, the key and what is wrong with it.
-    public func section<Options: Decodable>(_ name: String, or defaults: Options) throws -> Options {
+    public func section<Options: Decodable & Sendable>(_ name: String, or defaults: Options) throws -> Options {
         let decoder = JSONDecoder()
+        if let key = CodingUserInfoKey.defaults { decoder.userInfo[key] = defaults }
         if let key = Section<Options>.name { decoder.userInfo[key] = name }
         return try decode(Section<Options>.self, decoder).options ?? defaults
     }
@@ -110,6 +112,11 @@ private struct AnyKey: CodingKey {
     init(_ name: String) { stringValue = name }
     init?(stringValue: String) { self.init(stringValue) }
     init?(intValue: Int) { nil }
+}
+
+extension CodingUserInfoKey {
+    /// What missing keys of a part keep.
+    static var defaults: CodingUserInfoKey? { CodingUserInfoKey(rawValue: "defaults") }
 }
 
 /// Reads options key by key: missing ones keep their value, unknown ones are errors.

@@ -76,6 +76,12 @@ struct RunCheckpoint {
             let stored = file.metadata["options"],
             let old = try? decoder.decode(TrainingOptions.self, from: Data(stored.utf8))
         else { throw foreign("it is not a checkpoint of a run") }
+        // A step and a batch are counted on from here.
+        let counts = [progress.step, progress.epoch, progress.batch, progress.staleValidations]
+        guard counts.allSatisfy((0...OptionRange.countLimit).contains) else {
+            throw foreign(
+                "it says that the run is at step \(progress.step), epoch \(progress.epoch), batch \(progress.batch)")
+        }
         // Only how long and how often may change between two parts of a run; everything else would change its course.
         var comparable = old
         comparable.steps = options.steps

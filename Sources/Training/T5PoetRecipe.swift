@@ -14,7 +14,7 @@ public import TorchNN
 //                 [CLS][七绝][韵:七阳]k1[KW]k2[SEP]line1[LINE]        ->  line2[EOS]
 
 /// The shape of a T5 beyond `PoetOptions`. Read from the part `t5` of the same JSON file.
-public struct T5Options: Codable, Sendable, Equatable {
+public struct T5Options: RecipeOptions, Codable, Sendable, Equatable {
     /// The width inside the feed-forward blocks (`d_ff`).
     public var innerSize = 1024
     /// The width of a head (`d_kv`); heads times this need not be the hidden size.
@@ -40,7 +40,11 @@ public struct T5Options: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        try check([("innerSize", innerSize, 1...1 << 18), ("headSize", headSize, 1...1 << 12)])
+        try OptionRange.check(ranges)
+    }
+
+    var ranges: [OptionRange] {
+        [.init("innerSize", innerSize, 1...1 << 18), .init("headSize", headSize, 1...1 << 12)]
     }
 }
 
@@ -118,6 +122,7 @@ public final class T5PoetTask: TrainingTask {
         configuration.startTokenID = Int(writer.start)
         configuration.eosTokenID = Int(writer.end)
         self.configuration = configuration
+        try checkSize(parameterCount: configuration.parameterCount, device: device)
         model = T5(configuration, computeType: run.precision.type(on: device), at: store.root)
         dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
         let size = { [store] (prefix: String) in

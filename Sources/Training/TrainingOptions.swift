@@ -1,7 +1,9 @@
+import Files
+import Foundation
 import TorchNN
 
 /// How a run trains, whatever it trains. Read from a JSON file and overridden by flags; missing keys keep these values.
-public struct TrainingOptions: Codable, Sendable, Equatable {
+public struct TrainingOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// Optimiser steps in all.
     public var steps = 1000
     /// Batches of one step. Each counts the same, however many tokens it has: batches are cut to about equal sizes.
@@ -80,23 +82,23 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     ///
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
-        let positive = [
-            ("steps", steps), ("accumulation", accumulation), ("workers", workers), ("validateEvery", validateEvery),
-            ("checkpointEvery", checkpointEvery), ("logEvery", logEvery),
-        ]
-        for (name, value) in positive where value < 1 { throw .option(name, "\(value)", "at least 1") }
+        try OptionRange.check(ranges)
         guard accumulation % workers == 0 else {
             throw .option("workers", "\(workers)", "a divisor of accumulation, \(accumulation)")
         }
-        guard warmup >= 0 else { throw .option("warmup", "\(warmup)", "at least 0") }
-        guard learningRate > 0, learningRate.isFinite else {
-            throw .option("learningRate", "\(learningRate)", "above 0")
-        }
-        guard (0..<1).contains(averageDecay) else { throw .option("averageDecay", "\(averageDecay)", "0 to below 1") }
-        guard (0..<1).contains(beta2) else { throw .option("beta2", "\(beta2)", "0 to below 1") }
-        guard patience >= 0 else { throw .option("patience", "\(patience)", "at least 0") }
-        guard gradientClip >= 0 else { throw .option("gradientClip", "\(gradientClip)", "at least 0") }
-        guard weightDecay >= 0 else { throw .option("weightDecay", "\(weightDecay)", "at least 0") }
+    }
+
+    var ranges: [OptionRange] {
+        let counts = 1...OptionRange.countLimit
+        return [
+            .init("steps", steps, counts), .init("accumulation", accumulation, 1...1 << 20),
+            .init("workers", workers, 1...1024),
+            .init("learningRate", learningRate, .leastNonzeroMagnitude...1e6, "above 0, up to a million"),
+            .init("warmup", warmup, 0...OptionRange.countLimit), .weight("weightDecay", weightDecay),
+            .share("beta2", beta2), .weight("gradientClip", gradientClip), .share("averageDecay", averageDecay),
+            .init("validateEvery", validateEvery, counts), .init("checkpointEvery", checkpointEvery, counts),
+            .init("logEvery", logEvery, counts), .init("patience", patience, 0...OptionRange.countLimit),
+        ]
     }
 
     var rates: Schedule {
@@ -109,12 +111,18 @@ public struct TrainingOptions: Codable, Sendable, Equatable {
     }
 }
 
+private func gigabytes(_ bytes: Double) -> String { String(format: "%.0f", (bytes / 1e9).rounded(.up)) }
+
 /// Why a run cannot start or go on.
 public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
     case option(_ name: String, _ value: String, _ expected: String)
     /// `quantity` is `loss`, or `gradient norm` where the loss is still finite.
     case diverged(step: Int, quantity: String, value: Double)
     case folderInUse(String)
+    /// Another process trains in the folder.
+    case folderLocked(String)
+    /// The model does not fit into the memory; bytes.
+    case tooLarge(parameters: Double, needed: Double, memory: Double)
     case foreignCheckpoint(path: String, reason: String)
     case data(path: String, reason: String)
 
@@ -126,8 +134,13 @@ public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
             "the \(quantity) became \(value) at step \(step); lower the learning rate and resume from the last checkpoint"
         case .folderInUse(let path):
             "\(path) already holds a run; continue it with --resume, or name another folder"
-        case .foreignCheckpoint(let path, let reason): "\(path) cannot be continued: \(reason)"
-        case .data(let path, let reason): "\(path): \(reason)"
+        case .folderLocked(let path):
+            "\(path): another process is training there; wait for its end, or name another folder"
+        case .tooLarge(let parameters, let needed, let memory):
+            "a model of \(String(format: "%.0f", parameters)) numbers takes \(gigabytes(needed)) GB to train, but this machine has "
+                + "\(gigabytes(memory)) GB; make it narrower or lower in the recipe"
+        case .foreignCheckpoint(let path, let reason): "\(printable(path)) cannot be continued: \(printable(reason))"
+        case .data(let path, let reason): "\(printable(path)): \(printable(reason))"
         }
     }
 }

@@ -56,6 +56,13 @@ import Testing
         #expect(error?.description.contains("\(part).mystery: unknown key") == true)
     }
 
+    @Test func aPresetKeepsItsWeightsWhereTheFileSaysSomethingElse() throws {
+        let (file, _) = try recipe(#"{"reward": {"samples": 3, "grammarWeight": 0.5}}"#)
+        let cider = try file.section("reward", or: RewardOptions().with(.cider))
+        #expect(cider.clipWeight == 0 && cider.ciderWeight == 1 && cider.samples == 3 && cider.grammarWeight == 0.5)
+        #expect(try file.section("reward", or: RewardOptions()).clipWeight == RewardOptions().clipWeight)
+    }
+
     @Test func aMissingFileIsNamed() {
         #expect(throws: FileError.self) { try RecipeFile(contentsOf: URL(filePath: "/nowhere/recipe.json")) }
     }
