@@ -170,7 +170,8 @@ public struct EmbeddingJob: Sendable {
             report.bad = Self.bad(of: file)
             return report
         }
-        try begin(plan)
+        let lock = try begin(plan)
+        defer { withExtendedLifetime(lock) {} }
         let partCount = (list.entries.count + Self.partSize - 1) / Self.partSize
         let work = (0..<partCount).filter { !isDone($0) }.flatMap { part in batches(of: part).map { (part, $0) } }
         report.earlier = list.entries.count - work.reduce(0) { $0 + $1.1.count }
@@ -228,19 +229,33 @@ public struct EmbeddingJob: Sendable {
     }
 
     /// Makes the folder of parts, or finds that it is the right one.
-    private func begin(_ plan: Plan) throws {
+    ///
+    /// - Returns: what keeps other processes out of it
+    private func begin(_ plan: Plan) throws -> FolderLock {
+        try AtomicFile.makeFolder(at: parts)
+        guard let lock = try FolderLock(folder: parts) else {
+            throw PipelineError.locked(path: parts.path)
+        }
+        AtomicFile.removeLeftovers(in: parts)
+        AtomicFile.removeLeftovers(in: output.deletingLastPathComponent(), of: output.lastPathComponent)
         let file = parts.appending(path: "plan.json")
         if FileManager.default.fileExists(atPath: file.path) {
             guard let found = try? JSONDecoder().decode(Plan.self, from: Data(UserFile.bytes(of: file, limit: 1 << 20)))
             else {
                 throw PipelineError.otherWork(path: parts.path, reason: "holds no plan that can be read")
             }
-            return try check(found, plan, at: parts)
+            try check(found, plan, at: parts)
+            return lock
         }
-        try FileManager.default.createDirectory(at: parts, withIntermediateDirectories: true)
+        try AtomicFile.write(Self.json(plan).utf8, to: file)
+        return lock
+    }
+
+    /// The same text for the same value in every process.
+    private static func json(_ value: some Encodable) throws -> String {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
-        try AtomicFile.write(try encoder.encode(plan), to: file)
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
     }
 
     private func file(of part: Int) -> URL { parts.appending(path: "part-\(part).safetensors") }
@@ -248,7 +263,7 @@ public struct EmbeddingJob: Sendable {
     private func isDone(_ part: Int) -> Bool { FileManager.default.fileExists(atPath: file(of: part).path) }
 
     private static func metadata(_ bad: [Bad], _ plan: Plan) throws -> [String: String] {
-        [badKey: String(decoding: try JSONEncoder().encode(bad), as: UTF8.self), picturesKey: plan.pictures]
+        [badKey: try json(bad), picturesKey: plan.pictures]
     }
 
     private static func bad(of file: EmbeddingFile) -> [(key: String, reason: String)] {

@@ -28,6 +28,8 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case noPicture
     /// Work that was begun, or is done, with something other than what is asked for now.
     case otherWork(path: String, reason: String)
+    /// Work that another process is doing.
+    case locked(path: String)
     /// A model whose numbers are not finite.
     case notFinite(path: String)
 
@@ -55,6 +57,7 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .noPicture: "no picture is given; name at least one"
         case .otherWork(let path, let reason):
             "\(path): \(reason); delete it to begin anew, or name another output"
+        case .locked(let path): "\(path): another process is writing there; wait for its end, or name another output"
         case .notFinite(let path): "\(path): the model gives numbers that are not finite; its weights are damaged"
         }
     }

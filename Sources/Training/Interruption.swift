@@ -2,29 +2,43 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Ctrl-C and a polite kill, as a question that a run asks after every step. The second Ctrl-C ends the process at once.
+/// Ctrl-C, a polite kill and the end of the terminal, as a question that a run asks after every step. The second Ctrl-C ends
+/// the process at once.
 public final class Interruption: @unchecked Sendable {  // the sources are only kept alive
     private let count = Atomic<Int>(0)
+    private let isTerminalGone = Atomic<Bool>(false)
     private let sources: [any DispatchSourceSignal]
 
-    /// From here on SIGINT and SIGTERM do not end the process by themselves.
+    /// From here on SIGINT, SIGTERM and SIGHUP do not end the process by themselves. Where SIGHUP was ignored already (nohup), it
+    /// stays so.
     public init() {
         let queue = DispatchQueue(label: "tihua.signals")
         var sources: [any DispatchSourceSignal] = []
-        for number in [SIGINT, SIGTERM] {
+        for number in [SIGINT, SIGTERM, SIGHUP] {
+            var before = sigaction()
+            sigaction(number, nil, &before)
+            let isIgnored = unsafeBitCast(before.__sigaction_handler.sa_handler, to: Int.self) == 1
+            if number == SIGHUP, isIgnored { continue }
             signal(number, SIG_IGN)
             sources.append(DispatchSource.makeSignalSource(signal: number, queue: queue))
         }
         self.sources = sources
         for source in sources {
+            // The kernel and the shell both tell of a terminal that is gone; that is no second Ctrl-C.
+            let isTerminal = source.handle == UInt(SIGHUP)
             source.setEventHandler { [weak self] in
                 guard let self else { return }
-                if self.count.add(1, ordering: .relaxed).newValue > 1 { _exit(130) }
+                let before = self.count.load(ordering: .relaxed)
+                if !isTerminal, before > 0 { _exit(130) }
+                self.count.store(isTerminal ? before : 1, ordering: .relaxed)
+                if isTerminal { self.isTerminalGone.store(true, ordering: .relaxed) }
             }
             source.resume()
         }
     }
 
-    /// Whether SIGINT or SIGTERM has come.
-    public var wasRequested: Bool { count.load(ordering: .relaxed) > 0 }
+    /// Whether one of them has come.
+    public var wasRequested: Bool {
+        count.load(ordering: .relaxed) > 0 || isTerminalGone.load(ordering: .relaxed)
+    }
 }

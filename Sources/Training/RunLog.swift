@@ -1,33 +1,61 @@
+import Files
 import Foundation
 
 /// The log of a run: lines on standard error and in `log.txt`, scalars for TensorBoard beside it.
 final class RunLog {
     private let file: FileHandle
+    private let path: String
     private let events: EventWriter
     private let quiet: Bool
 
     /// Appends to the folder's log.
     ///
     /// - Parameter step: of the checkpoint that is continued; TensorBoard then drops what was logged after it.
-    /// - Throws: Foundation's or `WeightFileError` if a file cannot be written.
+    /// - Throws: `FileError` or `WeightFileError` if a file cannot be written.
     init(folder: URL, resumingAfter step: Int?, quiet: Bool) throws {
         self.quiet = quiet
-        let url = folder.appending(path: "log.txt")
-        if !FileManager.default.fileExists(atPath: url.path) { try Data().write(to: url) }
-        file = try FileHandle(forWritingTo: url)
-        try file.seekToEnd()
+        path = folder.appending(path: "log.txt").path(percentEncoded: false)
+        let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0o666)
+        guard descriptor >= 0 else { throw Self.failure(path) }
+        file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         events = try EventWriter(folder: folder, resumingAfter: step)
     }
 
     /// Writes a line with the time of day.
-    func line(_ text: String) {
-        let line = Date.now.formatted(.iso8601) + "  " + text + "\n"
-        try? file.write(contentsOf: Data(line.utf8))
-        if !quiet { FileHandle.standardError.write(Data(line.utf8)) }
+    ///
+    /// - Throws: `FileError`, for instance on a full disk; the log then ends with its last whole line.
+    func line(_ text: String) throws {
+        let line = Data((Date.now.formatted(.iso8601) + "  " + text + "\n").utf8)
+        // A terminal that is gone ends no run.
+        if !quiet { try? FileHandle.standardError.write(contentsOf: line) }
+        let descriptor = file.fileDescriptor
+        let length = lseek(descriptor, 0, SEEK_END)
+        var rest = line[...]
+        while !rest.isEmpty {
+            let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
+            if written < 0 && errno == EINTR { continue }
+            guard written > 0 else {
+                let error = Self.failure(path)
+                if length >= 0 { ftruncate(descriptor, length) }
+                throw error
+            }
+            rest = rest.dropFirst(written)
+        }
     }
 
     /// - Throws: `WeightFileError` if the disk is full.
     func scalar(_ tag: String, _ value: Double, step: Int) throws { try events.scalar(tag, value, step: step) }
 
-    func flush() throws { try events.flush() }
+    /// Hands all to the operating system, and the lines to the disk.
+    ///
+    /// - Throws: `FileError` or `WeightFileError`.
+    func flush() throws {
+        try events.flush()
+        // EINVAL: a file system without fsync.
+        guard fsync(file.fileDescriptor) == 0 || errno == EINVAL else { throw Self.failure(path) }
+    }
+
+    private static func failure(_ path: String) -> FileError {
+        .system(path: path, operation: "write", reason: String(cString: strerror(errno)))
+    }
 }

@@ -73,6 +73,7 @@ public final class Trainer<Task: TrainingTask> {
     private let task: Task
     private let options: TrainingOptions
     private let folder: URL
+    private let lock: FolderLock
     private let log: RunLog
     private let optimizer: any Optimizer
     private let workers: Workers<Task>
@@ -107,12 +108,15 @@ public final class Trainer<Task: TrainingTask> {
             }
         workers = try Workers(task, count: options.workers, trained: optimizer.trained.map(\.name))
         average = options.averageDecay > 0 ? ExponentialMovingAverage(task.store, decay: options.averageDecay) : nil
-        if checkpoint.exists, !resume { throw TrainingError.folderInUse(folder.path) }
         do {
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            try AtomicFile.makeFolder(at: folder)
         } catch {
             throw TrainingError.data(path: folder.path, reason: "the folder of the run cannot be made there")
         }
+        guard let lock = try FolderLock(folder: folder) else { throw TrainingError.folderLocked(folder.path) }
+        self.lock = lock
+        if checkpoint.exists, !resume { throw TrainingError.folderInUse(folder.path) }
+        for place in [folder, folder.appending(path: "best")] { AtomicFile.removeLeftovers(in: place) }
         if checkpoint.exists {
             progress = try checkpoint.restore(
                 store: task.store, optimizer: optimizer, average: average, generators: task.generators,
@@ -122,7 +126,7 @@ public final class Trainer<Task: TrainingTask> {
             try Self.write(options, to: folder)
         }
         log = try RunLog(folder: folder, resumingAfter: checkpoint.exists ? progress.step : nil, quiet: quiet)
-        if progress.step > 0 { log.line("continuing at step \(progress.step) of \(options.steps)") }
+        if progress.step > 0 { try log.line("continuing at step \(progress.step) of \(options.steps)") }
     }
 
     /// Trains until the last step, an early stop, or `interrupted` says so.
@@ -134,7 +138,7 @@ public final class Trainer<Task: TrainingTask> {
         let device = task.store.device
         let peak = MatrixSpeed.measure(options.precision.type(on: device), on: device) * Double(options.workers)
         let parameters = task.store.parameterCount
-        log.line(
+        try log.line(
             "\(parameters) parameters, \(options.steps) steps, \(options.precisionNote(on: device)), "
                 + "\(options.workers) x \(Runtime.threadCount) threads, matrix speed \(Int(peak / 1e9)) GFLOP/s")
         var window = Window()
@@ -180,11 +184,12 @@ public final class Trainer<Task: TrainingTask> {
                 window.restart()
             }
             if stop, !isLast {
-                log.line("interrupted at step \(progress.step); continue with --resume")
+                try log.line("interrupted at step \(progress.step); continue with --resume")
                 return .interrupted
             }
             if stale {
-                log.line("no better validation for \(options.patience) validations; stopping at step \(progress.step)")
+                try log.line(
+                    "no better validation for \(options.patience) validations; stopping at step \(progress.step)")
                 return .stoppedEarly
             }
         }
@@ -208,7 +213,7 @@ public final class Trainer<Task: TrainingTask> {
         let text = metrics.map { "\($0.name) \(format($0.value))" }.joined(separator: "  ")
         guard let first = metrics.first else {
             try saveBest()
-            log.line("step \(progress.step)  nothing is held out; best/ is the model of this step")
+            try log.line("step \(progress.step)  nothing is held out; best/ is the model of this step")
             return
         }
         let better = first.value < (progress.best ?? .infinity)
@@ -219,7 +224,7 @@ public final class Trainer<Task: TrainingTask> {
         } else {
             progress.staleValidations += 1
         }
-        log.line("step \(progress.step)  validation  \(text)\(better ? "  (best)" : "")")
+        try log.line("step \(progress.step)  validation  \(text)\(better ? "  (best)" : "")")
     }
 
     private func saveBest() throws {
@@ -248,7 +253,7 @@ public final class Trainer<Task: TrainingTask> {
         try log.scalar("train/learning_rate", rate, step: progress.step)
         try log.scalar("train/gradient_norm", norm, step: progress.step)
         try log.scalar("train/\(task.unit)_per_second", speed, step: progress.step)
-        log.line(
+        try log.line(
             "step \(progress.step)/\(options.steps)  epoch \(progress.epoch)  loss \(format(loss))  rate \(format(rate))  "
                 + "norm \(format(norm))  \(Int(speed)) \(task.unit)/s  \(Int(share * 100)) % of matrix speed  "
                 + "\(duration(left)) left")

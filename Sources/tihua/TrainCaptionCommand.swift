@@ -1,5 +1,6 @@
 import ArgumentParser
 import Corpora
+import Files
 import Foundation
 import Models
 import Pipelines
@@ -188,7 +189,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let list = try PictureList(shard.map { URL(filePath: $0) })
         list.notes.forEach(report)
         let folder = URL(filePath: run.out)
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try AtomicFile.makeFolder(at: folder)
         let file = folder.appending(path: "embeddings.safetensors")
         report("embedding \(list.entries.count) pictures into \(file.path)")
         let interruption = Interruption()

@@ -73,7 +73,7 @@ import WeightFiles
         }
     }
 
-    @Test(arguments: [SIGINT, SIGTERM])
+    @Test(arguments: [SIGINT, SIGTERM, SIGHUP])
     func aSignalWritesACheckpointThatContinues(signal: Int32) throws {
         let scratch = try Scratch()
         let whole = try arguments(scratch, steps: 1_000_000)
@@ -84,7 +84,15 @@ import WeightFiles
             if let text = try? String(contentsOf: log, encoding: .utf8), text.contains("step 4/") { break }
             Thread.sleep(forTimeInterval: 0.02)
         }
+        if signal == SIGTERM {
+            // A second run in the folder is told, and the first goes on.
+            let second = try run(whole + ["--resume"])
+            #expect(second.status == 1 && second.error.contains("another process is training there"), "\(second.error)")
+            #expect(second.error.split(separator: "\n").count == 1 && process.isRunning)
+        }
         #expect(kill(process.processIdentifier, signal) == 0)
+        // The shell tells of a closed terminal, and the kernel too.
+        if signal == SIGHUP { kill(process.processIdentifier, signal) }
         process.waitUntilExit()
         #expect(process.terminationReason == .exit && process.terminationStatus == 130)
         let reached = try step(scratch)
@@ -99,6 +107,32 @@ import WeightFiles
         let continued = try run(Array(whole.dropLast()) + ["\(reached + 2)", "--resume"])
         #expect(continued.status == 0, "\(continued.error)")
         #expect(try step(scratch) == reached + 2)
+    }
+
+    @Test func aRunUnderNohupOutlivesItsTerminal() throws {
+        let scratch = try Scratch()
+        let process = Process()
+        process.executableURL = URL(filePath: "/bin/sh")
+        process.arguments =
+            try ["-c", "trap '' HUP; exec \"$0\" \"$@\"", Self.tool.path] + arguments(scratch, steps: 1_000_000)
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        let log = scratch["run"].appending(path: "log.txt")
+        func wait(for text: String) {
+            let deadline = ContinuousClock.now + .seconds(120)
+            while process.isRunning, ContinuousClock.now < deadline {
+                if let found = try? String(contentsOf: log, encoding: .utf8), found.contains(text) { break }
+                Thread.sleep(forTimeInterval: 0.02)
+            }
+        }
+        wait(for: "step 2/")
+        kill(process.processIdentifier, SIGHUP)
+        let reached = try String(contentsOf: log, encoding: .utf8).split(separator: "step ").count
+        wait(for: "step \(reached + 8)/")
+        #expect(process.isRunning)
+        kill(process.processIdentifier, SIGTERM)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 130)
     }
 
     @Test func aFullDiskKeepsTheLastCheckpoint() throws {
