@@ -69,7 +69,8 @@ private struct CiderIndex: Sendable {
         let counts = references.map { $0.map(countNGrams) }
         var frequencies: [Int] = []
         for captions in counts {
-            for gram in Set(captions.flatMap(\.keys)) {
+            // In one order in every process, since sums follow the numbers.
+            for gram in Set(captions.flatMap(\.keys)).sorted(by: { $0.precedes($1) }) {
                 if let number = gramNumbers[gram] {
                     frequencies[Int(number)] += 1
                 } else {
@@ -102,9 +103,9 @@ private struct CiderIndex: Sendable {
         let counts = countNGrams(tokens)
         var candidate = reference(tokens, counts)
         // What no reference holds has the full weight, which only the norm feels.
-        for (gram, count) in counts where gramNumbers[gram] == nil {
-            candidate.norms[gram.order - 1] += Double(count) * logCount * Double(count) * logCount
-        }
+        var unknown = SIMD4<Int>()
+        for (gram, count) in counts where gramNumbers[gram] == nil { unknown[gram.order - 1] += count * count }
+        candidate.norms += SIMD4<Double>(unknown) * logCount * logCount
         var total = 0.0
         for reference in pictures[picture] {
             var products = SIMD4<Double>()

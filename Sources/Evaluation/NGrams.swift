@@ -4,6 +4,12 @@ typealias NGram = SIMD4<Int32>
 extension NGram {
     /// How many tokens it has, 1...4.
     var order: Int { self[1] < 0 ? 1 : self[2] < 0 ? 2 : self[3] < 0 ? 3 : 4 }
+
+    /// The order of the tokens' numbers.
+    func precedes(_ other: NGram) -> Bool {
+        for place in 0..<4 where self[place] != other[place] { return self[place] < other[place] }
+        return false
+    }
 }
 
 /// How often each run of one to four tokens occurs.

@@ -378,7 +378,9 @@ final class PoetMeasures {
             var (byPoet, byNGram): ([String: Double], [String: Double]) = ([:], [:])
             let names = poems.first?.marks.keys.sorted() ?? []
             let marks = names.map { name in (name, among.map { poems[$0].marks[name] ?? 0 }) }
-            for (name, values) in marks + [("mean", among.map { mean(Array(poems[$0].marks.values)) })] {
+            for (name, values) in marks + [
+                ("mean", among.map { mean(poems[$0].marks.sorted { $0.key < $1.key }.map(\.value)) })
+            ] {
                 byPoet[name] = Correlation.spearman(among.map { poet[$0] }, values)
                 byNGram[name] = Correlation.spearman(among.map { ngram[$0] }, values)
             }
