@@ -68,7 +68,7 @@ parity: build ## Compare full-size models with Python's (needs pip packages torc
 bench: build ## Measure speed against Python's (needs pip packages torch and transformers)
 	@Scripts/bench.sh
 
-sanitize: setup ## Run the binding and the file readers under AddressSanitizer
+sanitize: setup ## Run the binding and the file readers under AddressSanitizer (FUZZ=100000: for long)
 	@Scripts/sanitize.sh
 
 clean: ## Remove what the build made (Vendor/ stays)

@@ -58,7 +58,7 @@ let package = Package(
         .library(name: "Tihua", targets: ["Pipelines", "Models", "Generation", "Training", "Corpora", "Evaluation"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
     ] + documentation,
     targets: [
         // No Torch below this line: these build and test in seconds.
@@ -117,6 +117,9 @@ let package = Package(
         tests("Generation", ["Generation", "TorchNN"]),
         tests("Training", ["Training", "WeightFiles"]),
         tests("Pipelines", ["Pipelines", "PackSupport", "WeightFiles"]),
+        tests(
+            "Fuzz",
+            ["Pipelines", "Training", "Corpora", "Prosody", "Tokenizers", "Pictures", "Models", "Files", "PackSupport"]),
         tests("CLI", ["PackSupport", "Corpora", "Prosody"]),
     ],
     swiftLanguageModes: [.v6],

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
 # Runs the tests of the binding and of the readers of files under AddressSanitizer and LeakSanitizer (make sanitize).
-# Other options go to `swift test`, e.g. Scripts/sanitize.sh -j 2.
+# Other options go to `swift test`, e.g. Scripts/sanitize.sh -j 2. FUZZ=100000 make sanitize gives each reader so many damaged
+# files instead of some hundred.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-suites='TorchTests\.|WeightFilesTests\.|EventFileTests|^PicturesTests\.'
+suites='TorchTests\.|WeightFilesTests\.|EventFileTests|^PicturesTests\.|^FuzzTests\.'
 
 leaks=$(mktemp)
 trap 'rm -f "$leaks"' EXIT

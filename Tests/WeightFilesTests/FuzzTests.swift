@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 import Testing
 
 @testable import WeightFiles
@@ -26,46 +27,20 @@ import Testing
     @Test(arguments: files)
     func damagedFilesAreReadOrRefused(_ name: String) throws {
         let whole = try bytes(weightFixture(name))
-        var generator = SeededGenerator(state: UInt64(whole.count))
+        var fuzz = Fuzz(seed: UInt64(whole.count))
+        let count = Fuzz.count(500)
         var read = 0
         var refused = 0
-        for _ in 0..<500 {
-            var damaged = whole
-            for _ in 0..<Int.random(in: 1...3, using: &generator) { damage(&damaged, using: &generator) }
+        for _ in 0..<count {
             do {
-                try Self.read(damaged)
+                try Self.read(fuzz.damaged(whole))
                 read += 1
             } catch is WeightFileError {
                 refused += 1
             }
         }
         // Both happen: damage in the elements goes unseen, damage in a header does not.
-        #expect(refused > 50 && read + refused == 500, "\(read) read, \(refused) refused")
-    }
-
-    private func damage(_ content: inout [UInt8], using generator: inout SeededGenerator) {
-        guard !content.isEmpty else { return }
-        let place = Int.random(in: content.indices, using: &generator)
-        switch Int.random(in: 0..<8, using: &generator) {
-        case 0: content[place] ^= 1 << UInt8.random(in: 0..<8, using: &generator)
-        case 1: content[place] = .random(in: 0...255, using: &generator)
-        case 2: content[place] = [0, 1, 0x7f, 0x80, 0xff, 0x28, 0x52, 0x74].randomElement(using: &generator) ?? 0
-        case 3: content.removeLast(content.count - place)
-        case 4: content.removeSubrange(place..<min(content.count, place + .random(in: 1...8, using: &generator)))
-        case 5:
-            let more = (0..<Int.random(in: 1...8, using: &generator)).map { _ in
-                UInt8.random(in: 0...255, using: &generator)
-            }
-            content.insert(contentsOf: more, at: place)
-        case 6:
-            let width = [2, 4, 8].randomElement(using: &generator) ?? 2
-            let byte: UInt8 = [0, 0xff].randomElement(using: &generator) ?? 0
-            for index in place..<min(content.count, place + width) { content[index] = byte }
-        default:
-            // Another number where there is a number: the lies that a parser believes.
-            guard let digit = content[place...].firstIndex(where: { (0x30...0x39).contains($0) }) else { return }
-            content[digit] = .random(in: 0x30...0x39, using: &generator)
-        }
+        #expect(refused > count / 10 && read + refused == count, "\(read) read, \(refused) refused")
     }
 
     /// What random programs are made of: constants, names of the list, a good storage, single instructions.
@@ -97,7 +72,7 @@ import Testing
         var generator = SeededGenerator(state: 11)
         var refused = 0
         var read = 0
-        for _ in 0..<4000 {
+        for _ in 0..<Fuzz.count(4000) {
             var program: [UInt8] = [0x80, 2]
             for _ in 0..<Int.random(in: 1...14, using: &generator) {
                 program += pieces.randomElement(using: &generator) ?? []
