@@ -352,7 +352,7 @@ enum Reader: String, CaseIterable, CustomTestStringConvertible {
             "git lfs pull"),
         .init(
             .shardIndex, "a shard above its folder", #"{"weight_map": {"a": "../../etc/passwd"}}"#, "no file beside it"),
-        .init(.pack, "a model above the pack", #"{"name":"x","clip":"../../../../etc/passwd"}"#, ""),
+        .init(.pack, "a model above the pack", #"{"name":"x","clip":"../../../../etc/passwd"}"#, "no path inside"),
         .init(.tokenizerSettings, "a length that is infinite", #"{"model_max_length": Infinity}"#, nil),
         .init(.picture, "no bytes", [], "empty"),
         .init(.stockPairs, "an excess that is none", "明月\tNaN\n", ":1"),
