@@ -168,6 +168,10 @@ public struct EmbeddingJob: Sendable {
             try check(found, plan, at: output)
             report.earlier = list.entries.count
             report.bad = Self.bad(of: file)
+            // A run that was killed behind its last write left its parts.
+            if FileManager.default.fileExists(atPath: parts.path), try FolderLock(folder: parts) != nil {
+                try? FileManager.default.removeItem(at: parts)
+            }
             return report
         }
         let lock = try begin(plan)
