@@ -128,7 +128,7 @@ public struct CaptionStyle: Sendable, Equatable {
 
 /// A caption of a picture.
 public struct Caption: Sendable, Equatable, Codable {
-    /// What is said, the prompt included.
+    /// What is said, the prompt included, without a full stop at the end.
     public let text: String
     /// The natural logarithm of its probability, the end included, the prompt not.
     public let logProbability: Double
@@ -294,8 +294,15 @@ public actor Captioner {
                 }
                 return text.meanLogProbability + (leaning ?? 0)
             }
-            return select(captions, fluencies, similarities, request)
+            // Captioners learn from sentences with a full stop and from phrases without; people get one kind.
+            let texts = captions.map { Self.withoutFullStop($0.text) }
+            return select(Array(zip(texts, captions.map(\.generated))), fluencies, similarities, request)
         }
+    }
+
+    static func withoutFullStop(_ text: String) -> String {
+        guard let last = text.lastIndex(where: { !"。．.".contains($0) && !$0.isWhitespace }) else { return "" }
+        return String(text[...last])
     }
 
     /// The cosines of texts with a picture.

@@ -89,6 +89,12 @@ public struct PoemRequest: Sendable {
         request.acrostic = try chinese("the acrostic", acrostic)
         request.firstLine = try firstLine.map { try chinese("the first line", $0.filter { !$0.isPunctuation }) }
         request.theme = try theme.map { try chinese("the theme", $0, punctuation: true) }
+        for (name, text) in [("the first line", request.firstLine), ("the theme", request.theme)] {
+            // Nothing asked for is nil; a text that says nothing is a mistake, such as an unset variable of a script.
+            guard text?.contains(where: \.isHan) != false else {
+                throw PipelineError.setting(name: name, value: "empty", range: "a text of Chinese characters")
+            }
+        }
         request.keywords = try keywords.map { try chinese("the keyword", $0) }.filter { !$0.isEmpty }
         return request
     }
@@ -185,7 +191,7 @@ public struct PoemRequest: Sendable {
 public struct PoemResult: Sendable, Equatable {
     /// What the pictures called up, or what was asked for.
     public let keywords: [Keyword]
-    /// What happens in the picture, as the pack's captioner says it; nil without one.
+    /// What happens in the first picture, as the pack's captioner says it; nil without one.
     public let caption: String?
     /// Best first.
     public let poems: [Poem]

@@ -175,20 +175,43 @@ public actor Poet {
     /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `PoetVocabularyError` for the request, `ModelError`,
     ///   `WeightFileError`, `TokenizerError` for the weights, `CancellationError`.
     public func poems(for pictures: [Picture], request: PoemRequest = PoemRequest()) async throws -> PoemResult {
+        try await poems(request, first: pictures.first) { try self.embedding(of: pictures, $0) }
+    }
+
+    /// As `poems(for:request:)`, for more pictures than memory holds.
+    ///
+    /// - Parameters:
+    ///   - embeddings: of all the pictures, as `embeddings(of:)` gives them
+    ///   - first: the picture whose caption is taken
+    public func poems(
+        forEmbeddings embeddings: [[Float]], first: Picture, request: PoemRequest = PoemRequest()
+    ) async throws -> PoemResult {
+        try await poems(request, first: first) { _ in
+            guard !embeddings.isEmpty else { throw PipelineError.noPicture }
+            return normalised(mean(embeddings))
+        }
+    }
+
+    private func poems(
+        _ request: PoemRequest, first: Picture?, image: (Eye) throws -> [Float]
+    ) async throws -> PoemResult {
         let hand = try hand()
         let request = try request.simplified(hand.converter)
         let vocabulary = hand.writer.format.writable
         let constraints = try request.forms.map { try request.constraint(for: $0, vocabulary: vocabulary) }
         let eye = try eye()
-        let image = try embedding(of: pictures, eye)
+        let image = try image(eye)
         var keywords = eye.index.keywords(for: image, count: 8, scale: eye.encoder.scale)
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
-        let caption = try await caption(of: pictures, request, eye)
+        let caption = try await caption(of: first, eye)
         let prefix = request.through == .keywords ? [] : try prefix(of: image)
         // The surest five of the words that are shown: a word that is not to be seen harms more than a missing one.
         let asked = request.keywords.isEmpty ? Array(keywords.prefix(Self.promptWords)) : keywords
         let plans = request.plans(
-            keywords: asked, caption: caption, prefix: prefix, constraints: constraints, uses: hand.uses)
+            // The user's own words are not joined by a guess.
+            keywords: asked, caption: request.keywords.isEmpty ? caption : nil, prefix: prefix,
+            constraints: constraints,
+            uses: hand.uses)
         let evidence = eye.index.evidence(for: image)
         var leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
         for character in request.withheld { leaning[character] = -.infinity }
@@ -206,12 +229,9 @@ public actor Poet {
         return PoemResult(keywords: keywords, caption: caption, poems: poems, seed: request.seed)
     }
 
-    /// What happens in the first picture, as the pack's captioner says it; nil without one, or where the theme or the words are
-    /// given.
-    private func caption(of pictures: [Picture], _ request: PoemRequest, _ eye: Eye) async throws -> String? {
-        guard let captioner, let picture = pictures.first, request.theme == nil, request.keywords.isEmpty else {
-            return nil
-        }
+    /// What happens in a picture, as the pack's captioner says it; nil without one.
+    private func caption(of picture: Picture?, _ eye: Eye) async throws -> String? {
+        guard let captioner, let picture else { return nil }
         var asked = CaptionRequest()
         asked.method = .greedy
         asked.reranks = false

@@ -14,7 +14,8 @@ struct Tihua: AsyncParsableCommand {
 
             tihua help COMMAND has more examples.
 
-            What goes wrong is one line on stderr; the exit status is then 2 for what was typed and 1 for the rest.
+            An error is one line on stderr. The exit status is 2 for a mistake on the command line and 1 for any other \
+            error.
             """,
         version: "0.1.0",
         subcommands: [
@@ -35,6 +36,7 @@ struct Tihua: AsyncParsableCommand {
     static func main() async {
         do {
             Console.claimStandardStreams()
+            try requireNoEmptyValue(CommandLine.arguments.dropFirst())
             var command = try parseAsRoot()
             restartBesideOtherWork()
             try Memory.prepare(checkingLimit: !(type(of: command) is any TorchFree.Type))
@@ -57,6 +59,29 @@ struct Tihua: AsyncParsableCommand {
         let isUsage = exitCode(for: error) == .validationFailure
         complain(describe(error) + (isUsage ? " (see tihua help)" : ""))
         Foundation.exit(isUsage ? 2 : 1)
+    }
+
+    /// The options to which an empty text says something: no seal, and the empty text itself.
+    private static let mayBeEmpty = ["--seal", "--text"]
+
+    /// Refuses options with an empty value, as unset variables of scripts give them: taken for nothing they would be dropped
+    /// in silence, and as a path they would name the working folder.
+    ///
+    /// - Throws: `ValidationError`.
+    private static func requireNoEmptyValue(_ arguments: some Sequence<String>) throws {
+        var option = ""
+        for argument in arguments {
+            // What comes behind is no option; three hyphens are the shell's questions for completions.
+            if argument == "--" || argument.hasPrefix("---") { return }
+            let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+            let isOption = argument.hasPrefix("--")
+            let (name, value) =
+                isOption ? (String(parts[0]), parts.count == 2 ? parts[1] : nil) : (option, argument[...])
+            if let value, value.allSatisfy(\.isWhitespace), !name.isEmpty, !mayBeEmpty.contains(name) {
+                throw ValidationError("\(name) is empty; leave it out, or give it a value")
+            }
+            option = isOption && parts.count == 1 ? name : ""
+        }
     }
 
     /// Foundation's errors name the file only in their dictionary.

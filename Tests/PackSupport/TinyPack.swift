@@ -61,6 +61,38 @@ public final class TinyPack: Sendable {
             .write(to: manifest, atomically: true, encoding: .utf8)
     }
 
+    /// Puts a captioner with random weights into the pack, whose vocabulary is a few words and the full stop.
+    ///
+    /// - Parameter width: of the embeddings that it takes; this pack's is 16
+    @discardableResult
+    public func addCaptioner(width: Int = 16, t5: Bool = false) throws -> URL {
+        let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + "一只狗在草地上奔跑两个孩子海边玩耍。".map(String.init)
+        let language: ClipCapConfiguration.LanguageModel
+        if t5 {
+            language = .t5(
+                T5Configuration(
+                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, headSize: 4, innerSize: 16
+                ))
+        } else {
+            language = .gpt2(
+                GPT2Configuration(
+                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, positionCount: 48))
+        }
+        var shape = ClipCapConfiguration(mapper: .mlp, embeddingSize: width, prefixLength: 2, languageModel: language)
+        shape.normalizesEmbedding = true
+        let store = ParameterStore(seed: 8)
+        let model = ClipCap(shape, at: store.root)
+        // Large enough that pictures differ in what is said of them.
+        for entry in store.entries where entry.name.hasSuffix("weight") { entry.tensor.multiply_(6) }
+        let captioner = folder.appending(path: "captioner-\(width)-\(t5)")
+        try model.save(store: store, to: captioner)
+        try Self.write(tokens, to: captioner)
+        var manifest = try JSONSerialization.jsonObject(with: Data(contentsOf: self.manifest)) as? [String: String]
+        manifest?["captioner"] = captioner.lastPathComponent
+        try JSONSerialization.data(withJSONObject: manifest ?? [:]).write(to: self.manifest)
+        return captioner
+    }
+
     /// A picture of two colours.
     @discardableResult
     public func picture(_ name: String = "picture.png", red: UInt8 = 200) throws -> URL {

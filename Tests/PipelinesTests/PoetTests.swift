@@ -49,6 +49,36 @@ import WeightFiles
         #expect(Set(poems.map(\.form)) == ["五绝", "七绝"])
     }
 
+    @Test func whatHappensInThePictureIsSaidWhateverElseIsGiven() async throws {
+        let pack = try TinyPack()
+        try pack.addCaptioner()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let plain = try await poet(pack).poems(for: [picture], request: request())
+        let caption = try #require(plain.caption)
+        var request = request()
+        request.theme = "远方"
+        #expect(try await poet(pack).poems(for: [picture], request: request).caption == caption)
+        (request.theme, request.keywords) = (nil, ["明月"])
+        let named = try await poet(pack).poems(for: [picture], request: request)
+        #expect(named.caption == caption)
+        // It is shown, and the user's own words stay alone in the prompt.
+        let mute = try TinyPack()
+        #expect(try await poet(mute).poems(for: [picture], request: request).poems == named.poems)
+    }
+
+    @Test func picturesThatMemoryDoesNotHoldBecomeOnePoemByTheirEmbeddings() async throws {
+        let pack = try TinyPack()
+        try pack.addCaptioner()
+        let pictures = try [10, 240].map { try Picture(contentsOf: pack.picture("\($0).png", red: $0).path) }
+        let poet = try poet(pack)
+        let embeddings = try await poet.embeddings(of: pictures)
+        let result = try await poet.poems(forEmbeddings: embeddings, first: pictures[0], request: request())
+        #expect(try await poet.poems(for: pictures, request: request()) == result)
+        await #expect(throws: PipelineError.self) {
+            try await poet.poems(forEmbeddings: [], first: pictures[0], request: request())
+        }
+    }
+
     @Test func wishesAreKeptInTraditionalCharactersToo() async throws {
         let pack = try TinyPack()
         let picture = try Picture(contentsOf: pack.picture().path)
@@ -104,6 +134,10 @@ import WeightFiles
         #expect(await error { $0.sampling.topP = 2 }.contains("top-p"))
         #expect(await error { $0.firstLine = "太短" }.contains("line 1 is fixed with 2 characters"))
         #expect(await error { $0.theme = "江上，有船。" } == "no error")
+        for nothing in ["", " ", "，。"] {
+            #expect(await error { $0.theme = nothing }.contains("the theme is empty"))
+            #expect(await error { $0.firstLine = nothing }.contains("the first line is empty"))
+        }
     }
 
     @Test func promptsDifferInTheirKeywordsAndRepeatWithTheSeed() throws {
