@@ -44,6 +44,21 @@ struct BytePath: Sendable, Hashable {
         return stat(cString, &status) == 0 ? status : nil
     }
 
+    /// The folders that a file lies in: that of its name, and, where the name is a link, that of what it leads to.
+    var homes: [FileIdentity] {
+        let target = withCString { path -> BytePath? in
+            guard let real = realpath(path, nil) else { return nil }
+            defer { free(real) }
+            return BytePath(Array(UnsafeRawBufferPointer(start: real, count: strlen(real))))
+        }
+        return [self, target].compactMap { path in
+            guard let path else { return nil }
+            let end = path.bytes.lastIndex(of: UInt8(ascii: "/"))
+            let folder = end.map { Array(path.bytes[...$0]) } ?? [UInt8(ascii: ".")]
+            return BytePath(folder).status.map { FileIdentity($0) }
+        }
+    }
+
     /// The bytes of a regular file; nil for a pipe, a device and the like, whose reading might never end.
     var regularSize: Int? { status.flatMap { $0.st_mode & S_IFMT == S_IFREG ? Int($0.st_size) : nil } }
 
@@ -94,16 +109,11 @@ struct BytePath: Sendable, Hashable {
             let path: BytePath
             let relative: [UInt8]
         }
-        struct Identity: Hashable {
-            let device: dev_t
-            let node: ino_t
-        }
-        func identity(_ status: stat) -> Identity { Identity(device: status.st_dev, node: status.st_ino) }
         var found: [(relative: [UInt8], path: BytePath)] = []
         var (folders, links): ([Folder], [Folder]) = ([Folder(path: self, relative: [])], [])
-        var seen: Set<Identity> = []
+        var seen: Set<FileIdentity> = []
         while let folder = folders.popLast() ?? links.popLast() {
-            guard let status = folder.path.status, seen.insert(identity(status)).inserted else { continue }
+            guard let status = folder.path.status, seen.insert(FileIdentity(status)).inserted else { continue }
             let names: [[UInt8]]
             do throws(CorporaError) {
                 names = try folder.path.names()

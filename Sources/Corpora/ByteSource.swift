@@ -23,6 +23,9 @@ final class ByteSource {
         ("zstd", [0x28, 0xB5, 0x2F, 0xFD]),
     ]
 
+    /// Whether a file that begins so is packed.
+    static func isPacked(_ head: [UInt8]) -> Bool { packings.contains { head.starts(with: $0.magic) } }
+
     convenience init(_ url: URL) throws {
         // Of several that a damaged argument may mean, the first.
         try self.init(BytePath.matches(url).first ?? BytePath(url))

@@ -1,3 +1,4 @@
+public import Files
 public import Foundation
 
 /// The encoded pictures of folders, tar shards and single files, in one order, each under one key.
@@ -14,10 +15,23 @@ public struct PictureList: Sendable {
         fileprivate let place: Place
         fileprivate var rank = 0
         /// Whether the file was named itself.
-        fileprivate var isNamed = false
+        public fileprivate(set) var isNamed = false
 
         /// The folder part of the key, which is the label in folders and shards of labelled folders; nil where there is none.
         public var folder: String? { key.lastIndex(of: "/").map { String(key[..<$0]) } }
+
+        private var file: BytePath {
+            switch place {
+            case .file(let path): path
+            case .member(let shard, _): shard.path
+            }
+        }
+
+        /// What tells its file, or the shard that it lies in, from other files; nil where that is gone.
+        public var identity: FileIdentity? { file.status.map { FileIdentity($0) } }
+
+        /// The folders that its file, or its shard, lies in: two where that is named by a link.
+        public var homes: [FileIdentity] { file.homes }
 
         /// Whether it lies in a shard.
         public var isMember: Bool { if case .member = place { true } else { false } }
@@ -41,7 +55,8 @@ public struct PictureList: Sendable {
         /// By their keys alone, as captions and embeddings name them; two inputs with one key are an error.
         case keys
         /// For people: a file that was named itself by its path, the pictures of a folder or shard with the path of that one in
-        /// front where another input has the same key. A file that was named twice comes once.
+        /// front where another input has the same key. A file that was named twice comes once. A file of any ending is a picture
+        /// unless it begins as an archive does.
         case paths
     }
 
@@ -67,11 +82,12 @@ public struct PictureList: Sendable {
         var named: Set<BytePath> = []
         for (index, input) in inputs.enumerated() {
             for path in BytePath.matches(input) {
-                if PictureName.split(path.name) != nil, !path.isFolder, !named.insert(path).inserted {
+                if naming == .paths || PictureName.split(path.name) != nil, !path.isFolder, !named.insert(path).inserted
+                {
                     notes.append("\(path.text): named twice, and taken once")
                     continue
                 }
-                do { entries += try Self.entries(of: path, index, &notes) } catch { try failed(error) }
+                do { entries += try Self.entries(of: path, index, naming, &notes) } catch { try failed(error) }
             }
         }
         guard !entries.isEmpty else { throw CorporaError.nothingFound(file: "the input", expected: "pictures") }
@@ -137,22 +153,35 @@ public struct PictureList: Sendable {
         }
     }
 
-    private static func entries(of input: BytePath, _ index: Int, _ notes: inout [String]) throws -> [Entry] {
+    private static func entries(
+        of input: BytePath, _ index: Int, _ naming: Naming, _ notes: inout [String]
+    ) throws -> [Entry] {
         guard input.status != nil else { throw input.unreadable(ENOENT) }
         if input.isFolder { return try pictures(of: input, index, &notes) }
         guard let size = input.regularSize else {
             throw CorporaError.unreadable(file: input.text, reason: "not a regular file")
         }
-        if let (stem, rank) = PictureName.split(input.name) {
+        let split = PictureName.split(input.name)
+        if try split != nil || naming == .paths && !isArchive(input) {
             return [
                 Entry(
-                    key: PictureName.text(stem), size: size, input: index, place: .file(input), rank: rank,
-                    isNamed: true)
+                    key: PictureName.text(split?.stem ?? input.name), size: size, input: index, place: .file(input),
+                    rank: split?.rank ?? 0, isNamed: true)
             ]
         }
         let shard = try TarShard(input)
         notes += shard.notes
         return shard.entries.map { Entry(key: $0.key, size: $0.size, input: index, place: .member(shard, $0)) }
+    }
+
+    /// Whether a file is named as a tar archive, or begins as one does, packed or not.
+    private static func isArchive(_ file: BytePath) throws -> Bool {
+        let name = String(decoding: file.name, as: UTF8.self).lowercased()
+        if name.contains(".tar") || name.hasSuffix(".tgz") { return true }
+        let handle = try file.open()
+        defer { try? handle.close() }
+        let head = Array(try handle.read(upToCount: 262) ?? Data())
+        return ByteSource.isPacked(head) || head.count == 262 && head[257...].elementsEqual("ustar".utf8)
     }
 
     private static func pictures(of folder: BytePath, _ index: Int, _ notes: inout [String]) throws -> [Entry] {

@@ -23,7 +23,7 @@ public final class TarShard: Sendable {
     public let notes: [String]
     /// The file as it was named.
     let name: String
-    private let path: BytePath
+    let path: BytePath
     /// What a packed archive was unpacked to.
     private let unpacked: FileHandle?
 

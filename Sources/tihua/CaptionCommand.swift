@@ -13,8 +13,6 @@ struct CaptionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "caption", abstract: "Say in Chinese what pictures show.",
         discussion: """
-            Pictures are files, folders of files, or tar archives (KEY.jpg); or the embeddings of tihua data embed.
-
             EXAMPLES
               tihua caption photo.jpg
               tihua caption photo.jpg --n 5
@@ -22,15 +20,20 @@ struct CaptionCommand: AsyncParsableCommand {
               tihua caption photo.jpg --style poetic.txt
               tihua caption album/ shard.tar --json > captions.jsonl
               tihua caption photo.jpg --captioner runs/poetic/best
-              tihua caption photo.jpg --captioner mlp_finetune/checkpoint-35000.pt --clip CLIP --preset seed
+              tihua caption photo.jpg --captioner mlp_finetune/checkpoint-35000.pt \\
+                --clip CLIP --preset seed
 
-            One caption comes from a beam search; several are the best of samples, by likeness to the picture, by fluency, and
-            unlike each other. --style takes a text in UTF-8 of many sentences, one a line, to whose wording captions lean while
-            they are written; tihua train caption --style learns one for good. --preset seed takes 10 samples as they come, as ClipCap-Chinese does.
-            A picture that cannot be read is reported, the others still get their captions, and the exit status is 1.
+            \(PictureInput.discussion)
+
+            One caption comes from a beam search. Several are the best of many samples: like the picture, fluent, and \
+            unlike each other. Captions end without a full stop. --preset seed takes 10 samples as they come, as \
+            ClipCap-Chinese does.
+
+            --style takes a UTF-8 text of many sentences, one a line, and captions lean towards its wording. tihua \
+            train caption --style teaches a captioner such a wording for good.
             """)
 
-    @Argument(help: "Pictures, folders of pictures, tar archives.", completion: .file())
+    @Argument(help: PictureInput.help, completion: .file())
     var pictures: [String] = []
 
     @Option(
@@ -72,7 +75,7 @@ struct CaptionCommand: AsyncParsableCommand {
             let part = inputs[start..<min(start + Self.batchSize, inputs.count)]
             progress("\(done)/\(total) …")
             var loaded: [(name: String, picture: Picture)] = []
-            for (input, result) in zip(part, await PictureInput.load(Array(part))) {
+            for (input, result) in zip(part, await PictureInput.load(part)) {
                 switch result {
                 case .success(let picture): loaded.append((input.name, picture))
                 case .failure(let error):
@@ -134,10 +137,10 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "How many captions a picture gets.")
     var n: Int?
 
-    @Option(help: "What every caption begins with.")
+    @Option(help: "The beginning of every caption.")
     var prompt = ""
 
-    @Option(help: "Sentences, one a line, whose manner the captions take on.", completion: .file())
+    @Option(help: "A file of sentences, one a line, towards whose wording captions lean.", completion: .file())
     var style: String?
 
     @OptionGroup var texts: TextArguments
@@ -145,7 +148,7 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "How much the style counts, 0 to 1, by default 0.7; 1 loses sight of the picture.")
     var styleWeight: Double?
 
-    @Option(help: "seed: 10 samples, nucleus 0.8, as ClipCap-Chinese predicts.")
+    @Option(help: "seed: 10 samples with top-p 0.8, as ClipCap-Chinese does.")
     var preset: Preset?
 
     @Option(help: "greedy, beam, sample or contrastive; auto is beam for one caption, sample for several.")
@@ -154,36 +157,36 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "Beams of a beam search.")
     var beams = 5
 
-    @Option(help: "Of a beam search: more favours long captions.")
+    @Option(help: "Length penalty of a beam search; higher favours longer captions.")
     var lengthPenalty = 1.0
 
     @Option(
-        help: "How many captions are sampled, of which the best are given; by default three times --n, at least 10.")
+        help: "How many captions to sample; the best of them are printed. By default three times --n, at least 10.")
     var candidates: Int?
 
-    @Option(help: "Of samples: higher is bolder.")
+    @Option(help: "Temperature of samples; higher is bolder.")
     var temperature: Double?
 
     @Option(
-        help: "Sample from so many of the most probable tokens; 0 from all. In a contrastive search, its candidates.")
+        help: "Sample from the N most probable tokens, 0 for all; in a contrastive search, the number of candidates.")
     var topK: Int?
 
-    @Option(help: "Sample from the most probable tokens that make up this share.")
+    @Option(help: "Sample from the most probable tokens that together have this probability.")
     var topP: Double?
 
-    @Option(help: "Of a contrastive search: how much unlikeness counts, 0 to 1.")
+    @Option(help: "Penalty for repetition in a contrastive search, 0 to 1.")
     var alpha = 0.6
 
     @Option(help: "The most tokens of a caption.")
     var maxLength: Int?
 
-    @Option(help: "No sequence of so many tokens comes twice in a caption; 0 allows all.")
+    @Option(help: "No sequence of N tokens comes twice in a caption; 0 allows repetition.")
     var noRepeat = 0
 
-    @Option(help: "Above 1, tokens that stand in the caption already become less probable.")
+    @Option(help: "Above 1, it makes tokens less probable that the caption has already.")
     var repetitionPenalty = 1.0
 
-    @Flag(help: "Leave candidates in the order in which they were found, and compare them with nothing.")
+    @Flag(help: "Keep captions in the order in which they were found, without ranking them.")
     var noRerank = false
 
     @Option(help: "A number; the same one gives the same captions.")
@@ -251,51 +254,5 @@ struct CaptionerArguments: ParsableArguments {
         }
         if let captioner { chosen.captioner = URL(filePath: captioner) }
         return chosen
-    }
-}
-
-/// A picture of a list, under the name that is printed.
-private struct PictureInput: Sendable {
-    /// The path of a file; of a folder's or archive's pictures the key.
-    var name: String { entry.key }
-    private let list: PictureList
-    private let entry: PictureList.Entry
-
-    /// The pictures of files, folders and tar archives; what a person should know goes to stderr.
-    static func all(at paths: [String], quiet: Bool, failed: (any Error) -> Void) throws -> [PictureInput] {
-        guard !paths.isEmpty else { return [] }
-        var last: (any Error)?
-        do {
-            let list = try PictureList(paths.map { URL(filePath: $0) }, naming: .paths) {
-                failed($0)
-                last = $0
-            }
-            if !quiet { list.notes.forEach(Console.note) }
-            return list.entries.map { PictureInput(list: list, entry: $0) }
-        } catch {
-            // Of inputs that all failed, each was named.
-            if last == nil { throw error }
-            return []
-        }
-    }
-
-    /// Decodes pictures on all processors.
-    static func load(_ inputs: [PictureInput]) async -> [Result<Picture, any Error>] {
-        await withTaskGroup(of: (Int, Result<Picture, any Error>).self) { group in
-            for (index, input) in inputs.enumerated() {
-                group.addTask {
-                    (
-                        index,
-                        Result {
-                            let bytes = Array(try input.list.bytes(of: input.entry))
-                            return try Picture(encoded: bytes, name: input.name)
-                        }
-                    )
-                }
-            }
-            var results: [Result<Picture, any Error>] = inputs.map { _ in .failure(CancellationError()) }
-            for await (index, result) in group { results[index] = result }
-            return results
-        }
     }
 }

@@ -8,20 +8,21 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             commandName: "captions", abstract: "Make one clean file of captions for training.",
             discussion: """
-                Reads lines ID#zhc#N TEXT (Flickr8k-CN, Flickr30k-CN), ID#N TEXT (COCO-CN) and ID<TAB>TEXT; tables with a
-                header such as image,caption (Kaggle's Flickr8k and Flickr30k); JSON of AI Challenger, COCO, MUGE and
-                Chinese-CLIP, and lines of tihua caption --json. Joins words that are segmented (一 只 狗) or tagged
+                Reads lines ID#zhc#N TEXT (Flickr8k-CN, Flickr30k-CN), ID#N TEXT (COCO-CN) and ID<TAB>TEXT; tables with a \
+                header such as image,caption (Kaggle's Flickr8k and Flickr30k); JSON of AI Challenger, COCO, MUGE and \
+                Chinese-CLIP; and lines of tihua caption --json. Joins words that are segmented (一 只 狗) or tagged \
                 (一:m 只:q 狗:n, or with /). Writes ID<TAB>TEXT in UTF-8.
 
                   tihua data captions flickr8kzhc.caption.txt --out captions.tsv --hold-out 20
-                  tihua data captions flickr8kzhc.caption.txt --out train.tsv --validation flickr8kval.txt
-                  tihua data captions *.caption.txt --language zhc,zhb --pictures flickr8k-train.tar --out train.tsv
-
+                  tihua data captions flickr8kzhc.caption.txt --out train.tsv \\
+                    --validation flickr8kval.txt
+                  tihua data captions *.caption.txt --language zhc,zhb \\
+                    --pictures flickr8k-train.tar --out train.tsv
                   tihua data captions caption_train_annotations_20170902.json --out aic.tsv
                   tihua data captions captions.csv --encoding gb18030 --out captions.tsv
 
-                What is held out goes to OUT with .val before its ending, always with all captions of a picture. Lines that
-                cannot be used are named and left out; --strict stops at the first one.
+                Held-out captions go to a second file, OUT with .val before its ending; all captions of a picture go to the \
+                same file. Lines that cannot be used are named and left out; --strict stops at the first one.
                 """)
 
         @Argument(help: "Files of captions.", completion: .file())
@@ -30,7 +31,7 @@ extension DataCommand {
         @Option(help: "The file to write.", completion: .file(extensions: ["tsv"]))
         var out: String
 
-        @Option(help: "Hold out one picture in so many, by a hash of its id.")
+        @Option(help: "Hold out one picture in N, chosen by a hash of its id.")
         var holdOut: Int?
 
         @Option(help: "Hold out the pictures of this list: one id a line.", completion: .file())
@@ -76,6 +77,9 @@ extension DataCommand {
             let file = URL(filePath: out)
             let ending = file.pathExtension.isEmpty ? "" : ".\(file.pathExtension)"
             let heldOut = URL(filePath: out.dropLast(ending.count) + ".val" + ending)
+            for (file, option) in [(file, "--out"), (heldOut, "--out, for what is held out,")] {
+                try protect(input + pictures + [validation].compactMap { $0 }, from: file.path, option)
+            }
             let report = try importer.run(
                 from: input.map { URL(filePath: $0) }, to: file, validation: heldOut, isStrict: strict)
             for line in report.examples { Console.note(line.text) }

@@ -25,10 +25,10 @@ struct DataCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "prosody", abstract: "Make the tables of tones, rhymes and tunes from the published ones.",
             discussion: """
-                INPUT is a folder with Pingshui_Rhyme.json, Cilin_Rhyme.json, Xinyun_Rhyme.json, rhymebooks.json and
+                INPUT is a folder with Pingshui_Rhyme.json, Cilin_Rhyme.json, Xinyun_Rhyme.json, rhymebooks.json and \
                 ci-meters.json.
 
-                  tihua data prosody ../shared/data/text/prosody --out Sources/Prosody/Tables.swift
+                  tihua data prosody prosody/ --out Sources/Prosody/Tables.swift
                 """)
 
         @Argument(help: "The folder of the tables.", completion: .directory)
@@ -51,8 +51,9 @@ struct DataCommand: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "poems", abstract: "Make a corpus of poems from the files of chinese-poetry.",
             discussion: """
-                INPUT is a checkout of github.com/chinese-poetry/chinese-poetry, one of its folders, or a .tar or .tar.xz of it.
-                The corpus has one JSON object a line: simplified characters, no notes, no copies, with the form.
+                INPUT is a checkout of github.com/chinese-poetry/chinese-poetry, one of its folders, or a .tar or \
+                .tar.xz of it. The corpus has one JSON object a line, with the form of the poem, in simplified \
+                characters, without notes and without copies.
 
                   tihua data poems chinese-poetry --out corpus.jsonl
                   tihua data poems chinese-poetry.tar.xz --out corpus.jsonl --report dropped.txt
@@ -74,6 +75,7 @@ struct DataCommand: AsyncParsableCommand {
         var quiet = false
 
         func run() async throws {
+            for (file, option) in [(out, "--out"), (report, "--report")] { try protect([input], from: file, option) }
             let start = ContinuousClock.now
             let result = try PoemImporter().run(from: URL(filePath: input), to: URL(filePath: out)) { count in
                 if !quiet { Console.progress("\(count) poems") }
@@ -110,7 +112,8 @@ struct DataCommand: AsyncParsableCommand {
             commandName: "lines", abstract: "Make the filter of training lines that a poet's folder holds.",
             discussion: """
                   tihua data lines corpus.jsonl --out Weights/mini/poet/lines.filter
-                  tihua data lines corpus.jsonl --endings --out Weights/mini/poet/endings.filter
+                  tihua data lines corpus.jsonl --endings \\
+                    --out Weights/mini/poet/endings.filter
                 """)
 
         @Argument(help: "Corpora, as tihua train poet reads them.", completion: .file())
@@ -119,14 +122,17 @@ struct DataCommand: AsyncParsableCommand {
         @Option(name: .long, help: "Where the filter goes.", completion: .file())
         var out: String
 
-        @Flag(name: .long, help: "The last two characters of lines instead, those that end at least three.")
+        @Flag(
+            name: .long,
+            help: "Store the ends of lines instead: their last two characters, where at least three lines end so.")
         var endings = false
 
-        @Option(name: .long, help: "The share of new lines that it may take for known ones.")
+        @Option(name: .long, help: "The share of new lines that the filter may mistake for known ones.")
         var rate = 0.005
 
         func run() async throws {
             guard (0.0001...0.1).contains(rate) else { throw ValidationError("--rate is between 0.0001 and 0.1") }
+            try protect(corpus, from: out, "--out")
             // Only what a poet is trained on: forms with a metre.
             let lines = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
                 .filter { PoemDataset.form(of: $0) != nil }.flatMap(\.lines)

@@ -10,13 +10,15 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             commandName: "labels", abstract: "Make captions of labelled pictures for training captioners.",
             discussion: """
-                A shard's keys begin with a label; a table (label TAB caption) says what may be said of each. Every picture gets
-                one of its label's captions, or --each of them, drawn by a hash of its key, so that the same command writes the
-                same file. Writes KEY<TAB>TEXT. One picture in --held-out is left out, by the rule of tihua train clip.
+                The keys of a shard begin with a label, and a table (LABEL<TAB>CAPTION) says what may be said of each \
+                label. Every picture gets one of the captions of its label, or as many as --each says. A hash of the \
+                key chooses them, so that the same command writes the same file. Writes KEY<TAB>TEXT. One picture in \
+                --held-out is left out, the same ones as in tihua train clip.
 
                   tihua data labels --shard intel-train.tar,labels=Recipes/labels/intel.tsv \\
-                      --shard guohua-train.tar,labels=Recipes/labels/guohua.tsv --out labelled.tsv
-                  tihua train caption --captions flickr8kzhc.caption.txt --captions labelled.tsv …
+                    --shard guohua-train.tar,labels=Recipes/labels/guohua.tsv --out labelled.tsv
+                  tihua train caption --captions flickr8kzhc.caption.txt \\
+                    --captions labelled.tsv …
                 """)
 
         @Option(name: .long, parsing: .singleValue, help: "SHARD,labels=FILE; may stand several times.")
@@ -25,10 +27,10 @@ extension DataCommand {
         @Option(help: "The file to write.", completion: .file(extensions: ["tsv"]))
         var out: String
 
-        @Option(help: "How many captions a picture gets, where its label has so many.")
+        @Option(help: "How many captions each picture gets, at most as many as its label has.")
         var each = 1
 
-        @Option(help: "One picture in so many is left out; 0 for none.")
+        @Option(help: "Leave out one picture in N; 0 leaves out none.")
         var heldOut = 20
 
         @Flag(help: "Say nothing but errors.")
@@ -41,6 +43,8 @@ extension DataCommand {
         }
 
         func run() async throws {
+            let named = shard.flatMap { $0.split(separator: ",").compactMap { $0.split(separator: "=").last } }
+            try protect(named.map(String.init), from: out, "--out")
             var lines: [String] = []
             var (pictures, left) = (0, 0)
             for specification in shard {

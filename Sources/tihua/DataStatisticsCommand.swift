@@ -10,8 +10,9 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             commandName: "statistics", abstract: "Show what a set of captions is like.",
             discussion: """
-                Lengths, vocabulary, how captions begin, what stands twice, and what should be looked at: very short or long
-                captions, Latin letters, no Chinese character, repeated words. Lengths are in tokens; see tihua eval caption.
+                Shows lengths, vocabulary, how captions begin, which are repeated, and which should be looked at: very \
+                short or long captions, Latin letters, no Chinese character, repeated words. Lengths are in tokens; \
+                see tihua eval caption.
 
                   tihua data statistics captions.tsv
                   tihua data statistics flickr8kzhc.caption.txt --plot lengths.png
@@ -33,6 +34,7 @@ extension DataCommand {
 
         func run() async throws {
             if let plot { _ = try usage { try PictureFormat(outputPath: plot) } }
+            try protect(captions, from: plot, "--plot")
             let segmentation = try segmentation.value()
             let all = try captions.flatMap {
                 try CaptionFile(contentsOf: URL(filePath: $0), encoding: texts.encoding).captions

@@ -13,11 +13,12 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             commandName: "words", abstract: "Count the poems that have each word of a bank, and the rhymes.",
             discussion: """
-                Words that a poet has hardly read become no verse; from the words that fit a picture those that it knows are
-                asked for more often, and rhymes as often as people use them. Writes word<TAB>poems and [韵:group]<TAB>poems,
-                only of poems that a poet is trained on.
+                Counts in how many poems each word stands, and how many poems rhyme in each group. With these counts a \
+                poet is asked more often for words that it knows, and for rhymes as often as people use them. Writes \
+                WORD<TAB>POEMS and [韵:GROUP]<TAB>POEMS; only poems of forms that a poet is trained on are counted.
 
-                  tihua data words corpus.jsonl --words Weights/mini/imagery.tsv --out Weights/mini/poet/words.tsv
+                  tihua data words corpus.jsonl --words Weights/mini/imagery.tsv \\
+                    --out Weights/mini/poet/words.tsv
                 """)
 
         @Argument(help: "Corpora, as tihua train poet reads them.", completion: .file())
@@ -30,6 +31,7 @@ extension DataCommand {
         var out: String
 
         func run() async throws {
+            try protect(corpus + [words], from: out, "--out")
             let words = try PoetDataArguments.rows(of: words).map { $0[0] }.filter { $0.allSatisfy(\.isHan) }
             guard let longest = words.map(\.count).max() else {
                 throw ValidationError("\(self.words) has no word in its first column")

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Files
 import Foundation
 import Models
 import Pictures
@@ -9,121 +10,179 @@ import Torch
 /// `tihua embed`: pictures and texts as vectors of one Chinese-CLIP.
 ///
 /// Exit status: 0; 1 a file that cannot be used; 2 a flag is wrong.
-struct EmbedCommand: ParsableCommand {
+struct EmbedCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "embed", abstract: "Embed pictures and texts with a Chinese-CLIP.",
         discussion: """
-            Vectors come in the order of the arguments and have length 1, so that their products are cosines.
-            DIR is a Hugging Face folder or holds a checkpoint of the original code, with its vocab.txt beside it.
-            A text has at most \(ChineseCLIP.contextLength) tokens; what is longer loses its end.
+            EXAMPLES
+              tihua embed moon.jpg --text 明月 --text 山
+              tihua embed album/ shard.tar --json > embeddings.jsonl
+              tihua embed moon.jpg --clip chinese-clip-vit-base-patch16 --raw
 
-              tihua embed --model chinese-clip-vit-base-patch16 --image moon.jpg --text 明月 --text 山 --json
+            Each vector is a line: the name of the picture, or the text, then a tab, then the numbers. Vectors have \
+            length 1, so that their products are cosines. The pictures come first, then what --image and --text name, \
+            in the order given.
+
+            \(PictureInput.discussion)
+
+            A model is a Hugging Face folder, or a checkpoint of the original code with its vocab.txt beside it. A \
+            text has at most \(ChineseCLIP.contextLength) tokens; a longer one loses its end. For a file of embeddings \
+            to train with, use tihua data embed.
             """)
 
-    @Option(help: "The model's folder, or a checkpoint of the original code.", completion: .directory)
-    var model: String
+    @Argument(help: PictureInput.help, completion: .file())
+    var pictures: [String] = []
 
-    @Option(name: .customLong("image"), help: "A picture; may stand several times.", completion: .file())
+    @Option(
+        name: .customLong("image"), help: "A picture, a folder or an archive among the texts; may stand several times.",
+        completion: .file())
     var images: [String] = []
 
     @Option(name: .customLong("text"), help: "A text; may stand several times.")
     var texts: [String] = []
 
-    @Flag(help: "Print one JSON object, {\"embeddings\": [[..], ..]}.")
+    @Flag(help: "Print one JSON object a line: picture or text, and embedding.")
     var json = false
+
+    @Flag(help: "Print nothing but the numbers and errors.")
+    var quiet = false
 
     @Flag(help: "Leave the vectors as the model gives them, not of length 1.")
     var raw = false
 
-    @OptionGroup(title: "Computation")
-    var compute: ComputeOptions
+    @OptionGroup(title: "WEIGHTS") var towers: TowerArguments
+
+    @Option(help: .hidden)
+    var model: String?
+
+    @Option(
+        help:
+            "The type of weights and activations: \(ComputeOptions.Precision.allCases.map(\.rawValue).joined(separator: ", "))."
+    )
+    var dtype = ComputeOptions.Precision.float32
 
     func validate() throws {
-        if images.isEmpty, texts.isEmpty { throw ValidationError("nothing to embed; give --image FILE or --text TEXT") }
-    }
-
-    func run() throws {
-        let vectors = try withoutGradients { try embed(inputs) }
-        if json {
-            try Console.print(try jsonLine(["embeddings": vectors]))
-        } else {
-            for vector in vectors { try Console.print(vector.map { "\($0)" }.joined(separator: " ")) }
+        if pictures.isEmpty, images.isEmpty, texts.isEmpty {
+            throw ValidationError("nothing to embed; name pictures, folders or tar archives, or give --text TEXT")
+        }
+        if model != nil, towers.clip != nil || towers.pack != nil {
+            throw ValidationError("--model is --clip by its old name; give one of them")
         }
     }
 
-    /// What is embedded.
-    enum Input: Equatable {
-        case image(String)
-        case text(String)
-    }
+    /// Pictures and texts that are computed together.
+    private static let batchSize = 16
 
-    /// Pictures and texts in the order of the command line, which two options do not keep between them.
-    private var inputs: [Input] {
-        let ordered = Self.inputs(in: ProcessInfo.processInfo.arguments)
-        let parsed = images.map(Input.image) + texts.map(Input.text)
-        return ordered.count == parsed.count ? ordered : parsed
-    }
+    func run() async throws {
+        var failed = false
+        func complain(_ error: any Error) {
+            Tihua.complain("\(error)")
+            failed = true
+        }
+        let items = try items(complain)
+        let device = try towers.place.prepare()
+        let folder = try model.map { URL(filePath: $0) } ?? towers.folder()
+        let (clip, _) = try ChineseCLIP.open(folder, dtype: dtype.dtype, device: device)
+        // Without texts no vocabulary is asked for.
+        let tokenizer = try texts.isEmpty ? nil : tokenizer(of: clip, in: folder)
+        let side = clip.configuration.imageSize
+        let preprocessing = try Preprocessing(folder: folder, size: side)
+        let limit = min(ChineseCLIP.contextLength, clip.configuration.text.positionCount)
 
-    /// The values of `--image` and `--text` among arguments that are known to parse.
-    static func inputs(in arguments: [String]) -> [Input] {
-        var inputs: [Input] = []
-        var rest = arguments[...]
-        while let argument = rest.popFirst() {
-            for (option, make) in [("--image", Input.image), ("--text", Input.text)] {
-                if argument == option, let value = rest.popFirst() {
-                    inputs.append(make(value))
-                } else if argument.hasPrefix("\(option)=") {
-                    inputs.append(make(String(argument.dropFirst(option.count + 1))))
+        func rows(_ embeddings: Tensor) throws -> [[Float]] {
+            let result = raw ? embeddings : embeddings.normalized()
+            let (width, values) = (result.size(1), result.floats)
+            guard values.allSatisfy(\.isFinite) else { throw EmbedFailure.notFinite(folder.path) }
+            return stride(from: 0, to: values.count, by: width).map { Array(values[$0..<$0 + width]) }
+        }
+        for start in stride(from: 0, to: items.count, by: Self.batchSize) {
+            let batch = items[start..<min(start + Self.batchSize, items.count)]
+            var loaded: [Picture] = []
+            var printed: [Item] = []
+            for item in batch {
+                guard case .picture(let input) = item else {
+                    printed.append(item)
+                    continue
+                }
+                do {
+                    loaded.append(try input.load())
+                    printed.append(item)
+                } catch {
+                    complain(error)
+                }
+            }
+            let lines = batch.compactMap { if case .text(let text) = $0 { text } else { nil } }
+            var (ofPictures, ofTexts): ([[Float]], [[Float]]) = ([], [])
+            try withoutGradients {
+                if !loaded.isEmpty {
+                    let pixels = Tensor(loaded.flatMap(preprocessing.pixels), [loaded.count, 3, side, side])
+                    ofPictures = try rows(clip.encodeImages(pixels.to(nil, device)))
+                }
+                if let tokenizer, !lines.isEmpty {
+                    let tokens = tokenizer.encode(batch: lines, maximumLength: limit)
+                    let shape = [tokens.count, tokens.length]
+                    ofTexts = try rows(
+                        clip.encodeTexts(
+                            .ids(tokens.ids, shape).to(nil, device), mask: Tensor(tokens.mask, shape).to(nil, device)))
+                }
+            }
+            for item in printed {
+                switch item {
+                case .picture(let input): try show(picture: input.name, ofPictures.removeFirst())
+                case .text(let text): try show(text: text, ofTexts.removeFirst())
                 }
             }
         }
-        return inputs
+        if failed { throw ExitCode(1) }
     }
 
-    /// Vectors that are computed together.
-    private static let batchSize = 16
+    private func show(picture: String? = nil, text: String? = nil, _ embedding: [Float]) throws {
+        struct Report: Encodable {
+            let picture: String?
+            let text: String?
+            let embedding: [Float]
+        }
+        let numbers = embedding.map { "\($0)" }.joined(separator: " ")
+        try Console.print(
+            json
+                ? jsonLine(Report(picture: picture, text: text, embedding: embedding))
+                : quiet ? numbers : printable(picture ?? text ?? "") + "\t" + numbers)
+    }
 
-    private func embed(_ inputs: [Input]) throws -> [[Float]] {
-        let folder = URL(filePath: model)
-        let device = try compute.place.prepare()
-        let (clip, _) = try ChineseCLIP.open(folder, dtype: compute.dtype.dtype, device: device)
-        // Without texts no vocabulary is asked for.
-        let tokenizer = try texts.isEmpty ? nil : tokenizer(of: clip, in: folder)
-        var vectors = [[Float]](repeating: [], count: inputs.count)
-        let pictures = inputs.enumerated().compactMap { index, input in
-            if case .image(let path) = input { (index: index, path: path) } else { nil }
-        }
-        let lines = inputs.enumerated().compactMap { index, input in
-            if case .text(let text) = input { (index: index, text: text) } else { nil }
-        }
-        func store(_ embeddings: Tensor, at indices: [Int]) throws {
-            let result = raw ? embeddings : embeddings.normalized()
-            let (width, values) = (result.size(1), result.floats)
-            guard values.allSatisfy(\.isFinite) else { throw EmbedFailure.notFinite(model) }
-            for (row, index) in indices.enumerated() { vectors[index] = Array(values[row * width..<(row + 1) * width]) }
-        }
+    /// What is embedded.
+    private enum Item {
+        case picture(PictureInput)
+        case text(String)
+    }
 
-        let side = clip.configuration.imageSize
-        let preprocessing = try Preprocessing(folder: folder, size: side)
-        for start in stride(from: 0, to: pictures.count, by: Self.batchSize) {
-            let batch = pictures[start..<min(start + Self.batchSize, pictures.count)]
-            let pixels = try batch.flatMap { preprocessing.pixels(try Picture(contentsOf: $0.path)) }
-            try store(
-                clip.encodeImages(Tensor(pixels, [batch.count, 3, side, side]).to(nil, device)), at: batch.map(\.index))
+    /// The pictures, then what `--image` and `--text` name, in the order of the command line.
+    private func items(_ complain: (any Error) -> Void) throws -> [Item] {
+        let paths = pictures + images
+        let found = try PictureInput.all(at: paths, quiet: quiet, failed: complain)
+        var byArgument = Dictionary(grouping: found) { paths[$0.argument] }
+        let ordered = Self.options(in: ProcessInfo.processInfo.arguments)
+        let isKnown = ordered.count == images.count + texts.count
+        let options = isKnown ? ordered : images.map { ($0, true) } + texts.map { ($0, false) }
+        return (pictures.map { ($0, true) } + options).flatMap { value, isPicture in
+            isPicture ? (byArgument.removeValue(forKey: value) ?? []).map(Item.picture) : [.text(value)]
         }
-        if let tokenizer {
-            let limit = min(ChineseCLIP.contextLength, clip.configuration.text.positionCount)
-            for start in stride(from: 0, to: lines.count, by: Self.batchSize) {
-                let batch = lines[start..<min(start + Self.batchSize, lines.count)]
-                let tokens = tokenizer.encode(batch: batch.map(\.text), maximumLength: limit)
-                let shape = [tokens.count, tokens.length]
-                try store(
-                    clip.encodeTexts(
-                        .ids(tokens.ids, shape).to(nil, device), mask: Tensor(tokens.mask, shape).to(nil, device)),
-                    at: batch.map(\.index))
+    }
+
+    /// The values of `--image` (true) and `--text` among arguments that are known to parse, whose order two options do not
+    /// keep between them.
+    private static func options(in arguments: [String]) -> [(value: String, isPicture: Bool)] {
+        var values: [(String, Bool)] = []
+        var rest = arguments[...]
+        while let argument = rest.popFirst() {
+            for (option, isPicture) in [("--image", true), ("--text", false)] {
+                if argument == option, let value = rest.popFirst() {
+                    values.append((value, isPicture))
+                } else if argument.hasPrefix("\(option)=") {
+                    values.append((String(argument.dropFirst(option.count + 1)), isPicture))
+                }
             }
         }
-        return vectors
+        return values
     }
 
     private func tokenizer(of clip: ChineseCLIP, in folder: URL) throws -> BertTokenizer {

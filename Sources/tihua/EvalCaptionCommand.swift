@@ -9,17 +9,19 @@ struct EvalCaptionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "caption", abstract: "Measure captions against references and pictures.",
         discussion: """
-            BLEU-1 to 4, ROUGE-L and CIDEr-D as pycocoevalcap has them, distinct-1 and 2, self-BLEU, and with pictures the
-            CLIP score (2.5 max(cos, 0)) and its reference form. Files are what tihua data captions reads, lines
-            ID<TAB>TEXT<TAB>TEXT…, or the JSON lines of tihua caption. Captions are split into characters, without
-            punctuation; --words LIST and --spaces split into words. State which: the numbers differ much.
+            Measures BLEU-1 to 4, ROUGE-L and CIDEr-D as pycocoevalcap defines them, distinct-1 and 2, self-BLEU, and \
+            with --pictures the CLIP score, 2.5 max(cos, 0), and its reference form. Files are what tihua data \
+            captions reads, lines ID<TAB>TEXT<TAB>TEXT…, or the JSON lines of tihua caption.
 
               tihua eval caption --references flickr8kzhc.caption.txt --captions captions.tsv
-              tihua eval caption --references val.tsv --captions captions.jsonl --first --pictures flickr8k-val.tar
-              tihua eval caption --references val.tsv --captions captions.tsv --words words.txt --json
+              tihua eval caption --references val.tsv --captions captions.jsonl --first \\
+                --pictures flickr8k-val.tar
+              tihua eval caption --references val.tsv --captions captions.tsv \\
+                --words words.txt --json
 
-            Pictures with several captions count once for each; --first takes the first one, and the others only for
-            self-BLEU.
+            Captions are split into characters, without punctuation; --words LIST and --spaces split them into words \
+            instead. The numbers differ much between the three, so state which one you used. Every caption of a \
+            picture counts; with --first only the first one does, and self-BLEU alone uses the others.
             """)
 
     @Option(help: "Captions written by people; may stand several times.", completion: .file())
@@ -86,11 +88,15 @@ struct EvalCaptionCommand: AsyncParsableCommand {
     /// The captions by picture in the order of the file, and the pictures that nothing is known of.
     ///
     /// A path is taken for the last part of it where only that is known: `album/1.jpg` may be `1`.
+    ///
+    /// - Throws: `EvalFailure.ambiguous` for two paths that would be one picture.
     private func group(
         _ file: CaptionFile, _ truth: [String: [String]]
-    ) -> (groups: [(image: String, texts: [String])], unknown: [String]) {
+    ) throws -> (groups: [(image: String, texts: [String])], unknown: [String]) {
         var groups: [(image: String, texts: [String])] = []
         var places: [String: Int] = [:]
+        // What the captions call each picture of the references.
+        var names: [String: String] = [:]
         var unknown: [String] = []
         var isUnknown: Set<String> = []
         for caption in file.captions {
@@ -98,6 +104,9 @@ struct EvalCaptionCommand: AsyncParsableCommand {
             guard let image = [caption.image, last].first(where: { truth[$0] != nil }) else {
                 if isUnknown.insert(caption.image).inserted { unknown.append(caption.image) }
                 continue
+            }
+            if let first = names.updateValue(caption.image, forKey: image), first != caption.image {
+                throw EvalFailure.ambiguous(captions: captions, first: first, second: caption.image, image: image)
             }
             if let place = places[image] {
                 groups[place].texts.append(caption.text)
@@ -191,12 +200,15 @@ private struct CaptionMeasures: Encodable {
 /// What the command itself can find wrong.
 private enum EvalFailure: Error, CustomStringConvertible {
     case nothingInCommon(captions: String, references: String)
+    case ambiguous(captions: String, first: String, second: String, image: String)
     case pictures(count: Int, first: String, reason: String?)
 
     var description: String {
         switch self {
         case .nothingInCommon(let captions, let references):
             "\(captions) and \(references) have no picture in common; compare the ids at the beginning of their lines"
+        case .ambiguous(let captions, let first, let second, let image):
+            "\(captions): \(first) and \(second) would both be the references' \(image); use the same ids in both files"
         case .pictures(let count, let first, let reason):
             "\(count) of the pictures cannot be read, the first is \(first)"
                 + (reason.map { " (\($0))" } ?? "; name the shards or folders that hold them with --pictures")

@@ -14,14 +14,15 @@ extension EvalCommand {
         static let configuration = CommandConfiguration(
             commandName: "ranking", abstract: "Compare the order of candidates with a reader's choices.",
             discussion: """
-                First write pairs of candidates, in random order and without their scores beside the poems; then read them,
-                looking at each picture, and set each line's "choice" to 1, 2, or 0 for neither; then measure.
+                First write pairs of candidates, which come in random order and without their scores beside the poems. \
+                Then read them, looking at each picture, and set "choice" in each line to 1, 2, or 0 for neither. Then \
+                measure.
 
                   tihua eval ranking pairs.jsonl --write photo1.jpg photo2.jpg --per-picture 3
                   tihua eval ranking pairs.jsonl
 
-                The table shows each term alone, the present weights, and weights from the choices, each picture judged by
-                weights from the others.
+                The table shows how often the choices agree with each term alone, with the present weights, and with \
+                weights learned from the choices; for each picture, those are learned from the other pictures.
                 """)
 
         @Argument(help: "The file of pairs, JSON lines.", completion: .file())
@@ -30,10 +31,10 @@ extension EvalCommand {
         @Option(parsing: .upToNextOption, help: "Write pairs of candidates for these pictures.", completion: .file())
         var write: [String] = []
 
-        @Option(help: "Pairs of each picture.")
+        @Option(help: "How many pairs to write for each picture.")
         var perPicture = 3
 
-        @Option(help: "Candidates of each picture, of which pairs are drawn.")
+        @Option(help: "How many candidates to write for each picture; the pairs are drawn from them.")
         var candidates = 50
 
         @Option(help: "Equal seeds draw equal pairs.")
@@ -58,25 +59,32 @@ extension EvalCommand {
         }
 
         private func writePairs() async throws {
+            var failed = false
+            let inputs = try PictureInput.all(at: write, quiet: false) { error in
+                Tihua.complain("\(error)")
+                failed = true
+            }
+            // All or none: the reading takes longest.
+            if failed { throw ExitCode(1) }
+            try PictureInput.protect(inputs, from: file, "the file of pairs")
             let poet = try pack.makePoet()
             var request = PoemRequest()
             request.candidates = candidates
             request.count = candidates
             request.seed = seed
             var lines: [String] = []
-            for (number, path) in write.enumerated() {
-                let result = try await poet.poems(for: [try Picture(contentsOf: path)], request: request)
+            for (number, input) in inputs.enumerated() {
+                let result = try await poet.poems(for: [try input.load()], request: request)
                 let deviations = PoemRanking.deviations(result.poems.map(\.scores))
                 var random = SplitMix64(seed, UInt64(number))
                 for _ in 0..<perPicture where result.poems.count > 1 {
                     let pair = result.poems.indices.shuffled(using: &random).prefix(2)
-                    let name = URL(filePath: path).deletingPathExtension().lastPathComponent
                     let poems = pair.map { result.poems[$0].lines.joined(separator: "，") }
                     lines.append(
                         try jsonLine(
-                            Pair(picture: name, poems: poems, choice: nil, terms: pair.map { deviations[$0] })))
+                            Pair(picture: input.name, poems: poems, choice: nil, terms: pair.map { deviations[$0] })))
                 }
-                Console.note("\(number + 1)/\(write.count) \(path)")
+                Console.note("\(number + 1)/\(inputs.count) \(input.name)")
             }
             let text = lines.joined(separator: "\n") + "\n"
             try AtomicFile.write(to: URL(filePath: file)) { try $0.write(Array(text.utf8)) }

@@ -17,20 +17,22 @@ struct EvalThroughCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "through", abstract: "Compare the ways from pictures to poems: keywords, prefix, both.",
         discussion: """
-            PICTURES are files, folders and tar shards. For the best poem of each way: the likeness to the picture (a cosine
-            less its mean over pictures), the imagery (what the picture says of the poem's characters, in deviations), the
-            shares of poems with one of the picture's five first words, and with a character of them, the poet's mean
-            log-probability of a token told the form alone, and the share of different pairs of characters.
+            Writes poems by each way and measures the best poem of each: its likeness to the picture (the cosine minus \
+            its mean over pictures), its imagery (what the picture says of the poem's characters, in standard \
+            deviations), the share of poems with one of the picture's first five words, the share with a character of \
+            them, the mean log-probability of a token for the poet that is told only the form, and the share of \
+            distinct pairs of characters.
 
               tihua eval through flickr8k-val.tar --limit 40 --blind blind.txt
 
-            --blind writes the poems of each picture in random order, and which is which into FILE.key.
+            --blind FILE writes the poems of each picture in random order into FILE, and which is which into FILE.key. \
+            Pictures are files, folders and tar shards.
             """)
 
     @Argument(help: "Pictures: files, folders and tar shards.", completion: .file())
     var pictures: [String]
 
-    @Option(help: "Only these pictures, by key, with commas.")
+    @Option(help: "Only the pictures with these keys, separated by commas.")
     var keys: String?
 
     @Option(help: "Only the first N pictures.")
@@ -39,7 +41,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
     @Option(help: "Write the poems for a blind reading.", completion: .file())
     var blind: String?
 
-    @Option(help: "How many poems to write in each way, of which the best is measured.")
+    @Option(help: "How many poems to write in each way; the best of them is measured.")
     var candidates = PoemRequest().candidates
 
     @Option(help: "Equal seeds give equal poems.")
@@ -71,6 +73,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
         (request.count, request.candidates, request.seed, request.through) = (1, candidates, seed, .both)
         try await usage { try await poet.check(request) }
         let list = try pictureList()
+        try protect(list.entries.map { ($0.path, $0.identity) }, from: blind, "--blind")
         var rows: [Row] = []
         var unread: [String] = []
         defer { Console.progress(nil) }

@@ -11,13 +11,16 @@ struct KeywordsCommand: AsyncParsableCommand {
             EXAMPLES
               tihua keywords photo.jpg
               tihua keywords photo.jpg --n 12 --bank my-words.tsv
-              tihua keywords *.jpg --json | jq -r '.keywords[0].word'
+              tihua keywords album/ --json | jq -r '.keywords[0].word'
 
-            For makers of packs: --write-calibration measures what the given pictures have in common, which is then taken
-            off the score of every poem; --write-bank-cache writes the embeddings of the bank, so that a first start computes none.
+            \(PictureInput.discussion)
+
+            For makers of packs: --write-calibration writes what the given pictures have in common, which is then \
+            subtracted from the score of every poem. --write-bank-cache writes the embeddings of the bank, so that the \
+            first start need not compute them.
             """)
 
-    @Argument(help: "Pictures.", completion: .file())
+    @Argument(help: PictureInput.help, completion: .file())
     var pictures: [String]
 
     @Option(help: "How many words.")
@@ -41,28 +44,50 @@ struct KeywordsCommand: AsyncParsableCommand {
         guard (1...100).contains(n) else { throw ValidationError("--n is \(n); give 1 to 100") }
     }
 
+    /// Pictures that are embedded together.
+    private static let batchSize = 32
+
     func run() async throws {
+        var failed = false
+        func complain(_ error: any Error) {
+            progress(nil)
+            Tihua.complain("\(error)")
+            failed = true
+        }
+        let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: complain)
+        try PictureInput.protect(inputs, from: writeCalibration, "--write-calibration")
+        try PictureInput.protect(inputs, from: writeBankCache, "--write-bank-cache")
         let poet = try pack.makePoet()
         if let writeBankCache { try await poet.writeBankCache(to: URL(filePath: writeBankCache)) }
-        var failed = false
         var embeddings: [[Float]] = []
-        for path in pictures {
-            do {
-                let picture = try Picture(contentsOf: path)
-                if writeCalibration != nil {
-                    embeddings += try await poet.embeddings(of: [picture])
-                    continue
-                }
-                let keywords = try await poet.keywords(for: [picture], count: n)
-                let report = Report(picture: path, keywords: keywords.map(KeywordReport.init))
-                try Console.print(json ? try jsonLine(report) : text(path, keywords))
-            } catch {
-                Tihua.complain("\(error)")
-                failed = true
+        defer { progress(nil) }
+        for start in stride(from: 0, to: inputs.count, by: Self.batchSize) {
+            progress("\(start)/\(inputs.count) …")
+            let batch = inputs[start..<min(start + Self.batchSize, inputs.count)]
+            var loaded: [(name: String, picture: Picture)] = []
+            for (input, result) in zip(batch, await PictureInput.load(batch)) {
+                do { loaded.append((input.name, try result.get())) } catch { complain(error) }
+            }
+            if writeCalibration != nil {
+                embeddings += try await poet.embeddings(of: loaded.map(\.picture))
+                continue
+            }
+            let found = try await poet.keywords(forEach: loaded.map(\.picture), count: n)
+            progress(nil)
+            for (item, keywords) in zip(loaded, found) {
+                let report = Report(picture: item.name, keywords: keywords.map(KeywordReport.init))
+                try Console.print(json ? jsonLine(report) : text(item.name, keywords))
             }
         }
-        if let writeCalibration { try await poet.writeCalibration(embeddings, to: URL(filePath: writeCalibration)) }
+        if let writeCalibration, !embeddings.isEmpty {
+            try await poet.writeCalibration(embeddings, to: URL(filePath: writeCalibration))
+        }
         if failed { throw ExitCode(1) }
+    }
+
+    /// A line on the terminal that goes away again; nothing in a pipe.
+    private func progress(_ text: String?) {
+        if !quiet { Console.progress(text) }
     }
 
     private struct Report: Encodable {

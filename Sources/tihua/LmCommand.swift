@@ -10,16 +10,17 @@ struct LmCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lm", abstract: "Score a text with a language model, and continue it.",
         discussion: """
-            The model is a folder with a GPT2 or a T5. GPT2 reads [CLS] and the text; T5 reads the text in its encoder, and
-            --ids are the decoder's, which start with the start token unless they are given.
+            The model is a folder with a GPT2 or a T5. GPT2 reads [CLS] and the text. T5 reads the text in its \
+            encoder; --ids are then the tokens of its decoder, by default the start token alone.
 
               tihua lm --model Weights/mini/poet --text 春眠不觉晓 --generate 20 --greedy
-              tihua lm --model gpt2-chinese --text 春眠 --generate 40 --beams 5 --n 3 --no-repeat-ngram 2
+              tihua lm --model gpt2-chinese --text 春眠 --generate 40 \\
+                --beams 5 --n 3 --no-repeat-ngram 2
               tihua lm --model gpt2-chinese --ids 101,3217,4697 --json
               tihua lm --model t5 --encoder-ids 12,99,1 --ids 0,45,7 --json
 
-            Tokens are drawn from all, unless another search or a filter is named. logprobs are natural logarithms, one for
-            each given id after the first; those of texts are of all their tokens.
+            Without another search or a filter, tokens are drawn from the whole vocabulary. logprobs are natural \
+            logarithms, one for each given id after the first. The logprob of a text is the sum over all its tokens.
             """)
 
     @Option(help: "The folder of the model.", completion: .directory)
@@ -61,6 +62,8 @@ struct LmCommand: ParsableCommand {
     }
 
     func run() throws {
+        let files = (try? FileManager.default.contentsOfDirectory(atPath: model)) ?? []
+        try protect(files.map { "\(model)/\($0)" }, from: logits, "--logits")
         let output = try usage { try withoutGradients { try score() } }
         try Console.print(json ? try jsonLine(output) : output.summary)
     }

@@ -19,13 +19,16 @@ struct PoemCommand: AsyncParsableCommand {
               tihua poem photo.jpg --form 浣溪沙 --keywords 小桥,流水
               tihua poem photo.jpg --through prefix
               tihua poem photo.jpg --render poem.png --title 江上 --signature 丙午秋日
+              tihua poem album/ --render poems/
               tihua poem *.jpg --json | jq -r '.poems[0].lines | join("，")'
 
-            A picture that cannot be read is reported, the others still get their poems, and the exit status is 1.
-            The seed is printed: the same seed gives the same poems on the same machine.
+            \(PictureInput.discussion)
+
+            意象 are the words that the picture calls up, and 画面 is what happens in it. 种子 is the seed: the same seed \
+            gives the same poems on the same machine.
             """)
 
-    @Argument(help: "Pictures: JPEG, PNG, WebP, GIF, TIFF, HEIC or AVIF.", completion: .file())
+    @Argument(help: PictureInput.help, completion: .file())
     var pictures: [String]
 
     @OptionGroup(title: "POEM") var poem: PoemArguments
@@ -33,7 +36,7 @@ struct PoemCommand: AsyncParsableCommand {
     @OptionGroup(title: "PICTURE") var rendering: RenderArguments
     @OptionGroup(title: "WEIGHTS") var pack: PackArguments
 
-    @Flag(help: "One poem for all pictures together.")
+    @Flag(help: "One poem for all pictures together; 画面 and --render take the first of them.")
     var together = false
 
     @Flag(help: "Print one JSON object a line for each picture.")
@@ -42,9 +45,23 @@ struct PoemCommand: AsyncParsableCommand {
     @Flag(help: "Print nothing but poems and errors.")
     var quiet = false
 
+    /// Pictures that are embedded together for one poem.
+    private static let batchSize = 32
+
     func run() async throws {
+<<<<<<< HEAD
         var request = try usage { try poem.request(sampling) }
         let target = try rendering.target(isFolder: pictures.count > 1 && !together)
+=======
+        let request = try usage { try poem.request(sampling) }
+        var failed = false
+        let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
+            Tihua.complain("\(error)")
+            failed = true
+        }
+        let isSeveral = !together && (pictures.count > 1 || inputs.contains { !$0.isNamed })
+        let target = try rendering.target(for: inputs, isSeveral: isSeveral)
+>>>>>>> eb5ce2c (Take files, folders and archives in every command of pictures; never write over an input)
         let poet = try pack.makePoet()
         if let target {
             // What is given must be drawable before any work is done; the rest is written in characters that are.
@@ -52,19 +69,24 @@ struct PoemCommand: AsyncParsableCommand {
             request.withheld = try target.renderer.undrawable(String(try await poet.characters()))
         }
         try await usage { try await poet.check(request) }
-        let groups = together ? [pictures] : pictures.map { [$0] }
-        var failed = false
-        for (index, paths) in groups.enumerated() {
+        guard !inputs.isEmpty else { throw ExitCode(1) }
+        try target?.prepare()
+        if together {
+            let isWhole = try await writeTogether(inputs, poet, request, target)
+            if failed || !isWhole { throw ExitCode(1) }
+            return
+        }
+        for (place, input) in inputs.enumerated() {
             do {
-                progress("\(paths.joined(separator: " "))  \(index + 1)/\(groups.count) …")
+                progress("\(input.name)  \(place + 1)/\(inputs.count) …")
                 defer { progress(nil) }
-                let loaded = try paths.map { try Picture(contentsOf: $0) }
-                let result = try await poet.poems(for: loaded, request: request)
+                let picture = try input.load()
+                let result = try await poet.poems(for: [picture], request: request)
                 progress(nil)
-                try show(result, paths, isLast: index + 1 == groups.count)
-                if let target, let best = result.poems.first {
-                    try target.write(best, on: loaded[0], named: paths[0], quiet: quiet)
-                }
+                try show(result, [input.name], isLast: place + 1 == inputs.count)
+                try render(result, on: picture, at: place, target)
+            } catch let error as Console.OutputError {
+                throw error
             } catch {
                 progress(nil)
                 Tihua.complain("\(error)")
@@ -74,18 +96,60 @@ struct PoemCommand: AsyncParsableCommand {
         if failed { throw ExitCode(1) }
     }
 
-    private func show(_ result: PoemResult, _ paths: [String], isLast: Bool) throws {
-        try Console.print(json ? try PoemReport(paths, result).line() : Self.text(result, paths, quiet: quiet))
+    /// One poem for all pictures that can be read; only the first of them stays in memory.
+    ///
+    /// - Returns: whether all could be read
+    private func writeTogether(
+        _ inputs: [PictureInput], _ poet: Poet, _ request: PoemRequest, _ target: RenderTarget?
+    ) async throws -> Bool {
+        var first: (picture: Picture, place: Int)?
+        var names: [String] = []
+        var embeddings: [[Float]] = []
+        defer { progress(nil) }
+        for start in stride(from: 0, to: inputs.count, by: Self.batchSize) {
+            progress("\(start)/\(inputs.count) …")
+            let batch = start..<min(start + Self.batchSize, inputs.count)
+            var loaded: [Picture] = []
+            for (place, result) in zip(batch, await PictureInput.load(inputs[batch])) {
+                do {
+                    loaded.append(try result.get())
+                    names.append(inputs[place].name)
+                    if first == nil { first = (loaded[0], place) }
+                } catch {
+                    progress(nil)
+                    Tihua.complain("\(error)")
+                }
+            }
+            embeddings += try await poet.embeddings(of: loaded)
+        }
+        guard let first else { return false }
+        progress("\(names.count) pictures …")
+        let result = try await poet.poems(forEmbeddings: embeddings, first: first.picture, request: request)
+        progress(nil)
+        try show(result, names, isLast: true)
+        try render(result, on: first.picture, at: first.place, target)
+        return names.count == inputs.count
+    }
+
+    private func render(_ result: PoemResult, on picture: Picture, at place: Int, _ target: RenderTarget?) throws {
+        guard let target, let best = result.poems.first else { return }
+        let file = try target.write(best, on: picture, at: place)
+        if !quiet { Console.note(file) }
+    }
+
+    private func show(_ result: PoemResult, _ names: [String], isLast: Bool) throws {
+        try Console.print(json ? jsonLine(PoemReport(names, result)) : Self.text(result, names, quiet: quiet))
         if !json, !isLast { try Console.print() }
     }
 
     /// Poems as people read them.
-    static func text(_ result: PoemResult, _ paths: [String], quiet: Bool) -> String {
+    static func text(_ result: PoemResult, _ names: [String], quiet: Bool) -> String {
         var blocks: [String] = []
         if !quiet {
-            let caption = result.caption.map { "\n画面  \($0)" } ?? ""
+            // The caption is the first picture's.
+            let caption = result.caption.map { "\n画面  \($0)" + (names.count > 1 ? "（第一幅）" : "") } ?? ""
             blocks.append(
-                paths.joined(separator: " ") + "\n意象  " + result.keywords.map(\.word).joined(separator: " ") + caption)
+                names.joined(separator: " ") + "\n意象  " + result.keywords.map(\.word).joined(separator: " ") + caption)
         }
         for poem in result.poems {
             let lines = punctuated(poem.lines, form: poem.form).map { "  \($0)" }
@@ -113,13 +177,13 @@ struct PoemCommand: AsyncParsableCommand {
 
 /// What the poem shall be.
 struct PoemArguments: ParsableArguments {
-    @Option(help: "The form, in Chinese or pinyin: 五绝 七绝 五律 七律, 古体, a ci tune; several with commas.")
+    @Option(help: "The form, in Chinese or pinyin: 五绝 七绝 五律 七律, 古体, a ci tune; several are separated by commas.")
     var form = "七绝"
 
     @Option(help: "How many poems to print.")
     var n = 3
 
-    @Option(help: "How many to write, of which the best are printed.")
+    @Option(help: "How many poems to write; the best of them are printed.")
     var candidates = 50
 
     @Option(help: "The rhyme group, such as 七阳 or 第七部.")
@@ -140,14 +204,20 @@ struct PoemArguments: ParsableArguments {
     @Option(help: "What the poem is about, in a Chinese sentence.")
     var theme: String?
 
-    @Option(help: "Words instead of those that the picture calls up, with commas.")
+    @Option(help: "Words to use instead of those that the picture calls up, separated by commas.")
     var keywords: String?
 
-    @Option(help: "How the picture comes to the poet: keywords, prefix (by a mapping network, no words), or both.")
+    @Option(
+        help:
+            "How the poet learns of the picture: keywords, prefix (a mapping network, without words), or both in turn.")
     var through = PoemRequest.Through.keywords
 
-    /// - Throws: `ProsodyError.unknownForm`.
+    /// - Throws: `ProsodyError.unknownForm`, `ValidationError` for an option that names nothing.
     func request(_ sampling: SamplingArguments) throws -> PoemRequest {
+        for (option, text) in [("--form", form), ("--keywords", keywords), ("--acrostic", acrostic)]
+        where text.map({ Self.list($0).isEmpty }) == true {
+            throw ValidationError("\(option) names nothing; leave it out, or give it a value")
+        }
         var request = PoemRequest()
         request.forms = try Self.list(form).map { try Form(named: $0) }
         request.count = n
@@ -175,10 +245,10 @@ struct SamplingArguments: ParsableArguments {
     @Option(help: "Higher is bolder; 0 takes the most probable character every time.")
     var temperature = Sampling().temperature
 
-    @Option(help: "Draw from so many of the most probable characters; 0 from all.")
+    @Option(help: "Draw from the N most probable characters; 0 draws from all.")
     var topK = Sampling().topK
 
-    @Option(help: "Draw from the most probable characters that make up this share.")
+    @Option(help: "Draw from the most probable characters that together have this probability.")
     var topP = Sampling().topP
 
     @Option(help: "A number; the same one gives the same poems.")
@@ -200,7 +270,7 @@ struct PackArguments: ParsableArguments {
     var prefix: String?
 
     @Option(
-        help: "Words beside those of the pack's bank: word, category, descriptions; or one word a line.",
+        help: "More words than the pack's bank has: columns word, category, descriptions, or one word a line.",
         completion: .file())
     var bank: String?
 
@@ -238,6 +308,7 @@ struct PackArguments: ParsableArguments {
     }
 }
 
+<<<<<<< HEAD
 /// How the best poem is set on its picture.
 struct RenderArguments: ParsableArguments {
     @Option(
@@ -298,6 +369,8 @@ private struct RenderTarget {
     }
 }
 
+=======
+>>>>>>> eb5ce2c (Take files, folders and archives in every command of pictures; never write over an input)
 /// The JSON line of one picture.
 private struct PoemReport: Encodable {
     let picture: String
@@ -316,8 +389,6 @@ private struct PoemReport: Encodable {
         poems = result.poems
         seed = result.seed
     }
-
-    func line() throws -> String { try jsonLine(self) }
 }
 
 /// A keyword in JSON.

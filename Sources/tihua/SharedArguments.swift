@@ -13,7 +13,7 @@ struct DeviceOptions: ParsableArguments {
     @Option(help: "cpu, cuda, cuda:1, or auto: a GPU where there is one.")
     var device = "auto"
 
-    @Option(help: "Threads of one operation; by default all cores.")
+    @Option(help: "How many threads an operation uses; by default one for each core.")
     var threads: Int?
 
     func validate() throws {
@@ -64,7 +64,7 @@ struct ComputeOptions: ParsableArguments {
 
     @OptionGroup var place: DeviceOptions
 
-    @Option(help: "Numbers of weights and activations: \(Precision.allCases.map(\.rawValue).joined(separator: ", ")).")
+    @Option(help: "The type of weights and activations: \(Precision.allCases.map(\.rawValue).joined(separator: ", ")).")
     var dtype: Precision = .float32
 }
 
@@ -96,6 +96,23 @@ private func asUsage(_ error: any Error) -> any Error {
         default: false
         }
     return isUsage ? ValidationError("\(error)") : error
+}
+
+/// Sees that an output is none of the inputs, by whatever path or link, before any work is done.
+///
+/// - Parameter option: how the output was named, for the message
+/// - Throws: `ValidationError`.
+func protect(_ inputs: [(path: String, identity: FileIdentity?)], from output: String?, _ option: String) throws {
+    guard let output, let file = FileIdentity(output), let input = inputs.first(where: { $0.identity == file }) else {
+        return
+    }
+    throw ValidationError(
+        "\(option) \(printable(output)) is an input, \(printable(input.path)), which would be lost; name another file")
+}
+
+/// As above, for inputs that are files.
+func protect(_ inputs: [String], from output: String?, _ option: String) throws {
+    try protect(inputs.map { ($0, FileIdentity($0)) }, from: output, option)
 }
 
 /// One line of JSON.

@@ -19,8 +19,12 @@ import Testing
         return try body(folder, fixture("Pictures/strokes.png").path)
     }
 
+    private struct Line: Decodable { let embedding: [Float] }
+
     private func vectors(_ output: String) throws -> [[Float]] {
-        try #require(try JSONDecoder().decode([String: [[Float]]].self, from: Data(output.utf8))["embeddings"])
+        try output.split(separator: "\n").map {
+            try JSONDecoder().decode(Line.self, from: Data($0.utf8)).embedding
+        }
     }
 
     @Test(arguments: ["clip-hf", "clip-original"])
@@ -82,7 +86,7 @@ import Testing
 
     @Test(
         arguments: [
-            ([], "--image FILE or --text TEXT"), (["--text", "山", "--threads", "0"], "--threads 0"),
+            ([], "or give --text TEXT"), (["--text", "山", "--threads", "0"], "--threads 0"),
             (["--text", "山", "--dtype", "int8"], "float32"),
         ] as [([String], String)])
     func wrongFlagsAreUsageErrors(flags: [String], message: String) throws {

@@ -118,7 +118,8 @@ import Testing
         (["--form", "八绝"], "unknown form"), (["--rhyme", "七月"], "rhyme group"), (["--rhyme", "一屋"], "tone"),
         (["--form", "满江红", "--rhyme", "十五咸"], "rhyme group"),
         (["--acrostic", "春夏秋冬春"], "more characters than the 4 lines"), (["--acrostic", "abcd"], "“a”"),
-        (["--theme", "a boat"], "“a”"), (["--theme", "山🌸"], "“🌸”"), (["--first-line", "床前明月"], "line 1"),
+        (["--theme", "a boat"], "“a”"), (["--theme", "山🌸"], "“🌸”"), (["--theme", "，"], "the theme is empty"),
+        (["--first-line", "床前明月"], "line 1"),
         (["--keywords", "boat"], "“b”"), (["--tones", "maybe"], "maybe"), (["--n", "0"], "number of poems"),
         (["--n", "x"], "x"), (["--temperature", "-3"], "temperature"), (["--top-p", "7"], "top-p"),
         (["--seed", "-1"], "seed"), (["--device", "quantum"], "quantum"), (["--book", "韵书"], "韵书"),
@@ -155,7 +156,9 @@ import Testing
         try Data().write(to: empty)
         try Data("床前明月光".utf8).write(to: text)
         try Data(contentsOf: fixture("Pictures/scene.png")).prefix(2000).write(to: cut)
-        for path in [empty.path, text.path, cut.path, pack.folder.path, "/dev/null"] {
+        let folder = pack.folder.appending(path: "folder")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        for path in [empty.path, text.path, cut.path, folder.path, "/dev/null"] {
             let run = try poem(pack, path)
             #expect(run.status == 1 && run.isOneLine && run.output.isEmpty, "\(path): \(run.errors)")
         }
