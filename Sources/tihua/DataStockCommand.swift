@@ -16,11 +16,12 @@ extension DataCommand {
             commandName: "stock",
             abstract: "Find the stock phrases of a poet: what it writes more often than people do.",
             discussion: """
-                Draws poems from the training part of a corpus, lets the poet answer the same form, rhyme and words, and
-                compares how often two characters stand together in either. Writes pair<TAB>excess in nats, which is
-                taken off while poems are written and when they are ranked.
+                Draws poems from the training part of a corpus, lets the poet write poems of the same form, rhyme and \
+                words, and compares how often two characters stand together in the two. Writes PAIR<TAB>EXCESS in \
+                nats, which is subtracted while poems are written and when they are ranked.
 
-                  tihua data stock --corpus corpus.jsonl --words Weights/mini/imagery.tsv --out Weights/mini/poet/stock.tsv
+                  tihua data stock --corpus corpus.jsonl --words Weights/mini/imagery.tsv \\
+                    --out Weights/mini/poet/stock.tsv
                 """)
 
         @OptionGroup var data: PoetDataArguments
@@ -30,10 +31,10 @@ extension DataCommand {
         @Option(name: .long, help: "The file to write.", completion: .file(extensions: ["tsv"]))
         var out: String
 
-        @Option(help: "Poems to draw.")
+        @Option(help: "How many poems to draw.")
         var count = 8000
 
-        @Option(help: "Characters of a poem, at most.")
+        @Option(help: "Draw only poems of at most N characters.")
         var longest = 56
 
         @Option(help: "Equal seeds draw equal poems.")
@@ -49,6 +50,7 @@ extension DataCommand {
         }
 
         func run() async throws {
+            try protect(data.corpus + data.lists.words + data.lists.glosses, from: out, "--out")
             let pack = try models.chosen()
             let device = try models.place.prepare()
             let folder = try ModelFolder(at: pack.requiredPoet())

@@ -5,24 +5,42 @@ import Generation
 import Models
 import Pipelines
 import Prosody
+import Tokenizers
 import Torch
 import Training
 
 extension EvalCommand {
-    /// `tihua eval poet`: a poet on the poems that its training held out.
+    /// `tihua eval poet`: a poet on poems that it was not trained on.
     struct Poet: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
-            commandName: "poet", abstract: "Measure a poet on held-out poems.",
+            commandName: "poet", abstract: "Measure a poet on poems that it was not trained on.",
             discussion: """
-                Give the corpus, the words and the glosses of the training: the same poems are then held out.
+                EXAMPLES
+                  tihua eval poet --test my-poems.txt
+                  tihua eval poet --measure ccpm --ccpm ccpm/valid.jsonl --limit 500
+                  tihua eval poet --corpus corpus.jsonl --glosses ccpm/train.jsonl \\
+                    --words Weights/mini/imagery.tsv --poet runs/poet/best \\
+                    --tones off --tones strict --pqed PQED_V0.1.json --json
 
-                  tihua eval poet --corpus corpus.jsonl --words Weights/mini/imagery.tsv --glosses ccpm/train.jsonl
-                  tihua eval poet --corpus corpus.jsonl --words Weights/mini/imagery.tsv --poet runs/poet/best \\
-                      --tones off --tones strict --ccpm ccpm/train.jsonl --pqed PQED_V0.1.json --json
+                --test measures on poems of your own. --corpus names the corpus of the training, from which the same poems are \
+                held out as in the training; give the words and the glosses of the training too. With both, the poems of \
+                --test are measured, and the corpus says what the poet has read.
 
-                Perplexity is per character of the poems; ends of lines are not counted, except where the table says so. The
-                5-gram model is trained on the same training poems. What is written freely obeys nothing, not even the format.
+                Perplexity is per character of the poems; ends of lines are not counted, except in the last column. The 5-gram \
+                model, and the runs of copied characters, need the training poems of --corpus. Whether a line was read in the \
+                training is known from --corpus, or else from the filter of lines beside the poet. Without either, nothing is \
+                called unseen. What is written freely obeys nothing, not even the format.
+
+                Each table is printed as soon as it is measured; --json prints one object at the end.
                 """)
+
+        /// What is measured.
+        enum Measure: String, ExpressibleByArgument, CaseIterable {
+            case perplexity, writing, metre, ccpm, pqed
+
+            /// Whether it needs poems of a corpus or a test set.
+            var needsPoems: Bool { [.perplexity, .writing, .metre].contains(self) }
+        }
 
         @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
         var pack: String?
@@ -30,10 +48,18 @@ extension EvalCommand {
         @Option(help: "A GPT2 poet of Tihua, instead of the pack's.", completion: .directory)
         var poet: String?
 
-        @OptionGroup(title: "DATA") var data: PoetDataArguments
+        @Option(
+            help: "Poems to measure on: JSON lines of tihua data poems, CCPC, or plain text; may stand several times.",
+            completion: .file())
+        var test: [String] = []
+
+        @Option(help: "The corpus that the poet was trained on; may stand several times.", completion: .file())
+        var corpus: [String] = []
+
+        @OptionGroup(title: "DATA") var lists: PoetListArguments
 
         @Option(
-            help: "The options that the poet was trained with, for its share of held-out poems.",
+            help: "The file of options of the training, which says how many poems it held out.",
             completion: .file(extensions: ["json"]))
         var config: String?
 
@@ -43,16 +69,23 @@ extension EvalCommand {
         @Option(help: "PQED, to compare likelihood with the marks of people.", completion: .file())
         var pqed: String?
 
-        @Option(help: "How many poems to write in each way, of equal shares of forms; 0 writes none.")
+        @Option(
+            help: """
+                Measure this only: perplexity, writing, metre (what the metre takes away), ccpm or pqed; may stand several \
+                times. By default everything for which there is data.
+                """)
+        var measure: [Measure] = []
+
+        @Option(help: "How many poems to write in each way, equally many of each form; 0 writes none.")
         var poems = 200
 
         @Option(help: "How the tones are kept in what is written: strict, loose or off; may stand several times.")
         var tones: [TonePolicy] = [.strict]
 
-        @Option(help: "How many of a poem's keywords a prompt names, the best ones.")
+        @Option(help: "How many of a poem's best keywords a prompt names.")
         var keywords = 3
 
-        @Option(help: "Look at so many held-out poems and items of CCPM only.")
+        @Option(help: "Use only N poems and N items of CCPM.")
         var limit: Int?
 
         @OptionGroup(title: "SAMPLING") var sampling: SamplingArguments
@@ -68,6 +101,26 @@ extension EvalCommand {
             guard (0...100_000).contains(poems) else { throw ValidationError("--poems takes 0 to 100000") }
             guard (1...6).contains(keywords) else { throw ValidationError("--keywords takes 1 to 6") }
             if let limit, limit < 1 { throw ValidationError("--limit \(limit) is not at least 1") }
+            guard !possible.isEmpty else {
+                throw ValidationError(
+                    "nothing to measure on; give --test FILE, --corpus FILE, --ccpm FILE or --pqed FILE")
+            }
+            if let missing = measure.first(where: { !possible.contains($0) }) {
+                let needed = missing.needsPoems ? "--test FILE or --corpus FILE" : "--\(missing.rawValue) FILE"
+                throw ValidationError("--measure \(missing.rawValue) needs \(needed)")
+            }
+        }
+
+        /// What the given files allow to measure.
+        private var possible: Set<Measure> {
+            Set(
+                Measure.allCases.filter {
+                    switch $0 {
+                    case .perplexity, .writing, .metre: !corpus.isEmpty || !test.isEmpty
+                    case .ccpm: ccpm != nil
+                    case .pqed: pqed != nil
+                    }
+                })
         }
 
         func run() async throws {
@@ -75,11 +128,12 @@ extension EvalCommand {
                 temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP)
             try usage { try sampling.validate() }
             let device = try compute.place.prepare()
+            let wanted = measure.isEmpty ? possible : Set(measure)
             // Small files first: what is wrong with them shows before the long work.
             let options = try config.map { try RecipeFile(contentsOf: URL(filePath: $0)) } ?? RecipeFile()
             var poetOptions = try options.section("poet", or: PoetOptions())
-            let items = try ccpm.map { try MatchingItem.read(URL(filePath: $0)) }
-            let rated = try pqed.map { try RatedPoem.read(URL(filePath: $0)) }
+            let items = try wanted.contains(.ccpm) ? ccpm.map { try MatchingItem.read(URL(filePath: $0)) } : nil
+            let rated = try wanted.contains(.pqed) ? pqed.map { try RatedPoem.read(URL(filePath: $0)) } : nil
             let models = try models()
             guard let poet = models.poet else { throw EvalPoetFailure.noPoet(models.name) }
             let folder = try ModelFolder(at: poet)
@@ -92,26 +146,88 @@ extension EvalCommand {
             try folder.check(vocabulary: vocabulary.count, rows: model.configuration.vocabularySize)
             poetOptions.positionCount = model.configuration.positionCount
 
-            Console.progress("reading the corpus …")
             defer { Console.progress(nil) }
-            let dataset = try data.dataset(vocabulary: vocabulary, options: poetOptions)
-            guard !dataset.validation.isEmpty else {
-                throw EvalPoetFailure.nothingHeldOut(data.corpus.joined(separator: ", "), dataset, poetOptions.holdOut)
+            let dataset = try readCorpus(vocabulary, poetOptions)
+            let own = try readTest(vocabulary, poetOptions, bank: models.bank)
+            if own == nil, let dataset, dataset.validation.isEmpty, wanted.contains(where: \.needsPoems) {
+                throw EvalPoetFailure.nothingHeldOut(corpus.joined(separator: ", "), dataset, poetOptions.holdOut)
             }
             let measures = try PoetMeasures(
-                model: model, vocabulary: vocabulary, device: device, dataset: dataset, limit: limit, stock: stock,
+                model: model, vocabulary: vocabulary, device: device,
+                poems: (own ?? dataset)?.validation ?? [], known: try known(dataset, models), limit: limit,
+                stock: stock,
                 keywordCount: keywords, seed: self.sampling.seed ?? 0)
+
             var report = EvalPoetReport(
-                poet: folder.url.path, seed: self.sampling.seed ?? 0, trainingPoems: dataset.training.count,
-                heldOutPoems: measures.heldOut.count, keywords: keywords)
-            report.perplexity = try measures.perplexities()
-            let written = try measures.write(poems, tones: tones, sampling: sampling)
-            report.writing = written.map(\.report)
-            report.removedMass = try measures.removedMass(written)
+                poet: folder.url.path, seed: self.sampling.seed ?? 0, trainingPoems: dataset?.training.count,
+                heldOutPoems: measures.heldOut.count, knownPoems: own == nil ? nil : measures.knownPoemCount,
+                leftOut: own?.dropped, keywords: keywords)
+            try show(report.head)
+            if wanted.contains(.perplexity) {
+                let table = PerplexityTable(names: measures.perplexityNames)
+                try show(table.head, isSection: true)
+                report.perplexity = try measures.perplexities { try show(table.line($0)) }
+                try show(table.counts(report.perplexity))
+            }
+            var written: [PoetMeasures.Written] = []
+            if wanted.contains(.writing), poems > 0 {
+                written = try measures.write(poems, tones: tones, sampling: sampling)
+                if written.isEmpty {
+                    Console.progress(nil)
+                    Console.note(
+                        "no poem has two keywords, and a rhyme that its form allows: none is written; see --words")
+                }
+                report.writing = written.map(\.report)
+                try show(report.writingText, isSection: true)
+            }
+            if wanted.contains(.metre) {
+                report.removedMass = try measures.removedMass(written)
+                try show(report.removedText, isSection: true)
+            }
             report.matching = try items.map { try measures.matching($0) }
+            try show(report.matchingText, isSection: true)
             report.ratings = try rated.map { try measures.ratings($0) }
+            try show(report.ratingsText, isSection: true)
             Console.progress(nil)
-            try Console.print(json ? try jsonLine(report) : report.text)
+            if json { try Console.print(jsonLine(report)) }
+        }
+
+        /// Prints a part of the report for people as soon as it is there.
+        private func show(_ text: String, isSection: Bool = false) throws {
+            guard !json, !text.isEmpty else { return }
+            Console.progress(nil)
+            try Console.print((isSection ? "\n" : "") + text)
+        }
+
+        private func readCorpus(_ vocabulary: PoetVocabulary, _ options: PoetOptions) throws -> PoemDataset? {
+            guard !corpus.isEmpty else { return nil }
+            Console.progress("reading the corpus …")
+            return try lists.dataset(of: corpus, vocabulary: vocabulary, options: options)
+        }
+
+        /// The poems of `--test`, all of them as held out.
+        private func readTest(
+            _ vocabulary: PoetVocabulary, _ options: PoetOptions, bank: URL?
+        ) throws -> PoemDataset? {
+            guard !test.isEmpty else { return nil }
+            var (lists, options) = (lists, options)
+            options.holdOut = 1
+            // What keywords may be is known of a corpus, and by few poems not.
+            if lists.words.isEmpty, let bank { lists.words = [bank.path] }
+            let data = try lists.dataset(
+                of: test, vocabulary: vocabulary, options: options, converter: try ChineseConverter())
+            guard !data.validation.isEmpty else {
+                throw EvalPoetFailure.nothingMeasured(test.joined(separator: ", "), data.dropped)
+            }
+            return data
+        }
+
+        /// What can be known of the training poems.
+        private func known(_ dataset: PoemDataset?, _ models: Pack) throws -> PoetMeasures.Known {
+            if let dataset { return .init(poems: dataset.training) }
+            return .init(
+                lines: try models.lineFilter.map { try LineFilter(contentsOf: $0) },
+                endings: try models.endingFilter.map { try LineFilter(contentsOf: $0) })
         }
 
         private func models() throws -> Pack {
@@ -126,12 +242,16 @@ enum EvalPoetFailure: Error, CustomStringConvertible {
     case notMeasured(String, String)
     case noPoet(String)
     case nothingHeldOut(String, PoemDataset, Int)
+    case nothingMeasured(String, [String: Int])
 
     var description: String {
         switch self {
         case .notMeasured(let folder, let kind):
             "\(folder): a \(kind); tihua eval poet measures GPT2 poets of Tihua (tihua train poet --recipe gpt2)"
         case .noPoet(let pack): "\(pack): this pack has no poet; name one with --poet DIR"
+        case .nothingMeasured(let test, let dropped):
+            "\(test): none of its poems can be measured ("
+                + dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ") + ")"
         case .nothingHeldOut(let corpus, let dataset, let share):
             "\(corpus): none of its poems is held out (one in \(share) is, by a hash; \(dataset.training.count) are trained on"
                 + dataset.dropped.sorted { $0.key < $1.key }.map { ", \($0.value) \($0.key)" }.joined()

@@ -7,12 +7,39 @@ import Prosody
 import Torch
 import Training
 
-/// The measures of one poet on the held-out poems of its dataset.
+/// The measures of one poet on poems that it was not trained on.
 final class PoetMeasures {
-    /// The poems that are looked at: all that are held out, or `limit` of them drawn by the seed.
+    /// What is known of the poems that the poet was trained on.
+    struct Known {
+        /// The poems themselves; nil where their corpus is not given.
+        let poems: [PoemExample]?
+        /// Whether a line of five characters or more stands in one of them; nil where nothing tells.
+        let isLine: ((String) -> Bool)?
+        /// Whether lines of them end in these two characters; nil where nothing tells.
+        let isEnding: ((String) -> Bool)?
+
+        /// By the poems.
+        init(poems: [PoemExample]) {
+            self.poems = poems
+            let lines = Set(poems.lazy.flatMap(\.lines))
+            isLine = lines.contains
+            // As the pack's filter of endings does.
+            let endings = LineFilter(endingsOf: poems.lazy.flatMap(\.lines))
+            isEnding = { endings.contains($0) }
+        }
+
+        /// By what the poet's folder keeps of them.
+        init(lines: LineFilter?, endings: LineFilter?) {
+            poems = nil
+            isLine = lines.map { lines in { lines.contains($0) } }
+            isEnding = endings.map { endings in { endings.contains($0) } }
+        }
+    }
+
+    /// The poems that are looked at: all, or `limit` of them drawn by the seed.
     let heldOut: [PoemExample]
 
-    private let dataset: PoemDataset
+    private let known: Known
     private let vocabulary: PoetVocabulary
     private let scorer: PoemScorer
     private let writer: PoemWriter
@@ -21,34 +48,38 @@ final class PoetMeasures {
     private let limit: Int?
     private let keywordCount: Int
     private let seed: UInt64
-    private let trainingLines: Set<String>
+    /// Nil where the training poems are not known.
     private lazy var ngrams = makeNGrams()
 
     /// Lines from which on one that stands in a training poem is a copy.
     private static let shortestOwnLine = 5
 
     init(
-        model: GPT2, vocabulary: PoetVocabulary, device: Device, dataset: PoemDataset, limit: Int?,
+        model: GPT2, vocabulary: PoetVocabulary, device: Device, poems: [PoemExample], known: Known, limit: Int?,
         stock: StockPairs? = nil, keywordCount: Int, seed: UInt64
     ) throws {
-        self.dataset = dataset
+        self.known = known
         self.vocabulary = vocabulary
         self.limit = limit
         self.keywordCount = keywordCount
         self.seed = seed
-        let lines = Set(dataset.training.lazy.flatMap(\.lines))
-        trainingLines = lines
         let format = try PoetFormat(tokens: vocabulary.tokens)
         writable = format.writable
         scorer = try PoemScorer(model, vocabulary: vocabulary, device: device)
         // As the pack's filter of lines does: what stands in a training poem is written again.
-        writer = try PoemWriter(model, format: format, device: device, isKnown: lines.contains)
+        writer = try PoemWriter(model, format: format, device: device, isKnown: known.isLine ?? { _ in false })
         writer.stock = stock
         freeWriter = FreeWriter(model, format: format, device: device)
         var random = SplitMix64(seed: seed)
-        heldOut =
-            limit.map { Array(dataset.validation.shuffled(using: &random).prefix($0)) } ?? dataset.validation
+        heldOut = limit.map { Array(poems.shuffled(using: &random).prefix($0)) } ?? poems
     }
+
+    private func isCopied(_ lines: [String], _ isLine: (String) -> Bool) -> Bool {
+        lines.contains { $0.count >= Self.shortestOwnLine && isLine($0) }
+    }
+
+    /// How many of the poems share a line with the training; nil where nobody can tell.
+    var knownPoemCount: Int? { known.isLine.map { isLine in heldOut.count { isCopied($0.lines, isLine) } } }
 
     // MARK: - Perplexity
 
@@ -90,12 +121,28 @@ final class PoetMeasures {
             theme: theme ? self.theme(of: example) : nil)
     }
 
-    func perplexities() throws -> [PerplexityRow] {
-        var rows: [PerplexityRow] = []
+    private var tasks: [(condition: Condition, poems: [PoemExample], isThemed: Bool)] {
         let withTheme = heldOut.filter { theme(of: $0) != nil }
-        let tasks =
-            Self.conditions.map { ($0, heldOut, false) }
+        return Self.conditions.map { ($0, heldOut, false) }
             + (withTheme.isEmpty ? [] : Self.themed.map { ($0, withTheme, true) })
+    }
+
+    /// The names of the rows to come.
+    var perplexityNames: [String] {
+        let poet = tasks.map {
+            PerplexityRow.name("poet", $0.condition.name, themed: $0.isThemed ? $0.poems.count : nil)
+        }
+        let ngram = ["nothing", "line lengths"].map { PerplexityRow.name("5-gram", $0, themed: nil) }
+        return poet + (known.poems == nil ? [] : ngram)
+    }
+
+    /// - Parameter show: is handed each row as soon as it is measured
+    func perplexities(show: (PerplexityRow) throws -> Void) throws -> [PerplexityRow] {
+        var rows: [PerplexityRow] = []
+        func add(_ row: PerplexityRow) throws {
+            try show(row)
+            rows.append(row)
+        }
         for (condition, poems, isThemed) in tasks {
             let texts = poems.map { poem in
                 PoemScorer.Text(
@@ -106,14 +153,15 @@ final class PoetMeasures {
             let scores = try scorer.logProbabilities(of: texts) {
                 Console.progress("perplexity given \(condition.name)  \($0)/\(texts.count) …")
             }
-            rows.append(row("poet", condition.name, poems, scores, isThemed: isThemed))
+            try add(row("poet", condition.name, poems, scores, isThemed: isThemed))
         }
         Console.progress("training the 5-gram model …")
-        let model = ngrams
+        guard let model = ngrams else { return rows }
         Console.progress("perplexity of the 5-gram model …")
         let scores = heldOut.map { model.logProbabilities(of: tokens($0.lines)) }
-        rows.append(row("5-gram", "nothing", heldOut, scores, isThemed: false))
-        rows.append(row("5-gram", "line lengths", heldOut, zip(heldOut, scores).map(toldLengths), isThemed: false))
+        try add(row("5-gram", "nothing", heldOut, scores, isThemed: false))
+        let told = zip(heldOut, scores).map { toldLengths($0, $1, by: model) }
+        try add(row("5-gram", "line lengths", heldOut, told, isThemed: false))
         return rows
     }
 
@@ -142,7 +190,7 @@ final class PoetMeasures {
 
     /// The 5-gram model's scores where it is told which tokens are ends: what it gives to ends where a character stands is
     /// shared out among the characters, and ends cost nothing. A poet that is told the form knows as much.
-    private func toldLengths(_ poem: PoemExample, _ scores: [Double]) -> [Double] {
+    private func toldLengths(_ poem: PoemExample, _ scores: [Double], by ngrams: NGramModel) -> [Double] {
         let text = tokens(poem.lines)
         let history = [ngrams.start] + text
         let ends = [vocabulary.lineBoundary, vocabulary.end].map { UInt16(truncatingIfNeeded: $0) }
@@ -158,10 +206,12 @@ final class PoetMeasures {
     }
 
     /// Of the characters that a poem may hold, and the two ends.
-    private func makeNGrams() -> NGramModel {
-        NGramModel(
-            texts: dataset.training.lazy.map { [self] in tokens($0.lines) },
-            start: UInt16(truncatingIfNeeded: vocabulary.start), tokenCount: writable.count + 2)
+    private func makeNGrams() -> NGramModel? {
+        known.poems.map { poems in
+            NGramModel(
+                texts: poems.lazy.map { [self] in tokens($0.lines) },
+                start: UInt16(truncatingIfNeeded: vocabulary.start), tokenCount: writable.count + 2)
+        }
     }
 
     // MARK: - Writing
@@ -178,9 +228,7 @@ final class PoetMeasures {
     func write(_ count: Int, tones: [TonePolicy], sampling: Sampling) throws -> [Written] {
         let examples = sample(count)
         guard !examples.isEmpty else { return [] }
-        // As the pack's filter of endings does.
-        let endings = LineFilter(endingsOf: dataset.training.lazy.flatMap(\.lines))
-        writer.isEnding = { endings.contains($0) }
+        if let isEnding = known.isEnding { writer.isEnding = isEnding }
         var random = SplitMix64(seed: seed ^ 0x7115_C0DE)
         let seeds = examples.map { _ in random.next() }
         func plans(_ tones: TonePolicy) throws -> [PoemPlan] {
@@ -201,10 +249,13 @@ final class PoetMeasures {
             sets.append(("poet, tones \(policy.rawValue)", policy, written.map { (examples[$0.plan], $0.lines) }))
         }
 
-        Console.progress("looking for copies among \(dataset.training.count) training poems …")
-        var runs = CopiedRuns(texts: sets.flatMap { $0.poems.map { characters($0.1) } })
-        for poem in dataset.training { runs.scan(characters(poem.lines)) }
-        var longest = runs.longest()[...]
+        var longest: ArraySlice<Int> = []
+        if let poems = known.poems {
+            Console.progress("looking for copies among \(poems.count) training poems …")
+            var runs = CopiedRuns(texts: sets.flatMap { $0.poems.map { characters($0.1) } })
+            for poem in poems { runs.scan(characters(poem.lines)) }
+            longest = runs.longest()[...]
+        }
         return sets.map { set in
             let copied = Array(longest.prefix(set.poems.count))
             longest = longest.dropFirst(set.poems.count)
@@ -218,7 +269,7 @@ final class PoetMeasures {
         _ name: String, _ poems: [(example: PoemExample, lines: [String])], asked: Int, copied: [Int]
     ) -> WritingRow {
         let lines = poems.map(\.lines)
-        let copies = lines.count { $0.contains { $0.count >= Self.shortestOwnLine && trainingLines.contains($0) } }
+        let copies = known.isLine.map { isLine in lines.count { isCopied($0, isLine) } }
         return WritingRow(
             name: name, asked: asked, written: poems.count,
             regularity: VerseMeasures.regularity(
@@ -226,7 +277,7 @@ final class PoetMeasures {
             distinct1: VerseMeasures.distinct(1, in: lines), distinct2: VerseMeasures.distinct(2, in: lines),
             meanCopiedRun: copied.isEmpty ? nil : Double(copied.reduce(0, +)) / Double(copied.count),
             longestCopiedRun: copied.max(),
-            poemsWithCopiedLine: poems.isEmpty ? nil : Double(copies) / Double(poems.count),
+            poemsWithCopiedLine: poems.isEmpty ? nil : copies.map { Double($0) / Double(poems.count) },
             keywords: VerseMeasures.coverage(
                 of: poems.map { (words: Array($0.example.keywords.prefix(keywordCount)), lines: $0.lines) }))
     }
@@ -303,10 +354,10 @@ final class PoetMeasures {
     /// Chooses the likeliest of the four lines, per character.
     ///
     /// Sentences of CCPM are themes in training, so an item counts only where no part of the right line stands in a training
-    /// poem.
+    /// poem. Where the training poems are not known, all count, and none is called unseen.
     func matching(_ items: [MatchingItem]) throws -> MatchingReport {
         let parts = items.map { item in item.choices.map { $0.split { !$0.isHan }.map(String.init) } }
-        func isKnown(_ lines: [String]) -> Bool { lines.contains(where: trainingLines.contains) }
+        func isKnown(_ lines: [String]) -> Bool { lines.contains { known.isLine?($0) ?? false } }
         var counted = items.indices.filter { index in
             let choices = parts[index]
             // What is longer would not leave the poet room.
@@ -341,10 +392,12 @@ final class PoetMeasures {
         let told = try likelihoods(theme: true, "with the sentence")
         let plain = try likelihoods(theme: false, "without the sentence")
         Console.progress("CCPM, 5-gram …")
-        let ngram = grouped(
-            counted.flatMap { index in
-                parts[index].map { mean(characterScores(ngrams.logProbabilities(of: tokens($0)), lines: $0)) }
-            })
+        let ngram = ngrams.map { ngrams in
+            grouped(
+                counted.flatMap { index in
+                    parts[index].map { mean(characterScores(ngrams.logProbabilities(of: tokens($0)), lines: $0)) }
+                })
+        }
         func accuracies(_ among: [Int]) -> MatchingReport.Accuracies? {
             guard !among.isEmpty else { return nil }
             func accuracy(_ scores: (Int) -> [Double]) -> Double {
@@ -357,11 +410,12 @@ final class PoetMeasures {
             return .init(
                 items: among.count, withSentence: accuracy { told[$0] }, withoutSentence: accuracy { plain[$0] },
                 gain: accuracy { place in zip(told[place], plain[place]).map { $0 - $1 } },
-                ngram: accuracy { ngram[$0] })
+                ngram: ngram.map { ngram in accuracy { ngram[$0] } })
         }
+        let all = accuracies(Array(counted.indices))
+        guard known.isLine != nil else { return MatchingReport(items: items.count, all: all) }
         return MatchingReport(
-            items: items.count,
-            counted: accuracies(Array(counted.indices)),
+            items: items.count, counted: all,
             unseen: accuracies(counted.indices.filter { !parts[counted[$0]].contains(where: isKnown) }))
     }
 
@@ -373,21 +427,26 @@ final class PoetMeasures {
         }
         let scores = try scorer.logProbabilities(of: texts) { Console.progress("PQED  \($0)/\(texts.count) …") }
         let poet = zip(poems, scores).map { mean(characterScores($1, lines: $0.lines)) }
-        let ngram = poems.map { mean(characterScores(ngrams.logProbabilities(of: tokens($0.lines)), lines: $0.lines)) }
+        let ngram = ngrams.map { ngrams in
+            poems.map { mean(characterScores(ngrams.logProbabilities(of: tokens($0.lines)), lines: $0.lines)) }
+        }
         func correlations(_ among: [Int]) -> RatingsReport.Correlations {
-            var (byPoet, byNGram): ([String: Double], [String: Double]) = ([:], [:])
+            var byPoet: [String: Double] = [:]
+            var byNGram: [String: Double]? = ngram.map { _ in [:] }
             let names = poems.first?.marks.keys.sorted() ?? []
             let marks = names.map { name in (name, among.map { poems[$0].marks[name] ?? 0 }) }
             for (name, values) in marks + [
                 ("mean", among.map { mean(poems[$0].marks.sorted { $0.key < $1.key }.map(\.value)) })
             ] {
                 byPoet[name] = Correlation.spearman(among.map { poet[$0] }, values)
-                byNGram[name] = Correlation.spearman(among.map { ngram[$0] }, values)
+                if let ngram { byNGram?[name] = Correlation.spearman(among.map { ngram[$0] }, values) }
             }
             return .init(poems: among.count, poet: byPoet, ngram: byNGram)
         }
         return RatingsReport(
             all: correlations(Array(poems.indices)),
-            unseen: correlations(poems.indices.filter { !poems[$0].lines.contains(where: trainingLines.contains) }))
+            unseen: known.isLine.map { isLine in
+                correlations(poems.indices.filter { !poems[$0].lines.contains(where: isLine) })
+            })
     }
 }

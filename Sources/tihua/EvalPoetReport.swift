@@ -57,6 +57,46 @@ struct PerplexityRow: Encodable {
     /// Whether only the poems with a theme are in it.
     let onlyThemed: Bool
     let forms: [String: Perplexity]
+
+    static func name(_ model: String, _ prompt: String, themed: Int?) -> String {
+        "\(model), told \(prompt)" + (themed.map { " (\($0) poems with a theme)" } ?? "")
+    }
+
+    fileprivate var name: String {
+        Self.name(model, prompt, themed: onlyThemed ? forms[PoetForms.all]?.poems ?? 0 : nil)
+    }
+}
+
+/// The perplexities as a table whose rows come one by one.
+struct PerplexityTable {
+    private static let forms = [PoetForms.all] + PoetForms.names
+    private static let columns = forms + ["all, with line ends"]
+    private let width: Int
+
+    /// - Parameter names: of the rows to come
+    init(names: [String]) { width = (names + [Self.title]).map(\.count).max() ?? 0 }
+
+    private static let title = "Perplexity per character"
+
+    private func row(_ name: String, _ cells: [String]) -> String {
+        cell(name, width, isLeading: true)
+            + zip(Self.columns, cells).map { cell($1, max(10, $0.count + 2)) }.joined()
+    }
+
+    var head: String { row(Self.title, Self.columns) }
+
+    func line(_ found: PerplexityRow) -> String {
+        func text(_ value: Double?) -> String { value.map { String(format: "%.1f", $0) } ?? "-" }
+        return row(
+            found.name,
+            Self.forms.map { text(found.forms[$0].map { exp($0.nats) }) }
+                + [text(found.forms[PoetForms.all].map { exp($0.natsWithEnds) })])
+    }
+
+    /// How many characters the figures are of.
+    func counts(_ rows: [PerplexityRow]) -> String {
+        row("characters", Self.forms.map { name in rows.first?.forms[name].map { "\($0.characters)" } ?? "-" })
+    }
 }
 
 /// What was written in one way; `people` are the held-out poems themselves.
@@ -117,15 +157,17 @@ struct MatchingReport: Encodable {
         let withoutSentence: Double
         /// The line that the sentence makes likelier by the most.
         let gain: Double
-        /// The likeliest line of the 5-gram model.
-        let ngram: Double
+        /// The likeliest line of the 5-gram model; nil where the training poems are not given.
+        let ngram: Double?
     }
 
     let items: Int
+    /// All items; only where nobody can tell which were read in the training.
+    var all: Accuracies?
     /// Items whose right line stands in no training poem.
-    let counted: Accuracies?
+    var counted: Accuracies?
     /// Of these, the items none of whose lines does.
-    let unseen: Accuracies?
+    var unseen: Accuracies?
 }
 
 /// PQED: Spearman's correlation of mean likelihood with marks.
@@ -133,20 +175,26 @@ struct RatingsReport: Encodable {
     struct Correlations: Encodable {
         let poems: Int
         let poet: [String: Double]
-        let ngram: [String: Double]
+        /// Nil where the training poems are not given.
+        let ngram: [String: Double]?
     }
 
     let all: Correlations
-    /// The poems none of whose lines stands in a training poem.
-    let unseen: Correlations
+    /// The poems none of whose lines stands in a training poem; nil where nobody can tell.
+    let unseen: Correlations?
 }
 
 /// What `tihua eval poet` prints.
 struct EvalPoetReport: Encodable {
     let poet: String
     let seed: UInt64
-    let trainingPoems: Int
+    /// Nil without the corpus of the training.
+    let trainingPoems: Int?
     let heldOutPoems: Int
+    /// Poems of a test set with a line that was read in the training; nil where nobody can tell.
+    let knownPoems: Int?
+    /// Poems of a test set that cannot be measured, by reason.
+    let leftOut: [String: Int]?
     /// The most keywords of a prompt.
     let keywords: Int
     var perplexity: [PerplexityRow] = []
@@ -155,40 +203,24 @@ struct EvalPoetReport: Encodable {
     var matching: MatchingReport?
     var ratings: RatingsReport?
 
-    init(poet: String, seed: UInt64, trainingPoems: Int, heldOutPoems: Int, keywords: Int) {
-        self.poet = poet
-        self.seed = seed
-        self.trainingPoems = trainingPoems
-        self.heldOutPoems = heldOutPoems
-        self.keywords = keywords
-    }
-
     // MARK: - Text
 
-    var text: String {
-        let head = "\(poet): \(heldOutPoems) held-out poems, \(trainingPoems) training poems, seed \(seed)"
-        return ([head, perplexityText, writingText, removedText] + [matchingText, ratingsText].compactMap { $0 })
-            .filter { !$0.isEmpty }.joined(separator: "\n\n")
-    }
-
-    private var perplexityText: String {
-        let names = [PoetForms.all] + PoetForms.names
-        let head = ["Perplexity per character"] + names + ["all, with line ends"]
-        let rows = perplexity.map { row in
-            let count = row.forms[PoetForms.all]?.poems ?? 0
-            let name = "\(row.model), told \(row.prompt)" + (row.onlyThemed ? " (\(count) poems with a theme)" : "")
-            return [name]
-                + names.map { Self.number(row.forms[$0].map { exp($0.nats) }, 1) }
-                + [Self.number(row.forms[PoetForms.all].map { exp($0.natsWithEnds) }, 1)]
+    /// The line before the tables.
+    var head: String {
+        var parts = ["seed \(seed)"]
+        if let trainingPoems { parts.insert("\(trainingPoems) training poems", at: 0) }
+        if let leftOut {
+            let reasons = leftOut.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
+            if !reasons.isEmpty { parts.insert("left out: \(reasons.joined(separator: ", "))", at: 0) }
+            if let knownPoems { parts.insert("\(knownPoems) with a line of the training", at: 0) }
+            parts.insert("\(heldOutPoems) test poems", at: 0)
+        } else if heldOutPoems > 0 {
+            parts.insert("\(heldOutPoems) held-out poems", at: 0)
         }
-        let counts =
-            ["characters"] + names.map { name in perplexity.first?.forms[name].map { "\($0.characters)" } ?? "-" } + [
-                ""
-            ]
-        return Self.table([head] + rows + [counts])
+        return "\(poet): " + parts.joined(separator: ", ")
     }
 
-    private var writingText: String {
+    var writingText: String {
         guard !writing.isEmpty else { return "" }
         let names: [(String, (WritingRow) -> String)] = [
             ("poems", { "\($0.written)/\($0.asked)" }),
@@ -208,11 +240,11 @@ struct EvalPoetReport: Encodable {
             ("keywords present", { Self.percent($0.keywords?.words) }),
         ]
         return Self.table(
-            [["Writing for held-out prompts"] + writing.map(\.name)]
+            [["Writing for the prompts of the poems"] + writing.map(\.name)]
                 + names.map { name, value in [name] + writing.map(value) })
     }
 
-    private var removedText: String {
+    var removedText: String {
         let head = ["Probability that strict tones remove", "all slots", "rhymes", "tones", "free", "poems"]
         let rows = removedMass.map { row in
             ["\(row.poems), rhyme \(row.rhymeInPrompt ? "in" : "not in") the prompt"]
@@ -221,30 +253,34 @@ struct EvalPoetReport: Encodable {
         return rows.isEmpty ? "" : Self.table([head] + rows)
     }
 
-    private var matchingText: String? {
-        guard let matching else { return nil }
+    var matchingText: String {
+        guard let matching else { return "" }
         func row(_ name: String, _ found: MatchingReport.Accuracies?) -> [String] {
             [name, found.map { "\($0.items)" } ?? "0"]
                 + [found?.withSentence, found?.gain, found?.withoutSentence, found?.ngram].map(Self.percent)
         }
+        let head = ["CCPM, of \(matching.items) items", "items", "with sentence", "by gain", "without", "5-gram"]
+        // Where nobody can tell which lines were read in the training, none is called unseen.
+        guard matching.all == nil else { return Self.table([head, row("all that can be read", matching.all)]) }
         return Self.table([
-            ["CCPM, of \(matching.items) items", "items", "with sentence", "by gain", "without", "5-gram"],
-            row("right line in no training poem", matching.counted), row("no line in a training poem", matching.unseen),
+            head, row("right line in no training poem", matching.counted),
+            row("no line in a training poem", matching.unseen),
         ])
     }
 
-    private var ratingsText: String? {
-        guard let ratings else { return nil }
+    var ratingsText: String {
+        guard let ratings else { return "" }
         let marks = ratings.all.poet.keys.filter { $0 != "mean" }.sorted() + ["mean"]
         func row(_ name: String, _ values: [String: Double]) -> [String] {
             [name] + marks.map { Self.number(values[$0], 3) }
         }
-        return Self.table([
-            ["PQED, Spearman"] + marks, row("poet, \(ratings.all.poems) poems", ratings.all.poet),
-            row("5-gram, \(ratings.all.poems) poems", ratings.all.ngram),
-            row("poet, \(ratings.unseen.poems) not trained on", ratings.unseen.poet),
-            row("5-gram, \(ratings.unseen.poems) not trained on", ratings.unseen.ngram),
-        ])
+        var rows = [["PQED, Spearman"] + marks, row("poet, \(ratings.all.poems) poems", ratings.all.poet)]
+        if let ngram = ratings.all.ngram { rows.append(row("5-gram, \(ratings.all.poems) poems", ngram)) }
+        if let unseen = ratings.unseen {
+            rows.append(row("poet, \(unseen.poems) not trained on", unseen.poet))
+            if let ngram = unseen.ngram { rows.append(row("5-gram, \(unseen.poems) not trained on", ngram)) }
+        }
+        return Self.table(rows)
     }
 
     private static func number(_ value: Double?, _ digits: Int) -> String {

@@ -3,6 +3,7 @@ import Corpora
 import Foundation
 import Generation
 import Models
+import Tokenizers
 import Torch
 import TorchNN
 import Training
@@ -19,7 +20,8 @@ struct TrainCommand: AsyncParsableCommand {
 /// What every training shares.
 struct RunArguments: ParsableArguments {
     @Option(
-        name: .long, help: "A JSON file with the options; flags win over it.", completion: .file(extensions: ["json"]))
+        name: .long, help: "A JSON file with the options; flags of the command come first.",
+        completion: .file(extensions: ["json"]))
     var config: String?
 
     @Option(name: .long, help: "The folder of the run: log, checkpoint, best model.", completion: .directory)
@@ -94,20 +96,22 @@ struct TrainPoetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "poet", abstract: "Train a poet on a corpus of poems.",
         discussion: """
-            The corpus is what tihua data poems writes; CCPC files and plain text load too.
+            The corpus is what tihua data poems writes; CCPC files and plain text are read too.
 
               tihua data poems chinese-poetry.tar.xz --out corpus.jsonl
               tihua train poet --corpus corpus.jsonl --words Weights/mini/imagery.tsv \\
-                  --config Recipes/poet-mini.json --out runs/poet
+                --config Recipes/poet-mini.json --out runs/poet
               tihua train poet --corpus corpus.jsonl --words Weights/mini/imagery.tsv \\
-                  --config Recipes/poet-mini.json --out runs/poet --resume
+                --config Recipes/poet-mini.json --out runs/poet --resume
 
             The best model by validation is in runs/poet/best; tensorboard --logdir runs shows the curves.
 
-            Recipes: gpt2 and t5 take Tihua's prompts (form, rhyme, keywords, theme); image2poem-gpt2 and image2poem-t5 are the
-            objectives of Image2Poem, on quatrains. The file of options has the parts training, poet, image2poem and t5.
+            Recipes: gpt2 and t5 take the prompts of Tihua (form, rhyme, keywords, theme). image2poem-gpt2 and \
+            image2poem-t5 are the objectives of Image2Poem, on quatrains. The file of options has the parts training, \
+            poet, image2poem and t5.
 
-              tihua train poet --recipe image2poem-t5 --corpus ccpc_train.json --config Recipes/image2poem-t5.json --out runs/t5
+              tihua train poet --recipe image2poem-t5 --corpus ccpc_train.json \\
+                --config Recipes/image2poem-t5.json --out runs/t5
             """)
 
     @OptionGroup var data: PoetDataArguments
@@ -181,10 +185,35 @@ struct PoetDataArguments: ParsableArguments {
     @Option(name: .long, help: "Poems: JSON lines of tihua data poems, CCPC, or plain text.", completion: .file())
     var corpus: [String]
 
+    @OptionGroup var lists: PoetListArguments
+
+    /// Reads the files and splits the poems.
+    ///
+    /// - Throws: `CorporaError`, `FileError`.
+    func dataset(vocabulary: PoetVocabulary?, options: PoetOptions) throws -> PoemDataset {
+        try lists.dataset(of: corpus, vocabulary: vocabulary, options: options)
+    }
+
+    /// Reads the files.
+    ///
+    /// - Throws: `CorporaError`, `FileError`.
+    func read() throws -> PoetListArguments.Content { try lists.read(corpus) }
+
+    /// The columns of each line that is not empty, at least one.
+    static func rows(of path: String) throws -> [[String]] {
+        try readText(URL(filePath: path)).split(whereSeparator: \.isNewline)
+            .map { $0.split(separator: "\t").map(String.init) }.filter { !$0.isEmpty }
+    }
+}
+
+/// What the prompts for a poet's poems may say.
+struct PoetListArguments: ParsableArguments {
     @Option(
         name: .long,
-        help:
-            "Files whose first column lists words that may be keywords, and whose third may say what a picture of it shows.",
+        help: """
+            A list of words that may be keywords, in its first column; its third may say what a picture of the word shows. \
+            May stand several times.
+            """,
         completion: .file())
     var words: [String] = []
 
@@ -192,11 +221,14 @@ struct PoetDataArguments: ParsableArguments {
         name: .long, help: "CCPM JSON lines: modern sentences with the classical lines they mean.", completion: .file())
     var glosses: [String] = []
 
-    /// Reads the files and splits the poems.
+    /// Reads the poems of files, with these lists, and splits them.
     ///
-    /// - Throws: `CorporaError`, or Foundation's error for a file that cannot be read.
-    func dataset(vocabulary: PoetVocabulary?, options: PoetOptions) throws -> PoemDataset {
-        let data = try read()
+    /// - Parameter converter: makes the characters of texts and of CCPC simplified
+    /// - Throws: `CorporaError`, `FileError`.
+    func dataset(
+        of corpus: [String], vocabulary: PoetVocabulary?, options: PoetOptions, converter: ChineseConverter? = nil
+    ) throws -> PoemDataset {
+        let data = try read(corpus, converter: converter)
         return PoemDataset(
             poems: data.poems, words: data.words + KeywordExtractor.frequentPairs(in: data.poems.lazy.map(\.lines)),
             themes: data.themes, descriptions: data.descriptions, vocabulary: vocabulary, options: options)
@@ -212,13 +244,12 @@ struct PoetDataArguments: ParsableArguments {
         var themes: [String: [String]] = [:]
     }
 
-    /// Reads the files.
-    ///
-    /// - Throws: `CorporaError`, or Foundation's error for a file that cannot be read.
-    func read() throws -> Content {
-        var content = Content(poems: try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) })
+    /// - Throws: `CorporaError`, `FileError`.
+    func read(_ corpus: [String], converter: ChineseConverter? = nil) throws -> Content {
+        var content = Content(
+            poems: try corpus.flatMap { try PoemFile.read(URL(filePath: $0), converter: converter) })
         for file in words {
-            for columns in try Self.rows(of: file) {
+            for columns in try PoetDataArguments.rows(of: file) {
                 content.words.append(columns[0])
                 guard columns.count > 2 else { continue }
                 content.descriptions[columns[0], default: []] += columns[2].split(separator: "|").map {
@@ -232,11 +263,5 @@ struct PoetDataArguments: ParsableArguments {
             }
         }
         return content
-    }
-
-    /// The columns of each line that is not empty, at least one.
-    static func rows(of path: String) throws -> [[String]] {
-        try readText(URL(filePath: path)).split(whereSeparator: \.isNewline)
-            .map { $0.split(separator: "\t").map(String.init) }.filter { !$0.isEmpty }
     }
 }

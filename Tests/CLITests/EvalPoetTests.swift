@@ -111,6 +111,8 @@ import Testing
             let name: String
             let asked: Int
             let written: Int
+            let longestCopiedRun: Int?
+            let poemsWithCopiedLine: Double?
             let regularity: Regularity?
         }
 
@@ -123,23 +125,32 @@ import Testing
         }
 
         struct Matching: Decodable {
-            struct Accuracies: Decodable { let items: Int }
+            struct Accuracies: Decodable {
+                let items: Int
+                let ngram: Double?
+            }
 
             let items: Int
+            let all: Accuracies?
             let counted: Accuracies?
+            let unseen: Accuracies?
         }
 
         struct Ratings: Decodable {
             struct Correlations: Decodable {
                 let poems: Int
                 let poet: [String: Double]
+                let ngram: [String: Double]?
             }
 
             let all: Correlations
+            let unseen: Correlations?
         }
 
         let heldOutPoems: Int
-        let trainingPoems: Int
+        let trainingPoems: Int?
+        let knownPoems: Int?
+        let leftOut: [String: Int]?
         let perplexity: [Row]
         let writing: [Writing]
         let removedMass: [Removed]
@@ -147,8 +158,8 @@ import Testing
         let ratings: Ratings?
     }
 
-    @Test func reportHasEveryMeasure() throws {
-        let test = try Case()
+    /// Items of CCPM and poems of PQED that are made of the corpus.
+    private func judged(_ test: Case) throws -> (ccpm: String, pqed: String) {
         // The first item's answer is a line of the corpus' poems; each poem has four, so some are trained on.
         let poems = try PoemFile.read(test.corpus)
         let lines = poems.map { $0.lines[1] }
@@ -163,16 +174,123 @@ import Testing
         }
         let pqed = test.folder.appending(path: "pqed.json")
         try Data(rated.joined(separator: "\n").utf8).write(to: pqed)
+        return (ccpm.path, pqed.path)
+    }
+
+    private func report(_ run: Run) throws -> Report {
+        #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
+        return try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
+    }
+
+    private static let place = ["--threads", "1", "--device", "cpu"]
+
+    @Test func aTestSetOfOnesOwnNeedsNoCorpus() throws {
+        let test = try Case()
+        let (ccpm, pqed) = try judged(test)
+        let mine = test.folder.appending(path: "mine.jsonl")
+        let free = #"{"form": "杂言", "lines": ["山", "水水"], "source": "", "title": "", "author": "", "dynasty": ""}"#
+        try (String(contentsOf: test.corpus, encoding: .utf8) + "\n" + free)
+            .write(to: mine, atomically: true, encoding: .utf8)
+        let base = ["eval", "poet", "--poet", test.pack.poet.path, "--test", mine.path, "--json", "--poems", "4"]
+        let unknown = try report(Run(base + ["--ccpm", ccpm, "--pqed", pqed] + Self.place))
+        #expect(unknown.heldOutPoems == 60 && unknown.leftOut == ["form without a metre": 1])
+        #expect(unknown.trainingPoems == nil && unknown.knownPoems == nil)
+        // Nobody can tell what this poet has read: no 5-gram model, no copies, nothing unseen.
+        #expect(Set(unknown.perplexity.map(\.model)) == ["poet"] && unknown.perplexity.count >= 7)
+        #expect(unknown.writing.map(\.name) == ["people", "poet, free", "poet, tones strict"])
+        #expect(unknown.writing.allSatisfy { $0.longestCopiedRun == nil && $0.poemsWithCopiedLine == nil })
+        #expect(unknown.removedMass.count == 4)
+        #expect(unknown.matching?.all?.items == 60 && unknown.matching?.all?.ngram == nil)
+        #expect(unknown.matching?.counted == nil && unknown.matching?.unseen == nil)
+        #expect(unknown.ratings?.all.poems == 5 && unknown.ratings?.all.ngram == nil && unknown.ratings?.unseen == nil)
+
+        // The filter of lines beside the poet tells which poems were read.
+        let read = try PoemFile.read(test.corpus).prefix(20).flatMap(\.lines)
+        try LineFilter(lines: read, falsePositiveRate: 0.0001).write(to: test.pack.poet.appending(path: "lines.filter"))
+        let known = try report(
+            Run(base + ["--ccpm", ccpm, "--pqed", pqed, "--measure", "ccpm", "--measure", "pqed"] + Self.place))
+        #expect(known.knownPoems == 20 && known.trainingPoems == nil && known.perplexity.isEmpty)
+        #expect(known.matching?.all == nil && known.matching?.counted?.items == 40)
+        #expect(known.ratings?.unseen?.poems == 0)
+
+        // With the corpus of the training too.
+        let both = try report(
+            Run(
+                base + ["--corpus", test.corpus.path, "--config", test.config.path, "--measure", "perplexity"]
+                    + Self.place))
+        #expect(both.heldOutPoems == 60 && (1..<60).contains(both.trainingPoems ?? 0))
+        #expect(both.knownPoems == both.trainingPoems && both.perplexity.suffix(2).allSatisfy { $0.model == "5-gram" })
+    }
+
+    @Test func eachMeasureByItself() throws {
+        let test = try Case()
+        let (ccpm, pqed) = try judged(test)
+        let titles = [
+            "perplexity": "Perplexity per character", "writing": "Writing for the prompts",
+            "metre": "Probability that strict",
+            "ccpm": "CCPM, of 60 items", "pqed": "PQED, Spearman",
+        ]
+        for (measure, title) in titles {
+            let data = ["ccpm": ["--ccpm", ccpm], "pqed": ["--pqed", pqed]][measure] ?? ["--test", test.corpus.path]
+            let base = ["eval", "poet", "--poet", test.pack.poet.path, "--limit", "6", "--poems", "4"]
+            let run = try Run(base + data + ["--measure", measure] + Self.place)
+            #expect(run.status == 0 && run.errors.isEmpty, "\(measure): \(run.errors)")
+            for (other, text) in titles { #expect(run.output.contains(text) == (other == measure), "\(run.output)") }
+            #expect(
+                run.output.contains(title) && !run.output.contains("training poem")
+                    && !run.output.contains("not trained"))
+            let none = try Run(["eval", "poet", "--measure", measure])
+            #expect(
+                none.status == 2 && none.isOneLine && none.errors.contains("nothing to measure on"), "\(none.errors)")
+            let other = measure == "ccpm" ? ["--pqed", pqed] : ["--ccpm", ccpm]
+            let without = try Run(["eval", "poet", "--measure", measure] + other)
+            #expect(
+                without.status == 2 && without.isOneLine && without.errors.contains("needs --"), "\(without.errors)")
+        }
+        let foreign = test.folder.appending(path: "foreign.txt")
+        try #"{"form": "杂言", "lines": ["山", "水水"], "source": "", "title": "", "author": "", "dynasty": ""}"#
+            .write(to: foreign, atomically: true, encoding: .utf8)
+        let nothing = try Run(["eval", "poet", "--poet", test.pack.poet.path, "--test", foreign.path] + Self.place)
+        #expect(
+            nothing.status == 1 && nothing.isOneLine && nothing.errors.contains("form without a metre"),
+            "\(nothing.errors)")
+    }
+
+    /// What is written at once comes out of a pipe at once.
+    @Test func tablesArePrintedAsTheyAreMeasured() throws {
+        let test = try Case()
+        let process = Process()
+        process.executableURL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appending(path: "tihua")
+        process.arguments =
+            ["eval", "poet", "--poet", test.pack.poet.path, "--test", test.corpus.path, "--poems", "6"] + Self.place
+        process.environment = ProcessInfo.processInfo.environment.merging(["OMP_WAIT_POLICY": "passive"]) { $1 }
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        try process.run()
+        var (pieces, text) = (0, "")
+        while case let piece = pipe.fileHandleForReading.availableData, !piece.isEmpty {
+            pieces += 1
+            text += String(decoding: piece, as: UTF8.self)
+        }
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0 && text.contains("Perplexity") && text.contains("Writing"))
+        #expect(text.utf8.count < 4096 && pieces > 2, "\(pieces) pieces of \(text.utf8.count) bytes")
+    }
+
+    @Test func reportHasEveryMeasure() throws {
+        let test = try Case()
+        let (ccpm, pqed) = try judged(test)
 
         let arguments = ["--poems", "6", "--tones", "off", "--tones", "strict", "--seed", "3"]
-        let options = ["--ccpm", ccpm.path, "--pqed", pqed.path]
+        let options = ["--ccpm", ccpm, "--pqed", pqed]
         let base = [
             "eval", "poet", "--poet", test.pack.poet.path, "--corpus", test.corpus.path, "--config", test.config.path,
         ]
         let run = try Run(base + arguments + options + ["--json", "--threads", "1", "--device", "cpu"])
         #expect(run.status == 0 && run.errors.isEmpty, "\(run.errors)")
         let report = try JSONDecoder().decode(Report.self, from: Data(run.output.utf8))
-        #expect(report.heldOutPoems > 0 && report.heldOutPoems + report.trainingPoems == 60)
+        #expect(report.heldOutPoems > 0 && report.heldOutPoems + (report.trainingPoems ?? 0) == 60)
         #expect(report.perplexity.map(\.model).suffix(2) == ["5-gram", "5-gram"] && report.perplexity.count == 9)
         let characters = report.perplexity.map { $0.forms["all"]?.characters }
         #expect(Set(characters).count == 1 && characters[0] ?? 0 > 0)
