@@ -11,16 +11,17 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Check the metre and rhyme of a poem.",
         discussion: """
-            Lines are split by punctuation and line ends. A title and an author may stand above the poem, and □ for a
-            lost character. Without --form the form is guessed.
+            Lines are split at punctuation and line ends. A title and an author may stand above the poem, and □ for a lost \
+            character. Without --form the form is guessed.
 
               tihua check 白日依山尽，黄河入海流。欲穷千里目，更上一层楼。
               tihua check --form 七律 --tones strict --file poem.txt
               tihua check --form dielianhua --json < ci.txt
 
-            --tones loose accepts what handbooks allow (拗救, 三仄尾) and remarks on it, strict keeps to the textbook, off
-            judges lengths and rhyme only.
-            Exit status: 0 regular, 1 faults found or text that cannot be read, 2 wrong flags.
+            --tones loose accepts what handbooks allow (拗救, 三仄尾) with a remark, strict keeps to the textbook, and off \
+            judges only lengths and rhyme.
+
+            The exit status is 0 for a regular poem, 1 for faults or a text that cannot be read, and 2 for wrong flags.
             """)
 
     @Argument(help: "The poem; without it and without --file, standard input is read.")

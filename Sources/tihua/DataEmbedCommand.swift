@@ -10,15 +10,17 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             commandName: "embed", abstract: "Embed many pictures into one file, for training captioners.",
             discussion: """
-                PICTURES are folders, tar shards (KEY.jpg) and single files. The key of a picture is its path in the folder or
-                shard without the ending. The file is safetensors: embeddings, float32 [N, E], as the model gives them
-                (--unit: of length 1), and keys.
+                Pictures are folders, tar shards (KEY.jpg) and single files. The key of a picture is its path in the \
+                folder or shard without the ending; two pictures of one key are an error. The file is safetensors with \
+                keys and embeddings, float32 [N, E], as the model gives them, or of length 1 with --unit.
 
-                  tihua data embed flickr8k-train.tar flickr8k-val.tar --out flickr8k.safetensors
-                  tihua data embed photos/ --clip chinese-clip-vit-base-patch16 --out photos.safetensors
+                  tihua data embed flickr8k-train.tar flickr8k-val.tar \\
+                    --out flickr8k.safetensors
+                  tihua data embed photos/ --clip chinese-clip-vit-base-patch16 \\
+                    --out photos.safetensors
 
-                After an interrupt the same command continues, and gives the same bytes. Pictures that cannot be read are
-                listed and left out; the exit status is then 1.
+                After an interrupt the same command continues, and gives the same bytes. Pictures that cannot be read \
+                are listed and left out; the exit status is then 1.
                 """)
 
         @Argument(help: "Folders, tar shards, pictures.", completion: .file())
@@ -27,7 +29,7 @@ extension DataCommand {
         @Option(help: "The file to write.", completion: .file(extensions: ["safetensors"]))
         var out: String
 
-        @Flag(help: "Rows of length 1.")
+        @Flag(help: "Scale each embedding to length 1.")
         var unit = false
 
         @OptionGroup(title: "WEIGHTS") var towers: TowerArguments

@@ -16,7 +16,8 @@ extension DataCommand {
                 --held-out is left out, the same ones as in tihua train clip.
 
                   tihua data labels --shard intel-train.tar,labels=Recipes/labels/intel.tsv \\
-                    --shard guohua-train.tar,labels=Recipes/labels/guohua.tsv --out labelled.tsv
+                    --shard guohua-train.tar,labels=Recipes/labels/guohua.tsv \\
+                    --out labelled.tsv
                   tihua train caption --captions flickr8kzhc.caption.txt \\
                     --captions labelled.tsv …
                 """)

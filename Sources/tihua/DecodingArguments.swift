@@ -6,34 +6,36 @@ struct DecodingArguments: ParsableArguments {
     @Flag(help: "Take the likeliest token each time instead of drawing one.")
     var greedy = false
 
-    @Option(help: "Search with so many beams instead of drawing tokens.")
+    @Option(help: "Search with N beams instead of drawing tokens.")
     var beams: Int?
 
-    @Option(help: "Beams: 0 ranks by probability, 1 by its mean over the tokens; more favours long texts.")
+    @Option(
+        help: "Length penalty of beams: 0 ranks by probability, 1 by its mean over tokens; higher favours longer texts."
+    )
     var lengthPenalty: Double?
 
-    @Option(help: "Contrastive search: how much unlikeness to the tokens before counts, 0 to 1; tries --top-k or 4.")
+    @Option(help: "Contrastive search with this penalty for repetition, 0 to 1; it tries --top-k tokens, 4 by default.")
     var contrastive: Double?
 
     @Option(help: "Higher is bolder; 0 takes the likeliest token each time.")
     var temperature: Double?
 
-    @Option(help: "Draw from so many of the likeliest tokens; 0 from all.")
+    @Option(help: "Draw from the N likeliest tokens; 0 draws from all.")
     var topK: Int?
 
-    @Option(help: "Draw from the likeliest tokens that make up this share.")
+    @Option(help: "Draw from the likeliest tokens that together have this probability.")
     var topP: Double?
 
     @Option(name: .customLong("n"), help: "How many texts: samples, or the best beams.")
     var count = 1
 
-    @Option(help: "How many tokens a text has at least.")
+    @Option(help: "The least number of tokens of a text.")
     var minTokens = 0
 
-    @Option(help: "Makes tokens that have been used less likely, above 1.")
+    @Option(help: "Above 1, it makes tokens less likely that were used before.")
     var repetitionPenalty = 1.0
 
-    @Option(help: "No sequence of so many tokens comes twice; 0 allows all.")
+    @Option(help: "No sequence of N tokens comes twice; 0 allows repetition.")
     var noRepeatNgram = 0
 
     @Option(help: "A number; the same one gives the same texts.")

@@ -9,7 +9,8 @@ struct DoctorCommand: ParsableCommand {
         commandName: "doctor",
         abstract: "Show what is installed, found and missing, and what to type.",
         discussion: """
-            Exits with 1 if something is missing that poems need. Neither Swift nor the network is needed.
+            The exit status is 1 if something is missing that poems need. The command itself needs neither Swift nor \
+            the network.
 
             EXAMPLES
               tihua doctor

@@ -13,7 +13,8 @@ struct EvalCaptionCommand: AsyncParsableCommand {
             with --pictures the CLIP score, 2.5 max(cos, 0), and its reference form. Files are what tihua data \
             captions reads, lines ID<TAB>TEXT<TAB>TEXT…, or the JSON lines of tihua caption.
 
-              tihua eval caption --references flickr8kzhc.caption.txt --captions captions.tsv
+              tihua eval caption --references flickr8kzhc.caption.txt \\
+                --captions captions.tsv
               tihua eval caption --references val.tsv --captions captions.jsonl --first \\
                 --pictures flickr8k-val.tar
               tihua eval caption --references val.tsv --captions captions.tsv \\

@@ -11,8 +11,9 @@ struct EvalImageryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "imagery", abstract: "Measure whether pictures call up the right words.",
         discussion: """
-            FILE has a line for each picture: shard, key, expected words, forbidden words, with tabs between, and spaces between
-            words. A shard is the name of a file in FOLDER without its .tar. The words are those of tihua keywords.
+            FILE has a line for each picture: SHARD<TAB>KEY<TAB>EXPECTED WORDS<TAB>FORBIDDEN WORDS, with spaces \
+            between words. A shard is the name of a file in the folder of --shards, without its .tar. The words \
+            measured are those of tihua keywords.
 
               tihua eval imagery Recipes/eval/imagery.tsv --shards images
             """)

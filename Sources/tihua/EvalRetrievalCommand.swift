@@ -8,13 +8,15 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "retrieval", abstract: "Measure how well pictures and captions find each other.",
         discussion: """
-            Each picture searches all captions, where any of its own is right; each caption searches all pictures. Recall at K
-            is the share of searches whose first right answer is among the first K. SHARD is a tar archive or a folder of
-            pictures; captions belong to a picture by its path in it, or by its name alone where that stands once.
+            Each picture searches all captions, and any caption of its own is right; each caption searches all \
+            pictures. Recall at K is the share of searches that find a right answer among the first K. SHARD is a tar \
+            archive or a folder of pictures. Captions belong to a picture by its path in SHARD, or by its name alone \
+            where only one picture has that name.
 
               tihua eval retrieval --shard album/,captions=captions.tsv
-              tihua eval retrieval --shard flickr8k-val.tar,captions=flickr8kzhc.caption.txt
-              tihua eval retrieval --shard flickr8k-val.tar,captions=flickr8kzhc.caption.txt --clip runs/clip/best --json
+              tihua eval retrieval \\
+                --shard flickr8k-val.tar,captions=flickr8kzhc.caption.txt \\
+                --clip runs/clip/best --json
             """)
 
     @Option(help: "SHARD,captions=FILE[,captions=FILE]..., as for training.")

@@ -8,21 +8,26 @@ struct EvalZeroshotCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "zeroshot", abstract: "Measure how well captions of labels classify labelled pictures.",
         discussion: """
-            A class is the mean of the embeddings of all captions of its label, at unit length (prompt ensemble, Radford et al.
-            2021); a picture gets the class that it is nearest to. Lines of the labels' FILE are FOLDER<TAB>CAPTION; pictures of
-            folders that it lacks are left out and named. All pictures are measured. Of a shard that a model was trained on,
-            --held-out 20 measures only those that training left out: one in 20 by a hash of the key, as tihua train clip does
-            with its default holdOut.
+            A class is the mean of the embeddings of all captions of its label, at unit length (prompt ensemble, \
+            Radford et al. 2021), and a picture gets the class that it is nearest to. The lines of the labels' FILE \
+            are FOLDER<TAB>CAPTION. Pictures in folders that it does not name are left out, and the folders are \
+            listed.
+
+            All pictures are measured. For a shard that the model was trained on, --held-out 20 measures only the \
+            pictures that training left out: one in 20 by a hash of the key, which is what tihua train clip does by \
+            default.
 
               tihua eval zeroshot --shard my-pictures/,labels=labels.tsv
-              tihua eval zeroshot --shard intel-train.tar,labels=Recipes/labels/intel.tsv --held-out 20
-              tihua eval zeroshot --shard weather-train.tar,labels=Recipes/labels/weather.tsv --clip runs/clip/best --json
+              tihua eval zeroshot --held-out 20 \\
+                --shard intel-train.tar,labels=Recipes/labels/intel.tsv
+              tihua eval zeroshot --clip runs/clip/best --json \\
+                --shard weather-train.tar,labels=Recipes/labels/weather.tsv
             """)
 
     @Option(help: "SHARD,labels=FILE, as for training; may stand several times.")
     var shard: [String]
 
-    @Option(help: "Measure one picture in so many, those that training leaves out; 1 measures all.")
+    @Option(help: "Measure only the one picture in N that training leaves out; 1 measures all.")
     var heldOut = 1
 
     @Flag(help: "Print one JSON object.")

@@ -11,11 +11,11 @@ extension ModelsCommand {
         static let configuration = CommandConfiguration(
             commandName: "average", abstract: "Average the weights of several states of one model.",
             discussion: """
-                States that a training reached from the same start often average to a model that is better than each
-                (Wortsman et al. 2022, model soups). Each SOURCE is a model's folder or a run of tihua train, of which the
-                average of its last step is taken, with its weight: PATH=WEIGHT. Weights are divided by their sum. What else
-                the new folder needs comes from the first source that is a model's folder; CLIP towers of another picture size
-                have their positions resized.
+                Models that were trained from the same start often average to one that is better than each of them \
+                (Wortsman et al. 2022, model soups). Each source is the folder of a model, or a run of tihua train, \
+                whose averaged weights at its last step are taken. PATH=WEIGHT gives a source a weight; weights are \
+                divided by their sum. The other files of the new folder come from the first source that is the folder \
+                of a model. Where CLIP towers take pictures of different sizes, their positions are resized.
 
                   tihua models average runs/clip/best=2 runs/clip=1 --out runs/clip-average
                 """)

@@ -17,8 +17,8 @@ struct ModelsCommand: ParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "inspect", abstract: "Show architecture, parameter count and tensors.",
             discussion: """
-                PATH is a folder with config.json and weights, or a file of weights: safetensors, or what torch.save wrote.
-                Nothing in the file is run, and the weights are not loaded.
+                PATH is a folder with config.json and weights, or a file of weights: safetensors, or what torch.save \
+                wrote. Nothing in the file is run, and the weights are not loaded.
 
                   tihua models inspect Weights/mini/poet
                   tihua models inspect pytorch_model.bin --json

@@ -13,30 +13,37 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "caption", abstract: "Train a captioner on pictures and captions, or on texts alone.",
         discussion: """
-            Captions are lines of a picture's key, a tab and a text (tihua data captions), or the lines of Flickr8k-CN. The
-            pictures' embeddings come from tihua data embed, or from the pictures themselves with a CLIP model. One picture in
-            so many is held out with all of its captions.
+            Captions are lines KEY<TAB>TEXT with the key of a picture (tihua data captions), or the lines of \
+            Flickr8k-CN. The embeddings of the pictures come from tihua data embed, or are made from the pictures with \
+            a CLIP model. One picture in N is held out with all of its captions; holdOut in the options is N.
 
               tihua train caption --captions train.tsv --embeddings train.safetensors \\
-                  --config Recipes/caption-mini.json --out runs/caption
-              tihua train caption --captions flickr8kzhc.caption.txt --shard flickr8k-train.tar --out runs/caption
+                --config Recipes/caption-mini.json --out runs/caption
+              tihua train caption --captions flickr8kzhc.caption.txt \\
+                --shard flickr8k-train.tar --out runs/caption
 
-            A language model that is there (a folder with vocab.txt) is tuned, or kept as it is where the options say so:
+            With --lm a language model (a folder with vocab.txt) is trained further, or kept as it is where the \
+            options say so:
 
-              tihua train caption … --lm gpt2-chinese-cluecorpussmall --config Recipes/caption-seed.json --out runs/seed
+              tihua train caption … --lm gpt2-chinese-cluecorpussmall \\
+                --config Recipes/caption-seed.json --out runs/seed
 
-            Text only, as CapDec: embeddings of the captions themselves with noise. A style is a file of sentences, one a line,
-            and best learned on top of a captioner:
+            --text-only learns from the embeddings of the captions themselves, with noise, as CapDec does. --style \
+            learns from a file of sentences, one a line, and works best on top of a captioner:
 
               tihua train caption … --text-only --out runs/capdec
-              tihua train caption --from runs/caption/best --style poetic.txt --out runs/poetic
+              tihua train caption --from runs/caption/best --style poetic.txt \\
+                --out runs/poetic
 
-            Reward: captions of a trained captioner are drawn and scored by likeness to the picture, CIDEr, or both:
+            --reward draws captions from a trained captioner and scores them by likeness to the picture, by CIDEr, or \
+            by both:
 
-              tihua train caption … --from runs/caption/best --reward mixture --config Recipes/caption-reward.json \\
-                  --out runs/rewarded
+              tihua train caption … --from runs/caption/best --reward mixture \\
+                --config Recipes/caption-reward.json --out runs/rewarded
 
-            The best model is in runs/NAME/best: tihua caption photo.jpg --captioner runs/NAME/best
+            The best model is in runs/NAME/best. Use it so:
+
+              tihua caption photo.jpg --captioner runs/NAME/best
             """)
 
     @Option(help: "Captions of pictures; may stand several times.", completion: .file())
@@ -54,11 +61,11 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     @Option(help: "A file of sentences, one a line, to learn without pictures.", completion: .file())
     var style: [String] = []
 
-    @Flag(help: "Learn the texts of the captions alone; pictures only measure.")
+    @Flag(help: "Learn from the texts of the captions alone; pictures are used only to measure.")
     var textOnly = false
 
     @Option(
-        help: "A GPT2 or T5 with its vocab.txt to go on from, or a captioner whose language model is taken.",
+        help: "The language model to start from: a GPT2 or T5 with its vocab.txt, or a captioner that has one.",
         completion: .directory)
     var lm: String?
 
@@ -84,7 +91,10 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         }
     }
 
-    @Option(help: "Train by reward what --from names: clip, cider or mixture; weights of a file of options win.")
+    @Option(
+        help:
+            "Train the captioner of --from by reward: clip, cider or mixture. Weights in the file of options come first."
+    )
     var reward: Reward?
 
     @OptionGroup var texts: TextArguments

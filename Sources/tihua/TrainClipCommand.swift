@@ -12,19 +12,21 @@ struct TrainClipCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "clip", abstract: "Train a two-tower model on pictures and what is said of them.",
         discussion: """
-            A shard is a tar archive of pictures (KEY.jpg). What is said of them comes from caption files (id.jpg#zhc#0 text, by
-            the key) or from a table of captions by label (label TAB caption), where keys begin with a label. A folder with one
-            folder of pictures for each label serves too; without a table its labels go through templates. A teacher's soft
-            labels (safetensors: class, prob_u8) may go with a shard. With repeat=N its pictures come up N times in an epoch.
-            With --imagery and --bank the towers also learn which words of the bank a picture shows, by rules over its labels
-            and captions (batchWords in the recipe).
+            A shard is a tar archive of pictures (KEY.jpg). What is said of them comes from files of captions \
+            (id.jpg#zhc#0 text), or, where keys begin with a label, from a table of captions for labels \
+            (LABEL<TAB>CAPTION). A folder that has a folder of pictures for each label serves too; without a table, \
+            its labels are put into templates. The soft labels of a teacher (safetensors: class, prob_u8) may go with \
+            a shard. With repeat=N its pictures come N times in an epoch.
+
+            With --imagery and --bank the towers also learn which words of the bank a picture shows, by rules over its \
+            labels and captions (batchWords in the recipe).
 
               tihua train clip --config Recipes/clip-mini.json --out runs/clip \\
-                  --shard flickr8k-train.tar,captions=flickr8kzhc.caption.txt,teacher=flickr8k-train.safetensors \\
-                  --shard intel-train.tar,labels=Recipes/labels/intel.tsv,teacher=intel-train.safetensors \\
-                  --validation flickr8k-val.tar,captions=flickr8kzhc.caption.txt \\
-                  --pairs ccpm/train.jsonl --texts Weights/mini/imagery.tsv \\
-                  --imagery Recipes/labels/imagery.tsv --bank Weights/mini/imagery.tsv
+                --shard photos.tar,captions=photos.tsv,teacher=photos.safetensors \\
+                --shard intel-train.tar,labels=Recipes/labels/intel.tsv \\
+                --validation flickr8k-val.tar,captions=flickr8kzhc.caption.txt \\
+                --pairs ccpm/train.jsonl --texts Weights/mini/imagery.tsv \\
+                --imagery Recipes/labels/imagery.tsv --bank Weights/mini/imagery.tsv
             """)
 
     @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,encoding=NAME][,repeat=N]")
@@ -40,7 +42,7 @@ struct TrainClipCommand: AsyncParsableCommand {
     var texts: [String] = []
 
     @Option(
-        name: .long, help: "Rules by which a picture shows a word: word TAB labels TAB caption patterns.",
+        name: .long, help: "Rules that say which pictures show a word: WORD<TAB>LABELS<TAB>CAPTION PATTERNS.",
         completion: .file())
     var imagery: String?
 
@@ -48,7 +50,7 @@ struct TrainClipCommand: AsyncParsableCommand {
     var bank: String?
 
     @Option(
-        name: .long, help: "A two-tower model of such a run to go on from, its vocabulary included.",
+        name: .long, help: "Start from the two-tower model of an earlier run, with its vocabulary.",
         completion: .directory)
     var from: String?
 

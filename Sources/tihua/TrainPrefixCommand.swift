@@ -12,16 +12,17 @@ struct TrainPrefixCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "prefix", abstract: "Train the way from a picture to a poet without keywords, on texts alone.",
         discussion: """
-            A mapping network makes of a picture's embedding a few embeddings that stand in the poet's prompt where keywords
-            would. It learns without pictures, as CapDec: from embeddings of modern glosses (CCPM), of what pictures of a
-            poem's words show (the third column of the bank), and of the poem's own lines, all with noise. The poet stays as
-            it is, and a mapping network goes with this poet and this CLIP model only.
+            A mapping network turns the embedding of a picture into a few embeddings that stand in the poet's prompt \
+            in place of keywords. It learns without pictures, as CapDec does: from the embeddings of modern glosses \
+            (CCPM), of descriptions of the poem's words (the third column of the bank), and of the poem's own lines, \
+            all with noise. The poet is not changed, and the mapping network fits only this poet and this CLIP model.
 
-              tihua train prefix --corpus corpus.jsonl --words Weights/mini/imagery.tsv --glosses ccpm/train.jsonl \\
-                  --config Recipes/prefix-mini.json --out runs/prefix
+              tihua train prefix --corpus corpus.jsonl --words Weights/mini/imagery.tsv \\
+                --glosses ccpm/train.jsonl --config Recipes/prefix-mini.json \\
+                --out runs/prefix
               tihua poem photo.jpg --through prefix --prefix runs/prefix/best
 
-            In a pack, "prefix": "prefix" in pack.json names the folder.
+            To put it into a pack, write "prefix": "prefix" into its pack.json, with the name of the folder.
             """)
 
     @OptionGroup var data: PoetDataArguments

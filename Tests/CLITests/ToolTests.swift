@@ -19,6 +19,40 @@ import WeightFiles
         #expect(lines.contains { $0.hasPrefix("tihua \(command)") }, "\(run.output)")
     }
 
+    private static let commands = [
+        "", "poem", "keywords", "caption", "check", "embed", "lm", "doctor", "data", "data poems", "data lines",
+        "data words", "data stock", "data prosody", "data captions", "data labels", "data statistics", "data embed",
+        "eval", "eval caption", "eval imagery", "eval poet", "eval ranking", "eval retrieval", "eval through",
+        "eval zeroshot", "models", "models inspect", "models average", "train", "train poet", "train clip",
+        "train caption", "train prefix",
+    ]
+
+    /// Lines end where the next word does not fit, at any width, and examples stand as they are typed.
+    @Test(arguments: commands)
+    func helpIsWrappedByTheTerminalAlone(command: String) throws {
+        func overview(_ width: Int) throws -> [String] {
+            let run = try Run(
+                ["help"] + command.split(separator: " ").map(String.init), environment: ["COLUMNS": "\(width)"])
+            #expect(run.status == 0 && run.errors.isEmpty)
+            let lines = run.output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+            let overview = lines.prefix { !$0.hasPrefix("USAGE:") }
+            #expect(overview.allSatisfy { $0.count <= width }, "\(overview.first { $0.count > width } ?? "")")
+            return Array(overview)
+        }
+        let examples = { (lines: [String]) in lines.filter { $0.hasPrefix("  ") } }
+        let narrow = try overview(80)
+        for lines in [narrow, try overview(120)] {
+            let width = lines == narrow ? 80 : 120
+            for (line, next) in zip(lines, lines.dropFirst()) {
+                guard !line.isEmpty, !line.hasPrefix(" "), let word = next.split(separator: " ").first,
+                    !next.hasPrefix(" ")
+                else { continue }
+                #expect(line.count + 1 + word.count >= width, "\(line) / \(next)")
+            }
+            #expect(examples(lines) == examples(narrow))
+        }
+    }
+
     @Test func versionAndTheListOfCommands() throws {
         let version = try Run(["--version"])
         #expect(version.status == 0 && version.output.contains(/^\d+\.\d+\.\d+\n$/))
