@@ -22,14 +22,15 @@ extension EvalCommand {
                     --words Weights/mini/imagery.tsv --poet runs/poet/best \\
                     --tones off --tones strict --pqed PQED_V0.1.json --json
 
-                --test measures on poems of your own. --corpus names the corpus of the training, from which the same poems are \
-                held out as in the training; give the words and the glosses of the training too. With both, the poems of \
-                --test are measured, and the corpus says what the poet has read.
+                --test measures on poems of your own. --corpus names the corpus of the training, from which the same \
+                poems are held out as in the training; give the words and the glosses of the training too. With both, \
+                the poems of --test are measured, and the corpus says what the poet has read.
 
-                Perplexity is per character of the poems; ends of lines are not counted, except in the last column. The 5-gram \
-                model, and the runs of copied characters, need the training poems of --corpus. Whether a line was read in the \
-                training is known from --corpus, or else from the filter of lines beside the poet. Without either, nothing is \
-                called unseen. What is written freely obeys nothing, not even the format.
+                Perplexity is per character of the poems; ends of lines are not counted, except in the last column. \
+                The 5-gram model, and the runs of copied characters, need the training poems of --corpus. Whether a \
+                line was read in the training is known from --corpus, or else from the filter of lines beside the \
+                poet. Without either, nothing is called unseen. What is written freely obeys nothing, not even the \
+                format.
 
                 Each table is printed as soon as it is measured; --json prints one object at the end.
                 """)
@@ -71,8 +72,8 @@ extension EvalCommand {
 
         @Option(
             help: """
-                Measure this only: perplexity, writing, metre (what the metre takes away), ccpm or pqed; may stand several \
-                times. By default everything for which there is data.
+                Measure this only: perplexity, writing, metre (what the metre takes away), ccpm or pqed; may stand \
+                several times. By default everything for which there is data.
                 """)
         var measure: [Measure] = []
 

@@ -24,10 +24,10 @@ struct PictureInput: Sendable {
     static var help: ArgumentHelp { "Pictures, folders of pictures, tar archives." }
     /// What the commands say of their inputs.
     static let discussion = """
-        Pictures are files (JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF), folders and tar archives. A file is named by its path. \
-        A picture in a folder or an archive is named by its path inside, without the ending; where two would have the same \
-        name, the path of the folder or archive comes first. A picture that cannot be read is reported, the others still \
-        get their output, and the exit status is then 1.
+        Pictures are files (JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF), folders and tar archives. A file is named by its \
+        path. A picture in a folder or an archive is named by its path inside, without the ending; where two would \
+        have the same name, the path of the folder or archive comes first. A picture that cannot be read is reported, \
+        the others still get their output, and the exit status is then 1.
         """
 
     /// The pictures of files, folders and archives, in the order given; none is decoded.

@@ -8,9 +8,10 @@ import Pipelines
 struct RenderArguments: ParsableArguments {
     @Option(
         help: """
-            Set the best poem on the picture: a .png, .jpg or .webp file, or a folder, as for several pictures. In a folder \
-            each picture gets NAME.png; a name that an earlier one has, or any file beside the pictures themselves, becomes \
-            NAME-2.png, NAME-3.png. Other files that are there are replaced, the pictures given never.
+            Set the best poem on the picture: a .png, .jpg or .webp file, or a folder, as for several pictures. In a \
+            folder each picture gets NAME.png; a name that an earlier one has, or any file beside the pictures \
+            themselves, becomes NAME-2.png, NAME-3.png. Other files that are there are replaced, the pictures given \
+            never.
             """,
         completion: .file())
     var render: String?

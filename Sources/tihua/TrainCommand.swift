@@ -211,8 +211,8 @@ struct PoetListArguments: ParsableArguments {
     @Option(
         name: .long,
         help: """
-            A list of words that may be keywords, in its first column; its third may say what a picture of the word shows. \
-            May stand several times.
+            A list of words that may be keywords, in its first column; its third may say what a picture of the word \
+            shows. May stand several times.
             """,
         completion: .file())
     var words: [String] = []
