@@ -49,11 +49,7 @@ struct PoemCommand: AsyncParsableCommand {
     private static let batchSize = 32
 
     func run() async throws {
-<<<<<<< HEAD
         var request = try usage { try poem.request(sampling) }
-        let target = try rendering.target(isFolder: pictures.count > 1 && !together)
-=======
-        let request = try usage { try poem.request(sampling) }
         var failed = false
         let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
             Tihua.complain("\(error)")
@@ -61,12 +57,11 @@ struct PoemCommand: AsyncParsableCommand {
         }
         let isSeveral = !together && (pictures.count > 1 || inputs.contains { !$0.isNamed })
         let target = try rendering.target(for: inputs, isSeveral: isSeveral)
->>>>>>> eb5ce2c (Take files, folders and archives in every command of pictures; never write over an input)
         let poet = try pack.makePoet()
         if let target {
             // What is given must be drawable before any work is done; the rest is written in characters that are.
             try usage { try target.check([poem.acrostic, poem.firstLine]) }
-            request.withheld = try target.renderer.undrawable(String(try await poet.characters()))
+            request.withheld = try target.undrawable(String(try await poet.characters()))
         }
         try await usage { try await poet.check(request) }
         guard !inputs.isEmpty else { throw ExitCode(1) }
@@ -308,69 +303,6 @@ struct PackArguments: ParsableArguments {
     }
 }
 
-<<<<<<< HEAD
-/// How the best poem is set on its picture.
-struct RenderArguments: ParsableArguments {
-    @Option(
-        help: "Set the best poem on the picture: a .png, .jpg or .webp file, for several pictures a folder.",
-        completion: .file())
-    var render: String?
-
-    @Option(help: "Set small in the first column.")
-    var title: String?
-
-    @Option(help: "Set small below the last column: who wrote, when.")
-    var signature: String?
-
-    @Option(help: "One to nine characters of a red seal; an empty text sets none.")
-    var seal = "题画"
-
-    @Option(help: "The name of an installed typeface; by default AR PL UKai, or what is nearest to it.")
-    var font: String?
-
-    /// Where pictures go, nil where none is asked for.
-    ///
-    /// - Throws: `ValidationError` for a file name whose ending is no picture format, or a typeface that is not there,
-    ///   before any work is done.
-    fileprivate func target(isFolder: Bool) throws -> RenderTarget? {
-        guard let render else { return nil }
-        if !isFolder { _ = try usage { try PictureFormat(outputPath: render) } }
-        let renderer = PoemRenderer(options: PoemOptions(font: font))
-        _ = try usage { try renderer.fontName() }
-        return RenderTarget(arguments: self, url: URL(filePath: render), isFolder: isFolder, renderer: renderer)
-    }
-}
-
-/// Where pictures with poems go.
-private struct RenderTarget {
-    let arguments: RenderArguments
-    let url: URL
-    let isFolder: Bool
-    let renderer: PoemRenderer
-
-    /// - Throws: `PictureError.noGlyph` for a character of the given texts, or of what is set beside the poem, that
-    ///   no typeface has.
-    func check(_ given: [String?]) throws {
-        let texts = (given + [arguments.title, arguments.signature, arguments.seal]).compactMap { $0 }
-        guard let character = try renderer.undrawable(texts.joined()).sorted().first else { return }
-        throw PictureError.noGlyph(character: String(character), font: try renderer.fontName())
-    }
-
-    func write(_ poem: Poem, on picture: Picture, named path: String, quiet: Bool) throws {
-        var file = url
-        if isFolder {
-            try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
-            file = url.appending(path: URL(filePath: path).deletingPathExtension().lastPathComponent + ".png")
-        }
-        let text = RenderedPoem(
-            title: arguments.title, lines: poem.lines, signature: arguments.signature, seal: arguments.seal)
-        try renderer.render(text, on: picture).write(to: file.path)
-        if !quiet { Console.note("\(file.path)") }
-    }
-}
-
-=======
->>>>>>> eb5ce2c (Take files, folders and archives in every command of pictures; never write over an input)
 /// The JSON line of one picture.
 private struct PoemReport: Encodable {
     let picture: String

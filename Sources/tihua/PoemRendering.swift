@@ -92,6 +92,17 @@ struct RenderTarget {
         (self.arguments, self.folder, self.files, self.renderer) = (arguments, folder, files, renderer)
     }
 
+    /// - Throws: `PictureError.noGlyph` for a character of the given texts, or of what is set beside the poem, that
+    ///   no typeface has.
+    func check(_ given: [String?]) throws {
+        let texts = (given + [arguments.title, arguments.signature, arguments.seal]).compactMap { $0 }
+        guard let character = try undrawable(texts.joined()).sorted().first else { return }
+        throw PictureError.noGlyph(character: String(character), font: try renderer.fontName())
+    }
+
+    /// The characters of a text that no typeface has.
+    func undrawable(_ text: String) throws -> Set<Character> { try renderer.undrawable(text) }
+
     /// Makes the folder, or sees that the file's folder can be written, so that this is known before the long work.
     ///
     /// - Throws: `PictureError.unwritable`.
