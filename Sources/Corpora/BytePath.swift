@@ -46,8 +46,7 @@ struct BytePath: Sendable, Hashable {
 
     /// The folders that a file lies in: that of its name, and, where the name is a link, that of what it leads to.
     var homes: [FileIdentity] {
-        let target = withCString { path -> BytePath? in
-            guard let real = realpath(path, nil) else { return nil }
+        let target = realpath(cString, nil).map { real in
             defer { free(real) }
             return BytePath(Array(UnsafeRawBufferPointer(start: real, count: strlen(real))))
         }
