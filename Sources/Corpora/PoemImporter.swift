@@ -64,9 +64,9 @@ public struct PoemImporter: Sendable {
         return report
     }
 
-    /// Hands the poems of `input` to `body`, in the order of the files.
+    /// Hands the poems of `input` to `body`, in the order of the files; of `folder` alone (宋词), where one is named.
     public func run(
-        from input: URL, progress: (Int) -> Void = { _ in }, _ body: (Poem) throws -> Void
+        from input: URL, folder: String? = nil, progress: (Int) -> Void = { _ in }, _ body: (Poem) throws -> Void
     ) throws -> Report {
         let converters = try (0..<threadCount).map { _ in try ChineseConverter() }
         var report = Report()
@@ -81,7 +81,8 @@ public struct PoemImporter: Sendable {
             window.removeAll(keepingCapacity: true)
             progress(report.read)
         }
-        try forEachFile(of: input, ignored: { report.ignoredFiles.append($0) }) { path, bytes in
+        let takes = { (found: ChinesePoetry.Collection) in folder == nil || found.folder == folder }
+        try forEachFile(of: input, takes: takes, ignored: { report.ignoredFiles.append($0) }) { path, bytes in
             window.append((path, bytes))
             if window.count >= threadCount * 2 { try work() }
         }
@@ -151,7 +152,8 @@ public struct PoemImporter: Sendable {
     // MARK: - Input
 
     private func forEachFile(
-        of input: URL, ignored: (String) -> Void, _ body: (String, [UInt8]) throws -> Void
+        of input: URL, takes: (ChinesePoetry.Collection) -> Bool, ignored: (String) -> Void,
+        _ body: (String, [UInt8]) throws -> Void
     ) throws {
         var isDirectory: ObjCBool = false
         let path = input.path(percentEncoded: false)
@@ -163,7 +165,7 @@ public struct PoemImporter: Sendable {
             // An archive has its own order; copies are told apart by it, so nothing needs to be held back.
             while let member = try tar.next() {
                 guard member.isFile, member.path.hasSuffix(".json") else { continue }
-                guard ChinesePoetry.collection(of: member.path) != nil else {
+                guard let found = ChinesePoetry.collection(of: member.path)?.collection, takes(found) else {
                     ignored(member.path)
                     continue
                 }
@@ -183,7 +185,7 @@ public struct PoemImporter: Sendable {
             ChinesePoetry.collections.contains { $0.folder == input.lastPathComponent }
             ? input.lastPathComponent + "/" : ""
         for name in names.map({ prefix + $0 }).sorted(by: ChinesePoetry.comesBefore) {
-            guard ChinesePoetry.collection(of: name) != nil else {
+            guard let found = ChinesePoetry.collection(of: name)?.collection, takes(found) else {
                 ignored(name)
                 continue
             }

@@ -23,9 +23,8 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
 /// Writes `Sources/Prosody/Tables.swift` from the published tables (a maintainer's tool).
 ///
 /// Input, all in one folder: `Pingshui_Rhyme.json`, `Cilin_Rhyme.json`, `Xinyun_Rhyme.json`
-/// (charlesix59/chinese_word_rhyme) and `rhymebooks.json`, `ci-meters.json` (LingDong-/cope). What is written are
-/// facts (which character stands in which rhyme group, which slot of a tune takes which tone) in the project's own
-/// form. The rules of the merge:
+/// (charlesix59/chinese_word_rhyme) and `rhymebooks.json` (LingDong-/cope). What is written are facts (which character
+/// stands in which rhyme group) in the project's own form; `TuneImporter` writes the tunes. The rules of the merge:
 ///
 /// - 平水韵: the large table, which lacks 三讲 of the 上声; that group comes from the second table, where it is whole
 ///   (讲港棒蚌项耩) in its place among the 76 oblique groups. A character that only the second table has is taken from it.
@@ -36,7 +35,6 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
 /// - 中华新韵: readings on which both tables agree; a character that only one of them has is taken as it stands.
 /// - Characters that no table has, and readings that poems do not use, stand below as short lists; variant forms are
 ///   Prosody's own (`variantForms`).
-/// - Ci tunes: as they are, but for two that repeat two lines by mistake, and with 领字 joined to their lines.
 public enum ProsodyImporter {
     /// What an import found and wrote.
     public struct Report: Equatable, Sendable, CustomStringConvertible {
@@ -46,16 +44,13 @@ public enum ProsodyImporter {
         public var characters: [String: Int] = [:]
         /// 上声 groups that the large 平水韵 table lacks and the second one supplied.
         public var recoveredGroups: [String] = []
-        /// Ci tunes written.
-        public var tunes = 0
 
         /// The counts as a text for people.
         public var description: String {
             let books = ["平水韵", "词林正韵", "中华新韵"].map {
                 "\($0): \(groups[$0] ?? 0) groups, \(characters[$0] ?? 0) characters"
             }
-            return (books + ["recovered: \(recoveredGroups.joined(separator: " "))", "ci tunes: \(tunes)"])
-                .joined(separator: "\n")
+            return (books + ["recovered: \(recoveredGroups.joined(separator: " "))"]).joined(separator: "\n")
         }
     }
 
@@ -67,7 +62,6 @@ public enum ProsodyImporter {
         let cilinJSON: [String: [String: [String]]] = try read("Cilin_Rhyme.json", in: input)
         let xinyunJSON: [String: [String: [String]]] = try read("Xinyun_Rhyme.json", in: input)
         let second: [String: [[String]]] = try read("rhymebooks.json", in: input)
-        let tunes: [String: String] = try read("ci-meters.json", in: input)
 
         var report = Report()
         var cilin = try cilinBook(cilinJSON)
@@ -78,8 +72,6 @@ public enum ProsodyImporter {
             report.groups[name] = book.count
             report.characters[name] = Set(book.flatMap(\.members)).count
         }
-        let tuneLines = try tunes.keys.sorted().map { "\($0) \(try tune(tunes[$0] ?? "", named: $0))" }
-        report.tunes = tuneLines.count
 
         let source = """
             // Written by `tihua data prosody` (ProsodyImporter.swift), which says where the facts come from. Do not edit.
@@ -91,8 +83,6 @@ public enum ProsodyImporter {
             \(literal("cilin", "词林正韵, 19 parts: 14 level, 14 oblique (上去), 5 entering.", cilin.map(\.line)))
 
             \(literal("xinyun", "中华新韵, 14 groups, level and oblique.", xinyun.map(\.line)))
-
-            \(literal("tunes", "Ci tunes: 0 any, 1 level, 2 oblique, 3 level rhyme, 4 oblique rhyme.", tuneLines))
             }
 
             """
@@ -140,9 +130,6 @@ public enum ProsodyImporter {
         ("十一尤", "不"), ("四纸", "花"), ("六鱼", "且与"), ("一东", "梦种"), ("二冬", "共"), ("十三覃", "暗"), ("十四寒", "汉"),
         ("四支", "罢氏"), ("七虞", "母"), ("七阳", "庆"), ("十四缉", "龙"), ("三觉", "儿"), ("十三阮", "仙"), ("二萧", "了"),
     ]
-
-    /// Lines that the table of tunes has once too often: 阮郎归 has 47 characters and 汉宫春 96, in the table 53 and 106.
-    private static let repeated: [String: String] = ["阮郎归": "122,213,", "汉宫春": "112122,0213,"]
 
     // MARK: Books
 
@@ -284,7 +271,7 @@ public enum ProsodyImporter {
 
     // MARK: Reading and writing
 
-    private static func read<T: Decodable>(_ name: String, in folder: URL) throws -> T {
+    static func read<T: Decodable>(_ name: String, in folder: URL) throws -> T {
         let data: Data
         do {
             data = Data(try UserFile.bytes(of: folder.appending(path: name), limit: 1 << 26))
@@ -304,32 +291,6 @@ public enum ProsodyImporter {
         return texts.joined().filter { $0.isHan && seen.insert($0).inserted }
     }
 
-    /// A tune's pattern, with a leading character (领字) joined to the line it leads, as poems print it.
-    private static func tune(_ pattern: String, named name: String) throws -> String {
-        var pattern = pattern
-        if let part = repeated[name], let twice = pattern.range(of: part + part) {
-            pattern.replaceSubrange(twice, with: part)
-        }
-        var lines: [String] = []
-        var lead = ""
-        for line in pattern.split(separator: ",") {
-            guard line.allSatisfy({ "01234".contains($0) }) else {
-                throw ProsodyImportError.unexpected(
-                    file: "ci-meters.json", what: "\(name): “\(line)” is not digits 0 to 4")
-            }
-            if line.count == 1, line != "3", line != "4" {
-                lead += line
-            } else {
-                lines.append(lead + line)
-                lead = ""
-            }
-        }
-        guard lead.isEmpty, !lines.isEmpty else {
-            throw ProsodyImportError.unexpected(file: "ci-meters.json", what: "\(name) has no line after its last")
-        }
-        return lines.joined(separator: ",")
-    }
-
     /// The value of a Chinese numeral from 一 to 九十九.
     private static func number(_ numeral: String) -> Int? {
         (1...99).first { self.numeral($0) == numeral }
@@ -342,7 +303,7 @@ public enum ProsodyImporter {
     }
 
     /// A Swift property that holds the lines as one literal, folded at 100 characters.
-    private static func literal(_ name: String, _ comment: String, _ lines: [String]) -> String {
+    static func literal(_ name: String, _ comment: String, _ lines: [String]) -> String {
         var text = ["    /// \(comment)", "    static let \(name) = \"\"\""]
         for line in lines {
             var rest = Substring(line)

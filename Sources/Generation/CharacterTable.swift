@@ -28,6 +28,7 @@ final class CharacterTable {
     func mask(_ rule: SlotRule) -> Tensor {
         var key = rule
         key.fixed = nil
+        key.isRepeat = false
         key.excluded = []
         key.endsLine = false
         if let mask = masks[key] { return mask }

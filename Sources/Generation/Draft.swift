@@ -10,8 +10,10 @@ struct Draft {
     /// The line under way.
     var characters: [Character] = []
     var tokens: [Int32] = []
+    /// Which of these the tune repeats, so that they are no choice of the model's.
+    var repeats: [Bool] = []
     var random: SplitMix64
-    /// The natural logarithm of the model's own probability of every token after the prompt.
+    /// The natural logarithm of the model's own probability of every token after the prompt but those that the tune repeats.
     var logProbability = 0.0
     var tokenCount = 0
     /// Characters of this line that were drawn, not settled by the plan.
@@ -64,13 +66,14 @@ struct Draft {
     }
 
     /// Writes a character, if the metre admits it.
-    mutating func append(_ character: Character, token: Int32) -> Bool {
+    mutating func append(_ character: Character, token: Int32, isRepeat: Bool = false) -> Bool {
         guard metre.append(character) else { return false }
         if let last = tokens.last { followers[last, default: []].insert(token) }
         uses[token, default: 0] += 1
         untimely.formUnion(Moment.others(than: character))
         characters.append(character)
         tokens.append(token)
+        repeats.append(isRepeat)
         return true
     }
 
@@ -78,6 +81,7 @@ struct Draft {
         lines.append(String(characters))
         characters = []
         tokens = []
+        repeats = []
         drawnCount = 0
     }
 }

@@ -11,7 +11,7 @@ import Tokenizers
 public struct PoemPrompt: Sendable, Equatable {
     /// The form of the poem.
     public var form: Form
-    /// The group of the level rhymes, or of the only rhymes; nil leaves it to the poet.
+    /// The group of the rhymes, of the first where they change; nil leaves it to the poet.
     public var rhyme: RhymeGroup?
     /// Words that the poem shall hold or hint at.
     public var keywords: [String]
@@ -144,7 +144,7 @@ public struct PoetVocabulary: Sendable {
 
     /// The ids of a prompt, `[CLS]` to `[SEP]`.
     ///
-    /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form.
+    /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form, nor for any ci where it is one.
     public func encode(_ prompt: PoemPrompt) throws -> [Int32] {
         let (head, tail) = try parts(of: prompt)
         return head + tail
@@ -154,9 +154,7 @@ public struct PoetVocabulary: Sendable {
     ///
     /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form.
     public func parts(of prompt: PoemPrompt) throws -> (head: [Int32], tail: [Int32]) {
-        guard let form = ids[Self.token(of: prompt.form)] else {
-            throw PoetVocabularyError.unknownForm(prompt.form.name)
-        }
+        guard let form = formID(prompt.form) else { throw PoetVocabularyError.unknownForm(prompt.form.name) }
         var head = [start, form]
         if let rhyme = prompt.rhyme, let id = ids[Self.token(of: rhyme)] { head.append(id) }
         var tail: [Int32] = []
@@ -167,6 +165,26 @@ public struct PoetVocabulary: Sendable {
         if let theme = prompt.theme, !theme.isEmpty { tail += [topic] + encode(theme) }
         tail.append(separator)
         return (head, tail)
+    }
+
+    /// The token of a form; a tune that the poet has not learned goes by the known one whose lines are most like its own, for the
+    /// metre does the rest.
+    func formID(_ form: Form) -> Int32? {
+        if let id = ids[Self.token(of: form)] { return id }
+        guard form.kind == .ci else { return nil }
+        let known = Form.all.filter { $0.kind == .ci && ids[Self.token(of: $0)] != nil }
+        let nearest = known.min { distance($0, form) < distance($1, form) }
+        return nearest.flatMap { ids[Self.token(of: $0)] }
+    }
+
+    /// How many lines have to be added, taken away or changed, over the lines of the longer form; none for a form of the same tune.
+    private func distance(_ one: Form, _ other: Form) -> Double {
+        guard one.tune != other.tune else { return 0 }
+        // A line's length as a letter.
+        func letters(_ form: Form) -> String {
+            String(String.UnicodeScalarView(form.lineLengths.compactMap { UnicodeScalar(0x61 + $0) }))
+        }
+        return editDistance(letters(one), letters(other))
     }
 
     /// The ids of a whole poem after its prompt: lines with `[LINE]` between them, `[EOS]` at the end.

@@ -113,7 +113,7 @@ public final class PoemScorer {
                     for _ in line {
                         guard var rule = walks[poem]?[slot].rule else { continue }
                         excluded.append(rule.excluded.compactMap(format.id(of:)))
-                        (rule.fixed, rule.excluded, rule.endsLine) = (nil, [], false)
+                        (rule.fixed, rule.isRepeat, rule.excluded, rule.endsLine) = (nil, false, [], false)
                         if maskPlaces[book]?[rule] == nil {
                             maskPlaces[book, default: [:]][rule] = Int64(masks.count)
                             masks.append(table(book).mask(rule).exp())

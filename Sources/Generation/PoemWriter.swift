@@ -30,19 +30,19 @@ public struct WrittenPoem: Sendable, Equatable {
     /// The lines, without punctuation.
     public let lines: [String]
     /// The natural logarithm of the model's own probability (no mask, temperature 1) of all tokens after the prompt,
-    /// boundaries of lines included.
+    /// boundaries of lines included, characters that the tune repeats not.
     public let logProbability: Double
     /// The number of these tokens.
     public let tokenCount: Int
-    /// The groups that the rhymes have in common, by id in the constraint's book.
-    public let rhymeGroups: RhymeGroupSet
+    /// For each rhyme of the form the groups that its characters have in common, by id in the constraint's book.
+    public let rhymeGroups: [RhymeGroupSet]
 }
 
 /// Writes poems under a metre, all candidates in one batch.
 ///
 /// Length, tone and rhyme are right by construction: each slot's rule masks the scores, and the ends of lines are set, not
-/// drawn. No `[UNK]`, no special token; no line of four or more twice and none that `isKnown` tells; no character more than twice where
-/// another is possible. Not `Sendable`: it lives on its model's thread.
+/// drawn, as are characters that the tune repeats. No `[UNK]`, no special token; no line of four or more twice but where the tune
+/// has it, and none that `isKnown` tells; no character more than twice where another is possible. Not `Sendable`: it lives on its model's thread.
 public final class PoemWriter {
     /// How the model is asked.
     public let format: PoetFormat
@@ -160,13 +160,13 @@ public final class PoemWriter {
                 for (row, draft) in drafts.enumerated() {
                     drafts[row].logProbability = before[row].logProbability
                     drafts[row].tokenCount = before[row].tokenCount
-                    pass.pending[row] += draft.tokens
+                    pass.pending[row] += zip(draft.tokens, draft.repeats).map { Pass.Token(id: $0, isRepeat: $1) }
                 }
             }
             let isLast = line + 1 == form.lineCount
             for row in drafts.indices {
                 drafts[row].finishLine()
-                pass.pending[row].append(model.boundary(isLast: isLast))
+                pass.pending[row].append(Pass.Token(id: model.boundary(isLast: isLast)))
             }
             if isLast || !model.spansLines { try pass.settle(&drafts, scoringLast: true) }
         }
@@ -225,8 +225,11 @@ public final class PoemWriter {
             for row in drafts.indices {
                 let token = choose(&drafts[row], rules[row], choices?[row], sampling)
                 if token == nil { drafts[row].isAlive = false }
-                pass.pending[row].append(token ?? format.padding)
-                if token == nil { drafts[row].tokens.append(format.padding) }
+                pass.pending[row].append(Pass.Token(id: token ?? format.padding, isRepeat: rules[row].isRepeat))
+                if token == nil {
+                    drafts[row].tokens.append(format.padding)
+                    drafts[row].repeats.append(false)
+                }
             }
         }
     }
@@ -240,7 +243,7 @@ public final class PoemWriter {
         var places: [SlotRule: Int] = [:]
         let rows = zip(rules, drafts).map { rule, draft in
             var key = rule
-            (key.fixed, key.excluded, key.endsLine) = (nil, [], false)
+            (key.fixed, key.isRepeat, key.excluded, key.endsLine) = (nil, false, [], false)
             if let place = places[key] { return Int64(place) }
             distinct.append(table(draft.plan.constraint.book).mask(key))
             places[key] = distinct.count - 1
@@ -289,7 +292,7 @@ public final class PoemWriter {
         guard draft.isAlive else { return nil }
         if let fixed = rule.fixed {
             let token = format.id(of: fixed) ?? format.unknown
-            return draft.append(fixed, token: token) ? token : nil
+            return draft.append(fixed, token: token, isRepeat: rule.isRepeat) ? token : nil
         }
         guard let choices else { return nil }
         var tokens = Array(choices.tokens)
@@ -327,13 +330,19 @@ public final class PoemWriter {
 
 /// A session with the tokens that are chosen and not yet fed: they go in together with what must follow them.
 private struct Pass {
+    struct Token {
+        var id: Int32
+        /// Whether the tune repeats it: the poem is not more or less likely for it.
+        var isRepeat = false
+    }
+
     let session: TokenSession
-    var pending: [[Int32]]
+    var pending: [[Token]]
 
     struct Mark {
         let length: Int
         let next: Tensor
-        let pending: [[Int32]]
+        let pending: [[Token]]
     }
 
     init(_ session: TokenSession) {
@@ -356,16 +365,20 @@ private struct Pass {
         guard count > 0 else { return }
         let fed = scoringLast ? count - 1 : count
         var scores: [Tensor] = []
-        if fed > 0 { scores.append(session.feed(pending.map { Array($0.prefix(fed)) })) }
+        if fed > 0 { scores.append(session.feed(pending.map { $0.prefix(fed).map(\.id) })) }
         if scoringLast { scores.append(session.next.unsqueezed(1)) }
         let all = Tensor.concatenated(scores, 1)  // [B, T, V]
-        let ids = Tensor.ids(pending.flatMap { $0 }, [pending.count, count, 1]).to(.int64, all.device)
-        let perToken = all.gathered(2, ids).squeezed(2) - all.logSumExp(2)  // [B, T]
+        let ids = Tensor.ids(pending.flatMap { $0.map(\.id) }, [pending.count, count, 1]).to(.int64, all.device)
+        var perToken = all.gathered(2, ids).squeezed(2) - all.logSumExp(2)  // [B, T]
+        if pending.contains(where: { $0.contains(where: \.isRepeat) }) {
+            let weights = pending.flatMap { $0.map { Float($0.isRepeat ? 0 : 1) } }
+            perToken = perToken * Tensor(weights, [pending.count, count]).to(perToken.dtype, all.device)
+        }
         let logProbabilities = perToken.sum(1).array(of: Double.self)
         for row in drafts.indices {
             guard logProbabilities[row].isFinite else { throw GenerationError.brokenModel }
             drafts[row].logProbability += logProbabilities[row]
-            drafts[row].tokenCount += count
+            drafts[row].tokenCount += pending[row].count { !$0.isRepeat }
             pending[row] = []
         }
     }

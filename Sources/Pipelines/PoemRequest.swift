@@ -148,8 +148,11 @@ public struct PoemRequest: Sendable {
         _ constraint: MetreConstraint, _ uses: WordUses?, _ random: inout SplitMix64
     ) -> RhymeGroup? {
         guard constraint.book == constraint.form.defaultBook else { return nil }
+        // Where level and oblique characters rhyme, not every group has both.
+        let open = MetreState(constraint).rhymeGroups.first
         let groups = constraint.book.groups.filter {
             constraint.form.rhymeTones.contains($0.tone) && $0.members.count >= Self.smallestGroup
+                && (constraint.form.kind != .ci || open?.contains($0.id) ?? true)
         }
         let read = uses.map { uses in groups.map { uses.rhymes(in: $0) } } ?? []
         let weights = read.contains { $0 > 0 } ? read : groups.map(\.members.count)
@@ -203,10 +206,14 @@ public struct PoemResult: Sendable, Equatable {
 public struct Poem: Sendable, Equatable, Encodable {
     /// The name of the form, such as 七绝.
     public let form: String
-    /// The rhyme group; the first where its rhymes are in several.
+    /// The rhyme group; the first where its rhymes change.
     public let rhyme: String
+    /// The groups of all rhymes, in the order in which they begin: one but for tunes whose rhymes change.
+    public let rhymes: [String]
     /// The lines, without punctuation.
     public let lines: [String]
+    /// The lines, from 0, before which a blank line stands: where a ci's second half begins. Empty for other forms.
+    public let breaks: [Int]
     /// Why it stands where it does.
     public let scores: PoemScores
 }

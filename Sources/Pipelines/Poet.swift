@@ -222,9 +222,13 @@ public actor Poet {
         let best = PoemRanking.select(written.map(\.lines), totals: scores.map(\.total), count: request.count)
         let poems = best.map { index in
             let plan = plans[written[index].plan]
-            let group = written[index].rhymeGroups.ids.first.map { plan.constraint.book.groups[$0].name }
+            let rhymes = written[index].rhymeGroups.compactMap {
+                $0.ids.first.map { plan.constraint.book.groups[$0].name }
+            }
+            let form = plan.constraint.form
             return Poem(
-                form: plan.constraint.form.name, rhyme: group ?? "", lines: written[index].lines, scores: scores[index])
+                form: form.name, rhyme: rhymes.first ?? "", rhymes: rhymes, lines: written[index].lines,
+                breaks: form.breaks, scores: scores[index])
         }
         return PoemResult(keywords: keywords, caption: caption, poems: poems, seed: request.seed)
     }
@@ -262,16 +266,17 @@ public actor Poet {
             let report = try ProsodyChecker(tones: .strict, book: plan.constraint.book)
                 .check(poem.lines, as: plan.constraint.form)
             let known = poem.lines.count(where: hand.writer.isKnown)
+            let own = plan.constraint.form.withoutRepeats(poem.lines)
             // In their order: a set's changes from run to run, and with it the last digit of the sum.
             let seen = poem.lines.joined().compactMap { evidence[$0]?.mean }
             return PoemScores(
                 picture: Double(dot(text, image) - eye.bias(text)),
                 imagery: Double(seen.reduce(0, +) / Float(max(1, seen.count))),
-                fluency: (poem.logProbability - (hand.writer.stock?.excess(in: poem.lines) ?? 0))
+                fluency: (poem.logProbability - (hand.writer.stock?.excess(in: own) ?? 0))
                     / Double(max(1, poem.tokenCount)),
                 tone: report.toneAccuracy ?? 1,
                 coverage: PoemRanking.coverage(of: plan.prompt.keywords, in: poem.lines.joined(separator: " ")),
-                repetition: PoemRanking.repetition(in: poem.lines),
+                repetition: PoemRanking.repetition(in: own),
                 novelty: 1 - Double(known) / Double(max(1, poem.lines.count)))
         }
         return PoemRanking.total(scores, named: written.map { plans[$0.plan].prefix.isEmpty })

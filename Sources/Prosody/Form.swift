@@ -21,8 +21,28 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
     /// Characters per line.
     public let lineLengths: [Int]
 
+    /// The lines, from 0, that begin another part (阕) of a ci; a blank line stands before each.
+    public let breaks: [Int]
+    /// How many poems of the tune there are in 宋词 and how many the pattern fits, where that was counted.
+    public let attestation: Attestation?
+
     /// The pattern of a ci tune, one demand per slot; empty for the other kinds.
     let pattern: [Demand]
+    /// What the tune repeats.
+    let repeats: [Repeat]
+
+    /// How well a tune's pattern describes the poems that were written to it.
+    public struct Attestation: Sendable, Hashable {
+        /// Poems of the tune, whatever their pattern, in the 宋词 of the chinese-poetry collection.
+        public let poems: Int
+        /// Those that have the form's number of characters.
+        public let sameLength: Int
+        /// Those in which `ProsodyChecker` finds no fault.
+        public let fitting: Int
+    }
+
+    /// The tune (词牌) of a ci: the name, up to the dot of a 别体 (临江仙 of 临江仙·五十八字); nil for the other kinds.
+    public var tune: String? { kind == .ci ? String(name.prefix { $0 != "·" }) : nil }
 
     /// The number of lines.
     public var lineCount: Int { lineLengths.count }
@@ -34,8 +54,8 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
     /// The book that the form is judged by unless another is named: 词林正韵 for ci, 平水韵 for the rest.
     public var defaultBook: RhymeBook { kind == .ci ? .cilin : .pingshui }
 
-    /// The tones of the form's rhymes.
-    public var rhymeTones: ToneSet { metre(.off).rhymes.tones }
+    /// The tones of the form's rhymes; where they change, of the first.
+    public var rhymeTones: ToneSet { metre(.off).rhymes.first?.tones ?? [] }
 
     /// The lines that must rhyme, from 0; in 近体 the first line may rhyme besides.
     public var rhymingLines: [Int] {
@@ -47,12 +67,44 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         }
     }
 
+    /// Lines of the form without the characters that its tune makes them repeat: what a poet chose.
+    public func withoutRepeats(_ lines: [String]) -> [String] {
+        guard !repeats.isEmpty, lines.map(\.count) == lineLengths else { return lines }
+        let sources = metre(.off).sources
+        var slot = 0
+        return lines.map { line in
+            String(
+                line.filter { _ in
+                    slot += 1
+                    return sources[slot - 1] == nil
+                })
+        }.filter { !$0.isEmpty }
+    }
+
+    /// The lines in their parts (阕), with an empty line between two, as people write a ci; other forms as they are.
+    public func parted(_ lines: [String]) -> [String] {
+        guard lines.count == lineCount else { return lines }
+        return lines.enumerated().flatMap { breaks.contains($0) ? ["", $1] : [$1] }
+    }
+
+    /// The rhymes of a ci line by line, as the article on the tunes has them: `aaBB|ccDD` for 菩萨蛮.
+    package var rhymeScheme: String {
+        let starts = lineLengths.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1) }
+        return lineLengths.indices.map { line in
+            let demand = pattern[starts[line + 1] - 1]
+            let letter = demand.rhyme.map { String(UnicodeScalar(UInt8(ascii: "a") + UInt8($0))) } ?? "."
+            let repeated = repeats.first { $0.pairs[0].slot >= starts[line] && $0.pairs[0].slot < starts[line + 1] }
+            return (breaks.contains(line) ? "|" : "") + (repeated.map { $0.isDemanded ? "=" : "~" } ?? "")
+                + (demand.tones == .level ? letter.uppercased() : letter)
+        }.joined()
+    }
+
     /// The ways to open the poem (`平起首句入韵` ...); one, without a name, for 古体 and ci.
     public var variants: [String] { metre(.strict).variants.map(\.name) }
 
     private init(
         _ name: String, _ pinyin: String, _ aliases: [String], _ kind: Kind, _ lineLengths: [Int],
-        _ pattern: [Demand] = []
+        _ pattern: [Demand] = [], breaks: [Int] = [], repeats: [Repeat] = [], attestation: Attestation? = nil
     ) {
         self.name = name
         self.pinyin = pinyin
@@ -60,6 +112,9 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         self.kind = kind
         self.lineLengths = lineLengths
         self.pattern = pattern
+        self.breaks = breaks
+        self.repeats = repeats
+        self.attestation = attestation
     }
 
     // MARK: The forms
@@ -119,8 +174,9 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
     private static let index: [String: Form] = {
         var index: [String: Form] = [:]
         // Names before aliases: an alias never hides a form's own name.
-        for form in all { for name in [form.name, form.pinyin] where index[name] == nil { index[name] = form } }
-        for form in all { for name in form.aliases where index[name] == nil { index[name] = form } }
+        for names in [{ [$0.name, $0.pinyin] }, \.aliases] as [(Form) -> [String]] {
+            for form in all { for name in names(form).map(normalised) where index[name] == nil { index[name] = form } }
+        }
         return index
     }()
 
@@ -130,15 +186,59 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         Form(name, pinyin, aliases, .regulated, Array(repeating: syllables, count: lines))
     }
 
-    private static let ciTunes: [Form] = Tables.tunes.split(separator: "\n").compactMap { row in
-        let fields = row.split(separator: " ")
-        guard fields.count == 2 else { return nil }
-        let name = String(fields[0])
-        let lines = fields[1].split(separator: ",")
-        let names = tuneNames[name]
-        return Form(
-            name, names?.pinyin ?? name, names?.aliases ?? [], .ci, lines.map(\.count),
-            lines.joined().compactMap(Demand.init(digit:)))
+    private static let ciTunes: [Form] = TuneTable.rows.split(separator: "\n").compactMap { Form(row: $0) }
+
+    /// The tune of a row of the table: name, pattern, repeats, and what was counted, with spaces between.
+    ///
+    /// In the pattern `0 1 2` are any, level, oblique, `3 4` a level and an oblique rhyme, with `b` and later letters behind
+    /// them for the second rhyme and so on; `,` ends a line and `/` a part. A repeat `6=5` is a line that repeats the end of another,
+    /// `5.1=4.6` a character that repeats another, counted from 1; `~` allows it. `-` stands for none.
+    package init?(row: Substring) {
+        let fields = row.split(separator: " ").map(String.init)
+        guard fields.count == 4 else { return nil }
+        var pattern: [Demand] = []
+        var (starts, breaks) = ([0], [Int]())
+        for sign in fields[1] {
+            if let demand = Demand(digit: sign) {
+                pattern.append(demand)
+            } else if sign == "," || sign == "/" {
+                if sign == "/" { breaks.append(starts.count) }
+                starts.append(pattern.count)
+            } else if let letter = sign.asciiValue, (UInt8(ascii: "b")...UInt8(ascii: "z")).contains(letter),
+                pattern.last?.isRhyme == true
+            {
+                pattern[pattern.count - 1].rhyme = Int(letter - UInt8(ascii: "a"))
+            } else {
+                return nil
+            }
+        }
+        let lengths = zip(starts, starts.dropFirst() + [pattern.count]).map { $1 - $0 }
+        guard lengths.allSatisfy({ $0 > 0 }) else { return nil }
+
+        func slots(_ place: Substring) -> Range<Int>? {
+            let numbers = place.split(separator: ".").compactMap { Int($0) }
+            guard let line = numbers.first, lengths.indices.contains(line - 1) else { return nil }
+            let start = starts[line - 1]
+            guard numbers.count == 2 else { return start..<start + lengths[line - 1] }
+            return (1...lengths[line - 1]).contains(numbers[1]) ? start + numbers[1] - 1..<start + numbers[1] : nil
+        }
+        var repeats: [Repeat] = []
+        for text in fields[2].split(separator: ",") where text != "-" {
+            let sides = text.split { "=~".contains($0) }
+            guard sides.count == 2, let copy = slots(sides[0]), let source = slots(sides[1]),
+                copy.count <= source.count, source.upperBound <= copy.lowerBound
+            else { return nil }
+            let pairs = zip(copy, source.suffix(copy.count)).map { Repeat.Pair(slot: $0, source: $1) }
+            repeats.append(Repeat(pairs: pairs, isDemanded: text.contains("=")))
+        }
+        let counts = fields[3].split(separator: ",").compactMap { Int($0) }
+        let tune = fields[0].prefix { $0 != "·" }
+        let names = tuneNames[fields[0]]
+        self.init(
+            fields[0], names?.pinyin ?? String(tune), names?.aliases ?? [], .ci, lengths, pattern, breaks: breaks,
+            repeats: repeats,
+            attestation: counts.count == 3
+                ? Attestation(poems: counts[0], sameLength: counts[1], fitting: counts[2]) : nil)
     }
 
     // MARK: Patterns
@@ -148,7 +248,7 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         switch kind {
         case .ci:
             let demands = tones == .off ? pattern.map(\.withoutTone) : pattern
-            return Metre(lineLengths: lineLengths, variants: [("", [[demands]])])
+            return Metre(lineLengths: lineLengths, variants: [("", [[demands]])], repeats: repeats)
         case .ancient:
             let demands = lineLengths.enumerated().flatMap { line, length in
                 Array(repeating: Demand.free, count: length - 1) + [line % 2 == 1 ? .rhyme : .free]

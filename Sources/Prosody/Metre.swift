@@ -1,38 +1,71 @@
 /// What a pattern asks of one slot.
-enum Demand: UInt8, Sendable {
-    case free, level, oblique
-    /// A rhyme in a level group, in an oblique group, in any group.
-    case levelRhyme, obliqueRhyme, rhyme
+struct Demand: Hashable, Sendable {
+    /// The tones that satisfy the demand.
+    var tones: ToneSet
+    /// Which of the poem's rhymes stands here, from 0 in the order in which they begin; nil where none does.
+    var rhyme: Int?
+
+    static let free = Demand(tones: .either)
+    static let level = Demand(tones: .level)
+    static let oblique = Demand(tones: .oblique)
+    /// The first rhyme of the poem in a level group, in an oblique group, in any group.
+    static let levelRhyme = Demand(tones: .level, rhyme: 0)
+    static let obliqueRhyme = Demand(tones: .oblique, rhyme: 0)
+    static let rhyme = Demand(tones: .either, rhyme: 0)
+
+    init(tones: ToneSet, rhyme: Int? = nil) {
+        self.tones = tones
+        self.rhyme = rhyme
+    }
 
     /// The digit of the tables: 0 any, 1 level, 2 oblique, 3 level rhyme, 4 oblique rhyme.
     init?(digit: Character) {
-        guard let value = digit.wholeNumberValue, (0...4).contains(value) else { return nil }
-        self.init(rawValue: UInt8(value))
+        let demands: [Character: Demand] = [
+            "0": .free, "1": .level, "2": .oblique, "3": .levelRhyme, "4": .obliqueRhyme,
+        ]
+        guard let demand = demands[digit] else { return nil }
+        self = demand
     }
 
-    /// The tones that satisfy the demand.
-    var tones: ToneSet {
-        switch self {
-        case .free, .rhyme: .either
-        case .level, .levelRhyme: .level
-        case .oblique, .obliqueRhyme: .oblique
-        }
-    }
-
-    var isRhyme: Bool { self == .levelRhyme || self == .obliqueRhyme || self == .rhyme }
+    var isRhyme: Bool { rhyme != nil }
 
     /// The demand that remains when tones are off.
     var withoutTone: Demand { isRhyme ? self : .free }
 
     var symbol: String {
-        switch self {
-        case .free: "中"
-        case .level: "平"
-        case .oblique: "仄"
-        case .levelRhyme: "平韵"
-        case .obliqueRhyme: "仄韵"
-        case .rhyme: "韵"
-        }
+        let tone = tones == .level ? "平" : tones == .oblique ? "仄" : ""
+        return isRhyme ? tone + "韵" : tone.isEmpty ? "中" : tone
+    }
+}
+
+/// One of a poem's rhymes, as a pattern has it.
+struct Rhyme: Hashable, Sendable {
+    /// How many characters rhyme, all different: level ones, oblique ones, ones of either tone.
+    var counts: [ToneSet: Int] = [:]
+
+    var tones: ToneSet { counts.keys.reduce(into: []) { $0.formUnion($1) } }
+    var count: Int { counts.values.reduce(0, +) }
+    /// 平仄通押: level and oblique characters rhyme with each other, as in 西江月.
+    var isMixed: Bool { counts.count > 1 }
+}
+
+/// Characters of a tune that repeat earlier ones (叠句, 叠韵).
+struct Repeat: Hashable, Sendable {
+    /// A slot of the poem from 0, and the earlier one whose character it repeats.
+    struct Pair: Hashable, Sendable {
+        var slot: Int
+        var source: Int
+    }
+
+    /// In the order of their slots.
+    var pairs: [Pair]
+    /// Whether the tune demands it; otherwise the poet may.
+    var isDemanded: Bool
+
+    /// Whether the characters repeat, as far as they are there.
+    func holds(in characters: some RandomAccessCollection<Character>) -> Bool {
+        let characters = Array(characters)
+        return pairs.allSatisfy { $0.slot >= characters.count || characters[$0.slot] == characters[$0.source] }
     }
 }
 
@@ -142,11 +175,14 @@ struct Metre: Sendable {
     /// The index of the first slot of each line, and one past the last slot.
     let lineStarts: [Int]
     var variants: [Variant]
+    /// What the tune repeats.
+    let repeats: [Repeat]
 
     var slotCount: Int { lineStarts.last ?? 0 }
     var lineCount: Int { lineStarts.count - 1 }
 
-    init(lineLengths: [Int], variants: [(name: String, couplets: [[[Demand]]])]) {
+    init(lineLengths: [Int], variants: [(name: String, couplets: [[[Demand]]])], repeats: [Repeat] = []) {
+        self.repeats = repeats
         lineStarts = lineLengths.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1) }
         self.variants = variants.map { variant in
             var start = 0
@@ -164,15 +200,42 @@ struct Metre: Sendable {
         return (line, slot - lineStarts[line])
     }
 
-    /// The most rhymes that any variant has, and their tones.
-    var rhymes: (count: Int, tones: ToneSet) {
-        var count = 0
-        var tones: ToneSet = []
+    /// For each slot the earlier one whose character it has to repeat.
+    var sources: [Int?] {
+        var sources = [Int?](repeating: nil, count: slotCount)
+        for pair in repeats.lazy.filter(\.isDemanded).flatMap(\.pairs) { sources[pair.slot] = pair.source }
+        return sources
+    }
+
+    /// The rhymes of the poem; where variants differ, the most that any has.
+    var rhymes: [Rhyme] {
+        let sources = sources
+        var rhymes: [Rhyme] = []
         for variant in variants {
-            let demands = variant.blocks.flatMap { $0.alternatives.first ?? [] }.filter(\.isRhyme)
-            count = max(count, demands.count)
-            demands.forEach { tones.formUnion($0.tones) }
+            var own: [Rhyme] = []
+            for (slot, demand) in variant.blocks.flatMap({ $0.alternatives.first ?? [] }).enumerated() {
+                guard let rhyme = demand.rhyme else { continue }
+                while own.count <= rhyme { own.append(Rhyme()) }
+                own[rhyme].counts[demand.tones, default: 0] += sources[slot] == nil ? 1 : 0
+            }
+            while rhymes.count < own.count { rhymes.append(Rhyme()) }
+            for (index, rhyme) in own.enumerated() { rhymes[index].counts.merge(rhyme.counts, uniquingKeysWith: max) }
         }
-        return (count, tones)
+        return rhymes
+    }
+
+    /// The metre as it is written: a character that is repeated has to suit both of its places.
+    var closed: Metre {
+        guard !repeats.isEmpty else { return self }
+        // A tune has one pattern.
+        var demands = variants[0].blocks[0].alternatives[0]
+        for (slot, source) in sources.enumerated().reversed() {
+            guard let source else { continue }
+            demands[source].tones.formIntersection(demands[slot].tones)
+            demands[source].rhyme = demands[source].rhyme ?? demands[slot].rhyme
+        }
+        var metre = self
+        metre.variants[0].blocks[0].alternatives[0] = demands
+        return metre
     }
 }

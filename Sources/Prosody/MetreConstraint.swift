@@ -4,8 +4,11 @@
 /// passes `ProsodyChecker` with the same form, policy and book: patterns that the settled characters rule out are
 /// removed here, so that no state runs into them, and every group that may be opened has enough characters for all rhymes.
 ///
-/// Rhyme. One group for all rhymes of a tone. A tune with level and oblique rhymes (in the table 清平乐 only, a 换韵 tune: four
-/// oblique rhymes, then three level ones; 龙榆生《唐宋词格律》) has one group for each tone, independent of each other.
+/// Rhyme. One group for all that belong to one rhyme. Tunes may have several (换韵: 菩萨蛮 has four), each with a group of its own,
+/// independent of the others; where level and oblique characters belong to one rhyme (通押: 西江月) it is one part of the book.
+///
+/// Repeats. A character that the tune repeats (叠句: 如梦令) is settled by the one before, which has to suit both places; a
+/// repeat that the tune allows (采桑子) may be written, and is not a rhyme used twice.
 public struct MetreConstraint: Sendable {
     /// The form whose slots are ruled.
     public let form: Form
@@ -16,17 +19,17 @@ public struct MetreConstraint: Sendable {
 
     /// The patterns that the settled characters leave.
     let metre: Metre
-    /// The groups that each variant may still rhyme in.
-    let groups: [RhymeGroupSet]
-    /// The rhyme characters that each variant already has.
-    let used: [[Character]]
+    /// The rhymes of each variant, with what the settled characters have made of them.
+    let rhymes: [[OpenRhyme]]
+    /// For each slot the earlier one whose character it has to repeat.
+    let sources: [Int?]
     /// The settled character of each slot.
     let fixed: [Character?]
 
     /// Builds the constraint.
     ///
     /// - Parameters:
-    ///   - rhymeGroup: the group of all rhymes of its tone; nil leaves it to the first rhyme that is written.
+    ///   - rhymeGroup: the group of the form's rhyme, of its first where they change; nil leaves it to what is written first.
     ///   - acrostic: one head per line from the first line on.
     ///   - fixedLines: whole lines by index from 0, simplified characters.
     ///   - minimumGroupSize: groups with fewer characters are not opened on their own (they are when the user asks for one).
@@ -39,40 +42,47 @@ public struct MetreConstraint: Sendable {
         self.form = form
         self.tones = tones
         self.book = book
-        var metre = form.metre(tones)
+        var metre = form.metre(tones).closed
+        let sources = metre.sources
         let fixed = try Self.settle(acrostic: acrostic, fixedLines: fixedLines, form: form, metre: metre)
-        let needed = metre.rhymes.count
+        let kinds = metre.rhymes
 
         let table = book.table
         let sizes = table.members.map { members in
             vocabulary.map { known in members.lazy.filter(known.contains).count } ?? members.count
         }
-        let large = RhymeGroupSet(sizes.indices.filter { sizes[$0] >= max(minimumGroupSize, needed) })
-        let enough = RhymeGroupSet(sizes.indices.filter { sizes[$0] >= needed })
-        if let group = rhymeGroup {
+        /// The groups of a rhyme that have room for it, those of one part together where level and oblique rhyme.
+        func roomy(_ rhyme: Rhyme, minimum: Int) -> RhymeGroupSet {
+            let byTone = rhyme.counts.map { tones, count in
+                RhymeGroupSet(sizes.indices.filter { sizes[$0] >= max(minimum, count) })
+                    .intersection(table.groups(ofTone: tones))
+            }
+            let all = byTone.reduce(RhymeGroupSet()) { $0.union($1) }
+            return rhyme.isMixed ? byTone.reduce(all) { $0.intersection(table.parts(of: $1)) } : all
+        }
+        if let group = rhymeGroup, let first = kinds.first {
             guard group.book == book else {
                 throw ProsodyError.foreignRhymeGroup(group: group.name, book: book.rawValue)
             }
-            guard form.rhymeTones.contains(group.tone) else {
+            guard first.tones.contains(group.tone) else {
                 throw ProsodyError.rhymeGroupTone(group: group.name, form: form.name)
             }
-            guard enough.contains(group.id) else {
-                throw ProsodyError.rhymeGroupTooSmall(group: group.name, members: sizes[group.id], needed: needed)
+            guard roomy(first, minimum: 0).contains(group.id) else {
+                let needed = first.counts.filter { $0.key.contains(group.tone) }.values.reduce(0, +)
+                throw ProsodyError.rhymeGroupTooSmall(
+                    group: group.name, members: sizes[group.id], needed: needed)
             }
         }
 
-        // The groups a variant may rhyme in, given its settled rhymes; nil with the slot that makes it impossible.
-        var kept: [(variant: Metre.Variant, groups: RhymeGroupSet, used: [Character])] = []
+        // What a variant may rhyme in, given its settled rhymes; nil with the slot that makes it impossible.
+        var kept: [(variant: Metre.Variant, rhymes: [OpenRhyme])] = []
         var furthest = 0
         variants: for var variant in metre.variants {
-            var groups = RhymeGroupSet(table.groups.map(\.id))
-            if let group = rhymeGroup {
-                // The other tone's rhyme is the form's own matter, except where any tone may rhyme: there is one group.
-                let others =
-                    form.kind == .ancient ? RhymeGroupSet() : table.groups(ofTone: .either.subtracting(group.tone))
-                groups = others.union(RhymeGroupSet([group.id]))
+            var rhymes = kinds.map { OpenRhyme(groups: table.groups(ofTone: $0.tones), isMixed: $0.isMixed) }
+            if let group = rhymeGroup, !rhymes.isEmpty {
+                let asked = RhymeGroupSet([group.id])
+                rhymes[0].groups = rhymes[0].isMixed ? table.parts(of: asked) : asked
             }
-            var used: [Character] = []
             for index in variant.blocks.indices {
                 let start = variant.blocks[index].start
                 let alternatives = variant.blocks[index].alternatives
@@ -80,20 +90,25 @@ public struct MetreConstraint: Sendable {
                 var open = alternatives
                 for offset in alternatives[0].indices {
                     guard let character = fixed[start + offset] else { continue }
-                    open = open.filter { table.admits(character, at: $0[offset], groups: groups) }
+                    open = open.filter { table.admits(character, at: $0[offset], rhymes) }
                     guard let demand = open.first?[offset] else {
                         furthest = max(furthest, start + offset)
                         continue variants
                     }
-                    if demand.isRhyme {
-                        if used.contains(character) { throw ProsodyError.repeatedFixedRhyme(character: character) }
-                        groups = table.narrow(groups, by: character, at: demand)
-                        used += spellings(of: character)
+                    if let rhyme = demand.rhyme {
+                        let slot = start + offset
+                        let mayRepeat = form.repeats.contains {
+                            $0.pairs.contains { $0.slot == slot && fixed[$0.source] == character }
+                        }
+                        if rhymes[rhyme].used.contains(character), !mayRepeat {
+                            throw ProsodyError.repeatedFixedRhyme(character: character)
+                        }
+                        rhymes[rhyme].write(character, at: demand, table)
                     }
                 }
                 variant.blocks[index].alternatives = open
             }
-            kept.append((variant, groups, used))
+            kept.append((variant, rhymes))
         }
         guard !kept.isEmpty else {
             let place = metre.place(of: furthest)
@@ -101,26 +116,25 @@ public struct MetreConstraint: Sendable {
                 line: place.line + 1, position: place.slot + 1, character: fixed[furthest] ?? "？", form: form.name)
         }
 
-        // What is asked for may be small; what is opened freely is large. Each tone that the form rhymes in needs a group.
-        let tones = form.kind == .ancient ? [ToneSet.either] : [.level, .oblique].filter(form.rhymeTones.contains)
+        // What is asked for may be small; what is opened freely is large.
         for index in kept.indices {
-            var open = RhymeGroupSet()
-            for tone in tones {
-                let groups = kept[index].groups.intersection(table.groups(ofTone: tone))
-                let preferred = groups.intersection(groups.count == 1 ? enough : large)
-                open = open.union(
-                    preferred.isEmpty && !kept[index].used.isEmpty ? groups.intersection(enough) : preferred)
+            for (rhyme, kind) in kinds.enumerated() {
+                let groups = kept[index].rhymes[rhyme].groups
+                let enough = roomy(kind, minimum: 0).intersection(groups)
+                let large = roomy(kind, minimum: minimumGroupSize).intersection(groups)
+                let isNamed = rhyme == 0 && rhymeGroup != nil
+                let isSettled = !kept[index].rhymes[rhyme].used.isEmpty
+                kept[index].rhymes[rhyme].groups = isNamed || large.isEmpty && isSettled ? enough : large
             }
-            kept[index].groups = open
         }
-        kept.removeAll { entry in tones.contains { entry.groups.isDisjoint(with: table.groups(ofTone: $0)) } }
+        kept.removeAll { $0.rhymes.contains { $0.groups.isEmpty } }
         guard !kept.isEmpty else {
             throw ProsodyError.noRhymeGroup(form: form.name, minimumGroupSize: minimumGroupSize)
         }
         metre.variants = kept.map(\.variant)
         self.metre = metre
-        groups = kept.map(\.groups)
-        used = kept.map(\.used)
+        rhymes = kept.map(\.rhymes)
+        self.sources = sources
         self.fixed = fixed
     }
 
@@ -153,6 +167,17 @@ public struct MetreConstraint: Sendable {
             guard head.isHan else { throw ProsodyError.notHan(character: head, line: line + 1, position: 1) }
             fixed[metre.lineStarts[line]] = head
         }
+        // What repeats is settled together: backwards, so that a chain of repeats reaches its first, then forwards.
+        let pairs = metre.sources.enumerated().compactMap { slot, source in source.map { (slot, $0) } }
+        for (slot, source) in pairs.reversed() where fixed[source] == nil { fixed[source] = fixed[slot] }
+        for (slot, source) in pairs {
+            if let copy = fixed[slot], let character = fixed[source], copy != character {
+                let (place, other) = (metre.place(of: slot), metre.place(of: source))
+                throw ProsodyError.fixedRepeat(
+                    line: place.line + 1, source: other.line + 1, character: copy, wanted: character, form: form.name)
+            }
+            fixed[slot] = fixed[source]
+        }
         return fixed
     }
 }
@@ -168,10 +193,12 @@ public struct SlotRule: Sendable, Hashable {
     public var tones: ToneSet
     /// The groups, ids of the constraint's book, that the character must belong to; nil where nothing rhymes.
     public var rhymeGroups: RhymeGroupSet?
-    /// The character that stands here already: an acrostic head or part of a fixed line.
+    /// The character that has to stand here: an acrostic head, part of a fixed line, or what the tune repeats.
     public var fixed: Character?
     /// Rhyme characters of the poem, which do not rhyme twice.
     public var excluded: Set<Character>
+    /// Whether `fixed` is a character of the poem that the tune repeats here.
+    public var isRepeat = false
     /// Whether this is the last slot of its line.
     public var endsLine: Bool
     /// Whether a character that is in no table may stand here, which is so where the tone is free.
@@ -192,12 +219,11 @@ public struct SlotRule: Sendable, Hashable {
 ///
 /// Every opening and every 拗救 that fits what has been written stays open. A value type: copy it to branch.
 public struct MetreState: Sendable {
-    /// An opening that still fits: its patterns in the current block as bits, the groups that its rhymes share, and the rhymes.
+    /// An opening that still fits: its patterns in the current block as bits, and its rhymes.
     private struct Path: Sendable {
         var variant: Int
         var open: UInt64
-        var groups: RhymeGroupSet
-        var used: [Character]
+        var rhymes: [OpenRhyme]
     }
 
     /// What the poem obeys.
@@ -209,6 +235,7 @@ public struct MetreState: Sendable {
 
     private var position = 0
     private var block = 0
+    private var written: [Character] = []
     private var paths: [Path]
 
     /// The state before the first character.
@@ -216,8 +243,7 @@ public struct MetreState: Sendable {
         self.constraint = constraint
         paths = constraint.metre.variants.indices.map {
             Path(
-                variant: $0, open: Self.allOpen(constraint.metre.variants[$0].blocks[0]), groups: constraint.groups[$0],
-                used: constraint.used[$0])
+                variant: $0, open: Self.allOpen(constraint.metre.variants[$0].blocks[0]), rhymes: constraint.rhymes[$0])
         }
     }
 
@@ -227,10 +253,16 @@ public struct MetreState: Sendable {
     /// The names of the openings that are still possible.
     public var variants: [String] { paths.map { constraint.metre.variants[$0.variant].name } }
 
-    /// The rhyme groups that are still possible.
-    public var rhymeGroups: RhymeGroupSet {
-        paths.reduce(RhymeGroupSet()) { $0.union($1.groups) }
-            .intersection(constraint.book.table.groups(ofTone: constraint.form.rhymeTones))
+    /// The groups that are still possible for each of the poem's rhymes.
+    public var rhymeGroups: [RhymeGroupSet] {
+        (0..<(paths.first?.rhymes.count ?? 0)).map { rhyme in
+            paths.reduce(RhymeGroupSet()) { $0.union($1.rhymes[rhyme].groups) }
+        }
+    }
+
+    /// The character that has to stand in the next slot: it is settled, or the tune repeats it.
+    private var forced: Character? {
+        constraint.fixed[position] ?? constraint.sources[position].map { written[$0] }
     }
 
     /// What the next slot admits. When the poem is complete nothing is admitted: no tones, no groups.
@@ -239,7 +271,8 @@ public struct MetreState: Sendable {
             tones: [], rhymeGroups: nil, fixed: nil, excluded: [], endsLine: false, admitsUnknown: false)
         guard !isComplete else { return rule }
         let table = constraint.book.table
-        rule.fixed = constraint.fixed[position]
+        rule.fixed = forced
+        rule.isRepeat = constraint.sources[position] != nil
         rule.endsLine = position + 1 == constraint.metre.lineStarts[line + 1]
         var rhymes = false
         var groups = RhymeGroupSet()
@@ -247,9 +280,9 @@ public struct MetreState: Sendable {
             eachDemand(of: path) { _, demand in
                 rule.tones.formUnion(demand.tones)
                 if demand == .free { rule.admitsUnknown = true }
-                if demand.isRhyme {
+                if let rhyme = demand.rhyme {
                     rhymes = true
-                    groups = groups.union(path.groups.intersection(table.groups(ofTone: demand.tones)))
+                    groups = groups.union(path.rhymes[rhyme].groups.intersection(table.groups(ofTone: demand.tones)))
                 } else {
                     groups = groups.union(table.groups(ofTone: demand.tones))
                 }
@@ -258,7 +291,7 @@ public struct MetreState: Sendable {
         if rhymes, !rule.admitsUnknown {
             rule.rhymeGroups = groups
             rule.tones = table.tones(of: groups)
-            rule.excluded = Set(paths.flatMap(\.used)).filter { !admits($0) }
+            rule.excluded = Set(paths.flatMap { $0.rhymes.flatMap(\.used) }).filter { !admits($0) }
         }
         return rule
     }
@@ -266,7 +299,7 @@ public struct MetreState: Sendable {
     /// Whether `character` (simplified) may stand in the next slot.
     public func admits(_ character: Character) -> Bool {
         guard !isComplete else { return false }
-        if let fixed = constraint.fixed[position] { return character == fixed }
+        if let forced { return character == forced }
         return character.isHan && paths.contains { stays($0, with: character) != 0 }
     }
 
@@ -278,19 +311,20 @@ public struct MetreState: Sendable {
         guard admits(character) else { return false }
         let table = constraint.book.table
         let isFixed = constraint.fixed[position] != nil
+        let isRepeated = repeats(character)
         var next: [Path] = []
         for var path in paths {
             path.open = stays(path, with: character)
             guard path.open != 0 else { continue }
             // A rhyme stands at the same slots in all alternatives of a block, so the first one tells.
             let demand = alternatives(of: path)[path.open.trailingZeroBitCount][position - blockStart]
-            if demand.isRhyme, !isFixed {
-                path.groups = table.narrow(path.groups, by: character, at: demand)
-                path.used += spellings(of: character)
+            if let rhyme = demand.rhyme, !isFixed, !(isRepeated && path.rhymes[rhyme].used.contains(character)) {
+                path.rhymes[rhyme].write(character, at: demand, table)
             }
             next.append(path)
         }
         paths = next
+        written.append(character)
         position += 1
         slot += 1
         if position == constraint.metre.lineStarts[line + 1] {
@@ -309,6 +343,11 @@ public struct MetreState: Sendable {
 
     private var blockStart: Int { constraint.metre.variants[0].blocks[block].start }
 
+    /// Whether `character` in the next slot completes a repeat that the tune has there.
+    private func repeats(_ character: Character) -> Bool {
+        constraint.form.repeats.contains { $0.pairs.last?.slot == position && $0.holds(in: written + [character]) }
+    }
+
     private static func allOpen(_ block: Metre.Block) -> UInt64 { (1 << block.alternatives.count) - 1 }
 
     private func alternatives(of path: Path) -> [[Demand]] {
@@ -324,30 +363,42 @@ public struct MetreState: Sendable {
     /// The alternatives of `path` that are left if `character` stands here, as bits.
     private func stays(_ path: Path, with character: Character) -> UInt64 {
         let table = constraint.book.table
-        let isSettled = constraint.fixed[position] != nil
-        let isUsed = path.used.contains(character)
+        let isSettled = forced != nil
         var open: UInt64 = 0
         eachDemand(of: path) { index, demand in
-            guard table.admits(character, at: demand, groups: path.groups) else { return }
-            if demand.isRhyme, isUsed, !isSettled { return }
+            guard table.admits(character, at: demand, path.rhymes) else { return }
+            if let rhyme = demand.rhyme, path.rhymes[rhyme].used.contains(character), !isSettled, !repeats(character) {
+                return
+            }
             open |= 1 << index
         }
         return open
     }
 }
 
-extension RhymeTable {
-    /// Whether a character satisfies `demand` when the open rhyme groups are `groups`.
-    func admits(_ character: Character, at demand: Demand, groups: RhymeGroupSet) -> Bool {
-        if demand == .free { return true }
-        let readings = demand.isRhyme ? self.groups(ofRhyme: character) : self.groups(of: character)
-        let fitting = readings.intersection(self.groups(ofTone: demand.tones))
-        return demand.isRhyme ? !fitting.isDisjoint(with: groups) : !fitting.isEmpty
-    }
+/// One rhyme of a poem under way.
+struct OpenRhyme: Sendable {
+    /// The groups that it may still be in.
+    var groups: RhymeGroupSet
+    /// Whether level and oblique characters belong to it, so that it is a part of the book rather than a group.
+    let isMixed: Bool
+    /// Its characters so far, in every spelling.
+    var used: [Character] = []
 
-    /// The groups that stay open after a rhyme in `character`; groups of the other tone are not touched.
-    func narrow(_ groups: RhymeGroupSet, by character: Character, at demand: Demand) -> RhymeGroupSet {
-        groups.intersection(
-            self.groups(ofRhyme: character).union(self.groups(ofTone: .either.subtracting(demand.tones))))
+    /// Adds a character, which decides the group or leaves fewer.
+    mutating func write(_ character: Character, at demand: Demand, _ table: RhymeTable) {
+        let fitting = table.groups(ofRhyme: character).intersection(table.groups(ofTone: demand.tones))
+        groups = groups.intersection(isMixed ? table.parts(of: fitting) : fitting)
+        used += spellings(of: character)
+    }
+}
+
+extension RhymeTable {
+    /// Whether a character satisfies `demand`, given the poem's rhymes.
+    func admits(_ character: Character, at demand: Demand, _ rhymes: [OpenRhyme]) -> Bool {
+        if demand == .free { return true }
+        let readings = demand.isRhyme ? groups(ofRhyme: character) : groups(of: character)
+        let fitting = readings.intersection(groups(ofTone: demand.tones))
+        return demand.rhyme.map { !fitting.isDisjoint(with: rhymes[$0].groups) } ?? !fitting.isEmpty
     }
 }

@@ -33,7 +33,7 @@ func characterMap(_ pairs: String) -> [Character: Character] {
 }
 
 /// Levenshtein distance relative to the longer string, so that a two-character name does not win by being short.
-func editDistance(_ a: String, _ b: String) -> Double {
+package func editDistance(_ a: String, _ b: String) -> Double {
     let (a, b) = (Array(a.prefix(64)), Array(b.prefix(64)))
     guard !a.isEmpty, !b.isEmpty else { return 1 }
     var row = Array(0...b.count)
@@ -50,7 +50,7 @@ func editDistance(_ a: String, _ b: String) -> Double {
 }
 
 /// Names of ci tunes beside those of the tables: pinyin, then other names of the same tune and pattern.
-let tuneNames: [String: (pinyin: String, aliases: [String])] = [
+package let tuneNames: [String: (pinyin: String, aliases: [String])] = [
     "蝶恋花": ("dielianhua", ["鹊踏枝", "凤栖梧"]), "浣溪沙": ("huanxisha", ["浣溪纱", "浣沙溪"]), "如梦令": ("rumengling", ["忆仙姿"]),
     "南乡子": ("nanxiangzi", []), "十六字令": ("shiliuziling", ["苍梧谣", "归字谣"]), "醉花阴": ("zuihuayin", []),
     "鹧鸪天": ("zhegutian", ["思佳客"]), "临江仙": ("linjiangxian", []), "水调歌头": ("shuidiaogetou", ["水调歌"]),
@@ -62,11 +62,32 @@ let tuneNames: [String: (pinyin: String, aliases: [String])] = [
     "柳梢青": ("liushaoqing", []), "洞仙歌": ("dongxiange", []), "生查子": ("shengzhazi", []),
     "醉落魄": ("zuiluopo", ["一斛珠"]), "蓦山溪": ("moshanxi", ["上阳春"]), "小重山": ("xiaochongshan", []),
     "诉衷情": ("suzhongqing", ["诉衷情令"]), "江城子": ("jiangchengzi", ["江神子"]), "瑞鹤仙": ("ruihexian", []),
-    "阮郎归": ("ruanlanggui", ["醉桃源"]), "玉楼春": ("yulouchun", ["木兰花"]), "摸鱼儿": ("moyuer", ["买陂塘", "迈陂塘", "摸鱼子"]),
+    "阮郎归": ("ruanlanggui", ["醉桃源"]), "玉楼春": ("yulouchun", ["木兰花", "木兰花令"]), "摸鱼儿": ("moyuer", ["买陂塘", "迈陂塘", "摸鱼子"]),
     "八声甘州": ("bashengganzhou", ["甘州"]), "感皇恩": ("ganhuangen", []), "眼儿媚": ("yanermei", ["秋波媚"]),
-    "醉蓬莱": ("zuipenglai", []), "忆秦娥": ("yiqine", ["秦楼月"]), "一剪梅": ("yijianmei", []), "声声慢": ("shengshengman", []),
+    "醉蓬莱": ("zuipenglai", []), "忆秦娥": ("yiqine", ["秦楼月"]), "一剪梅": ("yijianmei", ["一翦梅"]), "声声慢": ("shengshengman", []),
     "少年游": ("shaonianyou", []), "千秋岁": ("qianqiusui", []), "霜天晓角": ("shuangtianxiaojiao", []),
     "喜迁莺": ("xiqianying", []), "永遇乐": ("yongyule", []), "行香子": ("xingxiangzi", []),
     "祝英台近": ("zhuyingtaijin", ["祝英台"]), "采桑子": ("caisangzi", ["丑奴儿"]), "汉宫春": ("hangongchun", []),
     "风入松": ("fengrusong", []), "望江南": ("wangjiangnan", ["忆江南", "江南好", "梦江南"]), "风流子": ("fengliuzi", []),
+    "菩萨蛮": ("pusaman", ["子夜歌", "重叠金"]), "西江月": ("xijiangyue", ["步虚词"]), "减字木兰花": ("jianzimulanhua", ["减兰"]),
+    "虞美人": ("yumeiren", ["一江春水"]), "好事近": ("haoshijin", ["钓船笛"]), "木兰花慢": ("mulanhuaman", []),
+    "长相思": ("changxiangsi", ["双红豆", "长相思令"]), "齐天乐": ("qitianyue", ["台城路"]), "导引": ("daoyin", []),
+    "定风波": ("dingfengbo", ["定风波令"]), "调笑令": ("tiaoxiaoling", ["转应曲", "古调笑", "宫中调笑"]),
+    "调笑": ("tiaoxiao", ["调笑转踏"]), "相见欢": ("xiangjianhuan", ["上西楼", "秋夜月"]), "乌夜啼": ("wuyeti", ["圣无忧"]),
+    "夜行船": ("yexingchuan", []), "渔父": ("yufu", ["渔父词", "渔歌子"]), "瑞鹧鸪": ("ruizhegu", []),
+    "更漏子": ("genglouzi", []), "忆王孙": ("yiwangsun", ["豆叶黄"]), "桃源忆故人": ("taoyuanyiguren", ["虞美人影"]),
+    "唐多令": ("tangduoling", ["糖多令", "南楼令"]), "武陵春": ("wulingchun", []), "烛影摇红": ("zhuyingyaohong", []),
+    "最高楼": ("zuigaolou", []), "昭君怨": ("zhaojunyuan", []), "苏幕遮": ("sumuzhe", ["苏莫遮"]), "天仙子": ("tianxianzi", []),
+    "望海潮": ("wanghaichao", []), "钗头凤": ("chaitoufeng", ["撷芳词", "折红英", "摘红英", "玉珑璁"]),
+    "东坡引": ("dongpoyin", []), "摊破浣溪沙": ("tanpohuanxisha", ["山花子", "摊破浣溪纱"]),
+    "临江仙·五十八字": ("linjiangxian58", []), "南歌子·双调": ("nangezi52", []), "望江南·双调": ("wangjiangnan54", []),
+    "青玉案·六十六字": ("qingyuan66", []), "青玉案·六十八字": ("qingyuan68", []), "风入松·七十四字": ("fengrusong74", []),
+    "少年游·五十一字": ("shaonianyou51", []), "千秋岁·七十二字": ("qianqiusui72", []), "忆秦娥·平韵": ("yiqineping", []),
+    "柳梢青·仄韵": ("liushaoqingze", []), "洞仙歌·八十五字": ("dongxiange85", []),
+    "风流子·一百十字": ("fengliuzi110", []),
 ]
+
+/// The tune that a name means: itself, or the tune that it is another name of.
+package func tune(named name: String) -> String {
+    tuneNames[name] == nil ? tuneNames.first { $0.value.aliases.contains(name) }?.key ?? name : name
+}

@@ -20,7 +20,8 @@ public struct ProsodyChecker: Sendable {
     /// Checks `lines` (simplified characters and `PoemText.lost`, no punctuation) as `form`, or as the form that they
     /// look like.
     ///
-    /// Ci lines need not be divided as the table divides them, only be as long in all.
+    /// Ci lines need not be divided as the table divides them, only be as long in all. Who names a tune means any of its forms (别体):
+    /// the one that the lines fit is taken, and named in the report.
     ///
     /// - Throws: `ProsodyError.noMatchingForm` if no form is given and none has these lengths, `.notHan`,
     ///   `.emptyPoem`.
@@ -34,8 +35,22 @@ public struct ProsodyChecker: Sendable {
             }
         }
         let texts = lines.map(Array.init)
-        if let form { return report(texts, form, isGuessed: false) }
+        if let form { return report(texts, fitting(texts, form), isGuessed: false) }
         return try guess(texts)
+    }
+
+    /// The form of the same tune that the poem fits, where it does not fit the one that was named.
+    private func fitting(_ texts: [[Character]], _ form: Form) -> Form {
+        guard form.name == form.tune, form.attestation != nil else { return form }
+        let count = texts.reduce(0) { $0 + $1.count }
+        let rivals = Form.all.filter { $0.tune == form.tune && $0 != form && $0.characterCount == count }
+        guard !rivals.isEmpty else { return form }
+        func rhymes(_ form: Form) -> Double { report(texts, form, isGuessed: false).rhymeAccuracy ?? -1 }
+        // By its rhymes, not by its faults: a bad poem in the named form is one in the named form.
+        return rivals.reduce((form, rhymes(form))) { best, rival in
+            let accuracy = rhymes(rival)
+            return accuracy > best.1 ? (rival, accuracy) : best
+        }.0
     }
 
     // MARK: Guessing
@@ -74,11 +89,15 @@ public struct ProsodyChecker: Sendable {
             (reading.report.toneAccuracy ?? 0) + (reading.report.rhymeAccuracy ?? 0)
                 + (reading.form.lineLengths == lengths ? 0.5 : 0)
         }
-        // Lines of uneven length are a tune's; even ones may be 古体, so there the tones must be the tune's (玉楼春, 生查子).
+        // Lines of uneven length are a tune's; even ones may be 古体, so there the tones must be the tune's (玉楼春, 生查子), which
+        // says little where most places are free (瑞鹧鸪).
         let isEven = Set(lengths).count == 1
-        if let best = readings.max(by: { fit($0) < fit($1) }), best.report.toneAccuracy ?? 0 >= (isEven ? 0.9 : 0.6) {
-            return best.report
+        let likely = readings.filter { form, report in
+            guard let accuracy = report.toneAccuracy, isEven else { return report.toneAccuracy ?? 0 >= 0.6 }
+            let wrong = (1 - accuracy) * Double(form.characterCount)
+            return accuracy >= 0.9 && wrong <= 0.2 * Double(form.pattern.filter { $0.tones != .either }.count)
         }
+        if let best = likely.max(by: { fit($0) < fit($1) }) { return best.report }
         if let syllables = lengths.first, lengths.allSatisfy({ $0 == syllables }), texts.count >= 2 {
             return report(texts, .ancient(syllables: syllables, lines: texts.count), isGuessed: true)
         }
@@ -188,14 +207,26 @@ private struct Reading {
         }
         for (line, pattern) in patterns.enumerated() { judgeTones(line, pattern) }
         rhymingLines = Set(patterns.indices.filter { patterns[$0].last?.isRhyme ?? false })
+        if form.kind == .ci { judgeRepeats(metre) }
         var (hits, known) = (0, 0)
-        for tone in form.kind == .ancient ? [ToneSet.either] : [.level, .oblique] {
-            let lines = rhymingLines.sorted().filter { patterns[$0].last?.tones == tone }
-            guard !lines.isEmpty else { continue }
-            let judged = judgeRhymes(lines, tone: tone, first: nil)
+        for (rhyme, kind) in metre.rhymes.enumerated() {
+            let lines = rhymingLines.sorted().filter { patterns[$0].last?.rhyme == rhyme }
+            let judged = judgeRhymes(lines, kind, first: nil, metre)
             (hits, known) = (hits + judged.hits, known + judged.known)
         }
         rhymeAccuracy = Double(hits) / Double(max(known, 1))
+    }
+
+    /// Reports lines that do not repeat what the tune repeats there.
+    private mutating func judgeRepeats(_ metre: Metre) {
+        let all = texts.flatMap { $0 }
+        for one in form.repeats where one.isDemanded && !one.holds(in: all) {
+            guard let first = one.pairs.first(where: { all[$0.slot] != all[$0.source] }) else { continue }
+            let (place, source) = (metre.place(of: first.slot), metre.place(of: first.source))
+            add(
+                .refrain, line: place.line, slot: place.slot, expected: String(all[first.source]),
+                found: "\(source.line + 1)")
+        }
     }
 
     // MARK: 近体: line types
@@ -211,7 +242,7 @@ private struct Reading {
         let syllables = form.lineLengths[0]
         toneAccuracy = accuracy(form.metre(.strict).variants.map { $0.blocks.flatMap { $0.alternatives[0] } })
         let rhyming = form.rhymingLines
-        let group = mainGroup(rhyming, tone: .level, first: 0)
+        let group = mainGroup(rhyming, Rhyme(counts: [.level: rhyming.count]), first: 0)?.ids.first
         let firstRhymes = rhymesInFirstLine(group, rhyming)
 
         // Best cost of the couplets so far, by the type of their last line, and how it was reached.
@@ -261,7 +292,8 @@ private struct Reading {
         // With tones off a first line never has to rhyme, so it is held to nothing.
         let openingRhymes = types[0].endsLevel && tones != .off
         if openingRhymes { rhymingLines.insert(0) }
-        let (hits, known) = judgeRhymes(rhyming, tone: .level, first: openingRhymes ? 0 : nil)
+        let kind = Rhyme(counts: [.level: rhyming.count])
+        let (hits, known) = judgeRhymes(rhyming, kind, first: openingRhymes ? 0 : nil, form.metre(tones))
         rhymeAccuracy = Double(hits) / Double(max(known, 1))
     }
 
@@ -353,65 +385,71 @@ private struct Reading {
 
     // MARK: Rhymes
 
-    /// The group of `tone` that most rhymes belong to, then the one that the line `first` belongs to as well, then
-    /// the first of the book.
-    private func mainGroup(_ lines: [Int], tone: ToneSet, first: Int?) -> Int? {
-        let readings = lines.compactMap { texts[$0].last }.map(table.groups(ofRhyme:))
+    /// The group that most rhymes belong to, then the one that the line `first` belongs to as well, then the first of
+    /// the book; where level and oblique characters rhyme, all groups of such a part.
+    private func mainGroup(_ lines: [Int], _ rhyme: Rhyme, first: Int?) -> RhymeGroupSet? {
+        let readings = lines.compactMap { line in texts[line].last.map { (line, table.groups(ofRhyme: $0)) } }
         let opening = first.flatMap { texts[$0].last }.map(table.groups(ofRhyme:)) ?? RhymeGroupSet()
-        var best: (id: Int, count: Int)?
-        for id in table.groups(ofTone: tone).ids {
-            let count = readings.filter { $0.contains(id) }.count * 2 + (opening.contains(id) ? 1 : 0)
-            if count > max(best?.count ?? 0, 1) { best = (id, count) }
+        var best: (groups: RhymeGroupSet, count: Int)?
+        for id in table.groups(ofTone: rhyme.tones).ids {
+            let group = RhymeGroupSet([id])
+            let groups = rhyme.isMixed ? table.parts(of: group) : group
+            let hits = readings.filter { !$1.intersection(open(groups, at: $0)).isEmpty }.count
+            let count = hits * 2 + (opening.contains(id) ? 1 : 0)
+            if count > max(best?.count ?? 0, 1) { best = (groups, count) }
         }
-        return best?.id
+        return best?.groups
+    }
+
+    /// Those of `groups` that the tone of the line's rhyme admits.
+    private func open(_ groups: RhymeGroupSet, at line: Int) -> RhymeGroupSet {
+        guard line < patterns.count, let tones = patterns[line].last?.tones else { return groups }
+        return groups.intersection(table.groups(ofTone: tones))
     }
 
     /// Reports rhymes out of their group and rhymes used twice.
     ///
     /// - Returns: how many of `lines` are in the group, and how many end in a character that can be judged.
-    private mutating func judgeRhymes(_ lines: [Int], tone: ToneSet, first: Int?) -> (hits: Int, known: Int) {
-        let group = mainGroup(lines, tone: tone, first: form.kind == .regulated ? 0 : nil)
-        if let group { rhymeGroups.append(group) }
+    private mutating func judgeRhymes(
+        _ lines: [Int], _ rhyme: Rhyme, first: Int?, _ metre: Metre
+    ) -> (hits: Int, known: Int) {
+        let group = mainGroup(lines, rhyme, first: form.kind == .regulated ? 0 : nil)
+        if let group { rhymeGroups += group.ids.filter { !rhymeGroups.contains($0) } }
+        let all = texts.flatMap { $0 }
         var (hits, known) = (0, 0)
         var places: [Character: Int] = [:]
         for line in (first.map { [$0] } ?? []) + lines {
             guard let character = texts[line].last else { continue }
             let slot = texts[line].count - 1
             let readings = table.groups(ofRhyme: character)
-            let fits = group.map(readings.contains) ?? false
+            let wanted = group.map { open($0, at: line) }
+            let fits = wanted.map { !readings.isDisjoint(with: $0) } ?? false
             if line != first {
                 if fits { hits += 1 }
                 if !readings.isEmpty { known += 1 }
             }
             let names = readings.ids.map { table.groups[$0].name }.joined(separator: "、")
+            let wantedNames = wanted?.ids.map { table.groups[$0].name }.joined(separator: "、")
             if readings.isEmpty {
                 add(.unknown, line: line, slot: slot, expected: book.rawValue, found: "")
             } else if !fits, line == first, isNeighbour(character, lines) {
-                add(
-                    .neighbour, line: line, slot: slot, expected: group.map { table.groups[$0].name } ?? "",
-                    found: names)
+                add(.neighbour, line: line, slot: slot, expected: wantedNames ?? "", found: names)
             } else if !fits {
+                let tone = patterns[line].last?.tones
                 add(
                     .rhyme, line: line, slot: slot,
-                    expected: group.map { table.groups[$0].name }
-                        ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
+                    expected: wantedNames ?? (tone == .level ? "平声韵" : tone == .oblique ? "仄声韵" : "韵"),
                     found: names)
             }
-            let form = variantForms[character] ?? character
-            if let place = places[form], form != PoemText.lost, !isRefrain(place, line) {
+            let spelling = variantForms[character] ?? character
+            let end = metre.lineStarts[line + 1] - 1
+            let isRepeat = form.repeats.contains { $0.pairs.last?.slot == end && $0.holds(in: all) }
+            if let place = places[spelling], spelling != PoemText.lost, !isRepeat {
                 add(.repeatedRhyme, line: line, slot: texts[line].count - 1, expected: "", found: "\(place + 1)")
             }
-            places[form] = line
+            places[spelling] = line
         }
         return (hits, known)
-    }
-
-    /// Whether a tune repeats the end of `line` as the next line (叠句, as in 如梦令 and 忆秦娥).
-    private func isRefrain(_ line: Int, _ next: Int) -> Bool {
-        guard form.kind == .ci, next == line + 1 else { return false }
-        let (one, two) = (texts[line], texts[next])
-        return one.count >= two.count
-            ? one.suffix(two.count).elementsEqual(two) : two.suffix(one.count).elementsEqual(one)
     }
 
     private mutating func add(

@@ -22,6 +22,8 @@ public enum ProsodyError: Error, Equatable, Sendable, CustomStringConvertible {
     case fixedConflict(line: Int, head: Character, text: String)
     /// A fixed character that cannot stand in its slot, given the other fixed characters.
     case fixedCharacter(line: Int, position: Int, character: Character, form: String)
+    /// Fixed characters that differ where the tune repeats a line.
+    case fixedRepeat(line: Int, source: Int, character: Character, wanted: Character, form: String)
     /// The same fixed character at two rhymes.
     case repeatedFixedRhyme(character: Character)
     /// Text that holds something other than Han characters and punctuation.
@@ -56,6 +58,8 @@ public enum ProsodyError: Error, Equatable, Sendable, CustomStringConvertible {
             "line \(line) is fixed as “\(text)” and its acrostic head is “\(head)”; they must begin alike"
         case .fixedCharacter(let line, let position, let character, let form):
             "“\(character)” cannot stand at line \(line), character \(position) of \(form); change it, or relax the tones"
+        case .fixedRepeat(let line, let source, let character, let wanted, let form):
+            "line \(line) of \(form) repeats line \(source), so “\(character)” cannot stand where “\(wanted)” does; give both alike"
         case .repeatedFixedRhyme(let character):
             "“\(character)” is fixed as two rhymes; a poem uses a rhyme character once"
         case .notHan(let character, let line, let position):

@@ -25,6 +25,8 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         case rhyme = "出韵"
         /// A character rhymes twice.
         case repeatedRhyme = "重韵"
+        /// A line that does not repeat what the tune repeats there.
+        case refrain = "叠句"
         /// A remark: the third of the last five is level for oblique (平平平仄平) or oblique for level (中仄仄平仄), which asks
         /// for no rescue.
         case minor = "小拗"
@@ -46,7 +48,8 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
         public var isRemark: Bool {
             switch self {
             case .minor, .major, .special, .rescue, .threeObliques, .neighbour, .unknown: true
-            case .lineCount, .lineLength, .tone, .lonelyLevel, .threeLevels, .couplet, .link, .rhyme, .repeatedRhyme:
+            case .lineCount, .lineLength, .tone, .lonelyLevel, .threeLevels, .couplet, .link, .rhyme, .repeatedRhyme,
+                .refrain:
                 false
             }
         }
@@ -69,6 +72,7 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
             case .rescue: "rescue"
             case .threeObliques: "three oblique tones at the end"
             case .neighbour: "neighbouring rhyme"
+            case .refrain: "refrain"
             case .unknown: "unknown character"
             }
         }
@@ -131,6 +135,8 @@ public struct ProsodyFault: Sendable, Hashable, Codable {
             ("句末三字皆仄，其上二字皆平，可用", "the last three are all oblique, which may follow two level ones")
         case .neighbour: ("首句借用邻韵\(found)", "the first line may borrow its rhyme, here from \(found)")
         case .unknown where character == String(PoemText.lost): ("此字已佚，无从判断", "it is lost, so it cannot be judged")
+        case .refrain:
+            ("此处叠第\(found)句，应为“\(expected)”", "the tune repeats line \(found) here, so it should be “\(expected)”")
         case .unknown: ("\(expected)未收此字，无从判断", "\(expected) does not have it, so it cannot be judged")
         }
     }
@@ -162,7 +168,7 @@ public struct ProsodyReport: Sendable, Hashable, Codable {
     public let tones: TonePolicy
     /// The book that judged.
     public let book: RhymeBook
-    /// The groups it rhymes in; two for a tune with level and oblique rhymes, none where no character is known.
+    /// The groups it rhymes in; several for a tune whose rhymes change or mix tones, none where no character is known.
     public let rhymeGroups: [String]
     /// Every line with its tones, its pattern and whether it rhymes.
     public let lines: [Line]

@@ -212,6 +212,29 @@ struct RhymeTable: Sendable {
         obliqueGroups = RhymeGroupSet(groups.filter { $0.tone == .oblique }.map(\.id))
     }
 
+    /// The groups of the same part, level and oblique, of each group: in 平水韵 by the part of 词林正韵 that most of its characters
+    /// stand in.
+    private static let parts: [RhymeBook: [RhymeGroupSet]] = Dictionary(
+        uniqueKeysWithValues: RhymeBook.allCases.map { book in
+            let names = book.groups.map { group in
+                guard book == .pingshui else { return group.stem }
+                var counts: [String: Int] = [:]
+                for character in group.members {
+                    for part in cilin.groups(of: character).ids where cilin.groups[part].tone == group.tone {
+                        counts[cilin.groups[part].stem, default: 0] += 1
+                    }
+                }
+                return counts.max { ($0.value, $1.key) < ($1.value, $0.key) }?.key ?? group.stem
+            }
+            return (book, names.map { name in RhymeGroupSet(names.indices.filter { names[$0] == name }) })
+        })
+
+    /// The groups, of either tone, that share a part of the book with one of `groups`.
+    func parts(of groups: RhymeGroupSet) -> RhymeGroupSet {
+        let parts = Self.parts[self.groups[0].book] ?? []
+        return groups.ids.reduce(RhymeGroupSet()) { $0.union(parts[$1]) }
+    }
+
     func groups(of character: Character) -> RhymeGroupSet {
         let scalars = character.unicodeScalars
         guard let scalar = scalars.first, scalars.count == 1 else { return RhymeGroupSet() }

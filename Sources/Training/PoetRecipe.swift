@@ -157,6 +157,11 @@ public struct PoemDataset: Sendable {
         var validation: [PoemExample] = []
         let known = vocabulary.characters
         for (poem, form) in kept {
+            // A poet that has no token for a tune would learn it under another's name.
+            guard vocabulary.id(of: PoetVocabulary.token(of: form)) != nil else {
+                dropped["forms without a token", default: 0] += 1
+                continue
+            }
             guard poem.lines.allSatisfy({ $0.allSatisfy(known.contains) }) else {
                 dropped["rare characters", default: 0] += 1
                 continue

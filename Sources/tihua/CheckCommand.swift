@@ -79,10 +79,13 @@ struct CheckCommand: ParsableCommand {
         var rows = heading.isEmpty ? [] : [heading.joined(separator: "　")]
         rows.append("\(report.form)\(opening)  \(report.book.rawValue)\(rhymes.isEmpty ? "" : "：\(rhymes)")")
         let width = report.lines.map(\.text.count).max() ?? 0
-        rows += report.lines.map { line in
+        let form = try? Form(named: report.form)
+        let breaks = form?.lineCount == report.lines.count ? form?.breaks ?? [] : []
+        rows += report.lines.enumerated().map { index, line in
             let gap = String(repeating: "　", count: width - line.text.count)
             let pattern = line.pattern.isEmpty ? "" : "  \(line.pattern)\(gap)"
-            return "  \(line.text)\(gap)  \(line.tones)\(gap)\(pattern)\(line.rhymes ? "  韵" : "")"
+            return
+                "\(breaks.contains(index) ? "\n" : "")  \(line.text)\(gap)  \(line.tones)\(gap)\(pattern)\(line.rhymes ? "  韵" : "")"
         }
         rows += report.faults.map { $0.message(in: language) }
         rows += report.remarks.map { (english ? "note: " : "按：") + $0.message(in: language) }

@@ -147,20 +147,21 @@ struct PoemCommand: AsyncParsableCommand {
                 names.joined(separator: " ") + "\n意象  " + result.keywords.map(\.word).joined(separator: " ") + caption)
         }
         for poem in result.poems {
-            let lines = punctuated(poem.lines, form: poem.form).map { "  \($0)" }
-            blocks.append("  〔\(poem.form)·\(poem.rhyme)〕\n" + lines.joined(separator: "\n"))
+            let lines = punctuated(poem.lines, form: poem.form).map { $0.isEmpty ? "" : "  \($0)" }
+            let rhymes = poem.rhymes.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
+            blocks.append("  〔\(poem.form)·\(rhymes.joined(separator: "、"))〕\n" + lines.joined(separator: "\n"))
         }
         if !quiet { blocks.append("种子  \(result.seed)") }
         return blocks.joined(separator: "\n\n")
     }
 
     /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere; couplets of shi
-    /// stand on one line.
+    /// stand on one line, and an empty line between the halves of a ci.
     static func punctuated(_ lines: [String], form name: String) -> [String] {
         guard let form = try? Form(named: name), form.lineCount == lines.count else { return lines }
         let stops = Set(form.rhymingLines + [lines.count - 1])
         let marked = lines.enumerated().map { $1 + (stops.contains($0) ? "。" : "，") }
-        guard form.kind != .ci else { return marked }
+        guard form.kind != .ci else { return form.parted(marked) }
         return stride(from: 0, to: marked.count, by: 2).map { marked[$0..<min($0 + 2, marked.count)].joined() }
     }
 

@@ -126,7 +126,7 @@ struct RenderTarget {
     /// - Throws: `PictureError`.
     func write(_ poem: Poem, on picture: Picture, at place: Int) throws -> String {
         let text = RenderedPoem(
-            title: arguments.title, lines: poem.lines, signature: arguments.signature, seal: arguments.seal)
+            title: arguments.title, lines: try Form(named: poem.form).parted(poem.lines), signature: arguments.signature, seal: arguments.seal)
         try renderer.render(text, on: picture).write(to: files[place])
         return files[place]
     }

@@ -34,6 +34,23 @@ import Testing
                 == run.output)
     }
 
+    /// An empty line stands between the halves; JSON says where, and `check` reads the text as it is printed.
+    @Test func aTuneIsPrintedInItsHalves() throws {
+        let pack = try TinyPack()
+        let picture = try pack.picture().path
+        let printed = try poem(pack, picture, "--form", "菩萨蛮", "--n", "1", "--seed", "9", "--quiet")
+        let rows = printed.output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+        #expect(rows[0].hasPrefix("  〔菩萨蛮·") && rows[5].isEmpty && !rows[4].isEmpty && !rows[6].isEmpty)
+        let json = try poem(pack, picture, "--form", "菩萨蛮", "--n", "1", "--seed", "9", "--json")
+        let written = try #require(try PoemLine.all(json).first?.poems.first)
+        #expect(written.breaks == [4] && written.lines.count == 8 && written.rhymes.count == 4)
+        #expect(written.rhymes.first == written.rhyme)
+        let checked = try Run(["check", "--form", "菩萨蛮"], input: rows.dropFirst().joined(separator: "\n"))
+        #expect(checked.status == 0 && checked.output.contains("\n\n"), "\(checked.output)")
+        let shi = try poem(pack, picture, "--form", "七律", "--n", "1", "--json")
+        #expect(try PoemLine.all(shi)[0].poems[0].breaks.isEmpty)
+    }
+
     /// The tiny poet knows characters of every rhyme group, and typefaces lack some of them.
     @Test func aPoemThatIsSetHasOnlyCharactersThatCanBeDrawn() throws {
         let pack = try TinyPack()

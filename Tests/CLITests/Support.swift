@@ -68,7 +68,9 @@ struct PoemLine: Decodable {
     struct Poem: Decodable, Equatable {
         let form: String
         let rhyme: String
+        let rhymes: [String]
         let lines: [String]
+        let breaks: [Int]
         let scores: [String: Double]
     }
 

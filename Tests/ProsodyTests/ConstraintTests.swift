@@ -157,7 +157,7 @@ import Testing
         #expect(open.allSatisfy { $0.tone == .level && $0.members.count >= 100 })
         #expect(open.contains { $0.name == "十一尤" } && !open.contains { $0.name == "三江" })
         #expect(write("流", &state) == nil)
-        #expect(state.rhymeGroups.ids.map { RhymeBook.pingshui.groups[$0].name } == ["十一尤"])
+        #expect(state.rhymeGroups[0].ids.map { RhymeBook.pingshui.groups[$0].name } == ["十一尤"])
         #expect(write("欲穷千里目更上一层", &state) == nil)
         #expect(state.rule.excluded == ["流"] && state.rule.endsLine)
         #expect(write("流", &state) == "流" && write("来", &state) == "来" && write("楼", &state) == nil && state.isComplete)
