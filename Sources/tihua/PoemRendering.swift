@@ -3,6 +3,7 @@ import Files
 import Foundation
 import Pictures
 import Pipelines
+import Prosody
 
 /// How the best poem is set on its picture.
 struct RenderArguments: ParsableArguments {
@@ -126,7 +127,8 @@ struct RenderTarget {
     /// - Throws: `PictureError`.
     func write(_ poem: Poem, on picture: Picture, at place: Int) throws -> String {
         let text = RenderedPoem(
-            title: arguments.title, lines: try Form(named: poem.form).parted(poem.lines), signature: arguments.signature, seal: arguments.seal)
+            title: arguments.title, lines: try Form(named: poem.form).parted(poem.lines),
+            signature: arguments.signature, seal: arguments.seal)
         try renderer.render(text, on: picture).write(to: files[place])
         return files[place]
     }

@@ -62,6 +62,7 @@ enum Reader: String, CaseIterable, CustomTestStringConvertible {
             case .chineseCLIP: _ = try model.configuration(as: ChineseCLIPConfiguration.self)
             case .clipCap: _ = try model.configuration(as: ClipCapConfiguration.self)
             case .clipCapPrefix: _ = try model.configuration(as: PrefixMapperConfiguration.self)
+            case .efficientNetLite: _ = try model.configuration(as: EfficientNetConfiguration.self)
             }
         case .pack:
             _ = try file("pack.json")
@@ -71,9 +72,8 @@ enum Reader: String, CaseIterable, CustomTestStringConvertible {
             _ = try Preprocessing(folder: folder, size: 32)
         case .captions:
             let url = try file("captions.txt")
-            _ = try CaptionRecord.read(url)
             _ = try CaptionFile(contentsOf: url)
-        case .sentences: _ = try CaptionRecord.sentences(file("style.txt"))
+        case .sentences: _ = try readSentences(file("style.txt"))
         case .embeddings:
             let found = try EmbeddingFile(contentsOf: file("e.safetensors"))
             for row in found.keys.indices { _ = found.embedding(at: row) }
