@@ -253,7 +253,9 @@ private struct Reading {
                 let arrivals: [(cost: Double, path: [Choice])] =
                     couplet == 0
                     ? [(0, [])]
-                    : best.map { last, arrival in
+                    // In the order of the types, not of the dictionary, which differs from run to run.
+                    : LineType.allCases.compactMap { last in
+                        guard let arrival = best[last] else { return nil }
                         let broken = tones != .off && last.startsLevel != choice.types.0.startsLevel
                         return (arrival.cost + (broken ? 1.5 : 0), arrival.path)
                     }
