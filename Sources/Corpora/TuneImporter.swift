@@ -14,7 +14,7 @@ import Prosody
 /// - Lines rhyme whose ends share a part of 词林正韵 in `rhyming` of the poems, and with them all others that do.
 /// - A line repeats the end of the line before, or its rhyme, where `nearly` all poems do: that is demanded; where
 ///   `some` do, it is allowed.
-/// - Three tunes of which there are too few poems to count are taken from 龙榆生《唐宋词格律》.
+/// - Three tunes of which there are too few poems to count are written by hand, after the handbooks and these poems.
 ///
 /// Beside each form stand the poems of its tune, those as long as the form, and those in which the checker finds no fault.
 /// Tones are those of the tables that this program was built with.
@@ -63,7 +63,7 @@ public enum TuneImporter {
         调笑令 32;钗头凤 30 30;东坡引 27 31
         """
 
-    /// Patterns and repeats of 龙榆生《唐宋词格律》. 调笑令 turns the end of its fifth line round (路迷, 迷路).
+    /// Patterns and repeats as handbooks have them (戴叔伦's and 韦应物's 调笑令, 陆游's 钗头凤, 辛弃疾's 东坡引). 调笑令 turns the end of its fifth line round (路迷, 迷路).
     private static let handbook = [
         "调笑令": "14,14,020104,010203b,020123b,14c,14c,020104c 2=1,6.1=5.6,6.2=5.5,7=6",
         "钗头凤": "014,014,0102114,014b,014b,0102,0104b,224b/014,014,0102114,014b,014b,0102,0104b,224b "
@@ -344,15 +344,15 @@ public enum TuneImporter {
             <!-- Written by `tihua data prosody`. Do not edit. -->
 
             Rhymes: a letter for each line that rhymes, the same letter for the same rhyme, capital for level and small for oblique ones;
-            `.` for a line that does not, `|` between the parts. `=` stands before a line that repeats the one before or its end, `~` before one
+            `.` for a line that does not, `/` between the parts. `=` stands before a line that repeats the one before or its end, `~` before one
             that may. *Poems* counts those of the tune in 宋词 of the chinese-poetry collection, *as long* those with the form's number of
             characters, *fit* those in which ``ProsodyChecker`` finds no fault at all: lengths, every tone, every rhyme in one group of
             词林正韵, and what the tune repeats. A poet of Song who rhymes 真 with 庚, or takes one liberty in a hundred characters, does not fit.
 
             The patterns are counted over these poems: a tone is the tune's where nine of ten poems have it, a rhyme where seven of ten do,
             a repeated line where nine of ten do, and allowed where one of twenty does. The lines of the first 57 tunes are published ones
-            (LingDong-/cope), as are all of 十六字令, 南歌子 and 风流子; 调笑令, 钗头凤 and 东坡引, of which there are few poems, follow
-            龙榆生《唐宋词格律》. 满江红 and others have more forms than these; where a poem fits none, name the tune to see where it differs.
+            (LingDong-/cope), as are all of 十六字令, 南歌子 and 风流子; 调笑令, 钗头凤 and 东坡引, of which there are few poems, are written
+            by hand, after the handbooks. 满江红 and others have more forms than these; where a poem fits none, name the tune to see where it differs.
 
             | Form | Characters | Rhymes | Poems | As long | Fit |
             | --- | --- | --- | --- | --- | --- |

@@ -87,14 +87,14 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         return lines.enumerated().flatMap { breaks.contains($0) ? ["", $1] : [$1] }
     }
 
-    /// The rhymes of a ci line by line, as the article on the tunes has them: `aaBB|ccDD` for 菩萨蛮.
+    /// The rhymes of a ci line by line, as the article on the tunes has them: `aaBB/ccDD` for 菩萨蛮.
     package var rhymeScheme: String {
         let starts = lineLengths.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1) }
         return lineLengths.indices.map { line in
             let demand = pattern[starts[line + 1] - 1]
             let letter = demand.rhyme.map { String(UnicodeScalar(UInt8(ascii: "a") + UInt8($0))) } ?? "."
             let repeated = repeats.first { $0.pairs[0].slot >= starts[line] && $0.pairs[0].slot < starts[line + 1] }
-            return (breaks.contains(line) ? "|" : "") + (repeated.map { $0.isDemanded ? "=" : "~" } ?? "")
+            return (breaks.contains(line) ? "/" : "") + (repeated.map { $0.isDemanded ? "=" : "~" } ?? "")
                 + (demand.tones == .level ? letter.uppercased() : letter)
         }.joined()
     }

@@ -66,7 +66,7 @@ import Tokenizers
         #expect(found.rows == ["\(row) 44,41,40"])
         #expect(found.report.counted == 1 && found.report.poems == 44)
         let article = try String(contentsOf: scratch.url.appending(path: "Tunes.md"), encoding: .utf8)
-        #expect(article.contains("| 菩萨蛮 | 26 | aaBB|c=c | 44 | 41 | 40 (91 %) |"))
+        #expect(article.contains("| 菩萨蛮 | 26 | aaBB/c=c | 44 | 41 | 40 (91 %) |"))
     }
 
     @Test func repeatsThatSomePoemsHaveAreAllowed() throws {
