@@ -266,7 +266,9 @@ public final class EfficientNet {
     public static func open(
         _ url: URL, dtype: DType = .float32, device: Device = .cpu
     ) throws -> (model: EfficientNet, store: ParameterStore) {
-        let checkpoint = try Checkpoint.open(url)
+        let checkpoint = try Checkpoint.open(url).withoutTrainerPrefixes { name in
+            ["_conv_stem.", "_bn", "_blocks.", "_conv_head.", "_fc."].contains(where: name.hasPrefix)
+        }
         let isFolder = checkpoint.files.first != url
         let configuration =
             isFolder

@@ -122,7 +122,10 @@ import WeightFiles
             let pixels = Self.wave([1, 3, 33, 33], 1)
             try withoutGradients {
                 let expected = model(pixels).floats
-                for url in [saved, saved.appending(path: "model.safetensors")] {
+                let wrapped = folder.appending(path: "wrapped.safetensors")
+                try TensorFile.write(
+                    store.entries.map { (name: "_orig_mod.module.\($0.name)", tensor: $0.tensor) }, to: wrapped)
+                for url in [saved, saved.appending(path: "model.safetensors"), wrapped] {
                     let (again, _) = try EfficientNet.open(url)
                     #expect(again.configuration == model.configuration)
                     #expect(again(pixels).floats == expected)
