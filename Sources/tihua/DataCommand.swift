@@ -29,7 +29,8 @@ struct DataCommand: AsyncParsableCommand {
                 ci-meters.json. With --poems the tunes are made too: Tunes.swift and Prosody.docc/Tunes.md beside the \
                 tables. They are counted with the tones of the tables that this program was built with.
 
-                  tihua data prosody prosody/ --poems chinese-poetry.tar.xz --out Sources/Prosody/Tables.swift
+                  tihua data prosody prosody/ --out Sources/Prosody/Tables.swift
+                  tihua data prosody prosody/ --poems chinese-poetry.tar.xz --out Tables.swift
                 """)
 
         @Argument(help: "The folder of the tables.", completion: .directory)

@@ -197,8 +197,8 @@ import Testing
                 "--json",
             ]
                 + arguments.dropFirst(2))
-        let vector = try #require(
-            try JSONDecoder().decode([String: [[Float]]].self, from: Data(alone.output.utf8))["embeddings"]?.first)
+        struct Line: Decodable { let embedding: [Float] }
+        let vector = try JSONDecoder().decode(Line.self, from: Data(alone.output.utf8)).embedding
         let stored = try #require(file.embedding(of: "1007"))
         #expect(zip(stored, vector).allSatisfy { abs($0 - $1) < 1e-5 })
 

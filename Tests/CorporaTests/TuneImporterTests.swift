@@ -83,11 +83,11 @@ import Tokenizers
     @Test func formsInTheOtherToneAreCountedApart() throws {
         let scratch = try Scratch()
         let (oblique, level) = ("忆秦娥 00104,02014,0114", "忆秦娥·平韵 00213,01123,0213")
-        let many = try poems(#require(Form(row: Substring(oblique + " - -"))), count: 60)
-        let few = try poems(#require(Form(row: Substring(level + " - -"))), count: 14)
+        let many = try poems(#require(Form(row: Substring(oblique + " - -"))), count: 120)
+        let few = try poems(#require(Form(row: Substring(level + " - -"))), count: 28)
         try write((many + few).map { ("忆秦娥", $0) }, to: scratch)
         let rows = try run(scratch, forms: "忆秦娥 14;忆秦娥·平韵 14").rows
-        #expect(rows == ["\(oblique) - 74,74,60", "\(level) - 74,74,14"])
+        #expect(rows == ["\(oblique) - 148,148,120", "\(level) - 148,148,28"])
     }
 
     @Test func tooFewPoemsAreAnErrorAndWriteNothing() throws {
