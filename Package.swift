@@ -70,13 +70,14 @@ let package = Package(
         .systemLibrary(
             name: "CFontsSystem", path: "Sources/CFontsSystem", pkgConfig: "fontconfig",
             providers: [.apt(["libvips-dev"])]),
+        .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
             name: "CVips", dependencies: ["CVipsSystem", "CFontsSystem"], linkerSettings: [.linkedLibrary("vips")]),
         library("Files"),
         library("Prosody"),
         library("Tokenizers", ["Files", "COpenCC"]),
         library("Pictures", ["Files", "CVips"]),
-        library("WeightFiles", ["Files"]),
+        library("WeightFiles", ["Files", "CZlib"]),
         library("Corpora", ["Files", "Tokenizers", "Prosody", "WeightFiles"]),
         library("Evaluation", ["Files", "Tokenizers", "Prosody"]),
 

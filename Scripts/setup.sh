@@ -51,6 +51,7 @@ missing_packages() {
     compgen -G '/usr/include/c++/*/vector' >/dev/null || echo g++
     has_library vips || echo libvips-dev
     has_library opencc || echo libopencc-dev
+    has_library zlib || echo zlib1g-dev
     [[ -e /usr/share/fonts/truetype/arphic/ukai.ttc ]] || { has fc-list && fc-list | grep -q UKai; } ||
         echo fonts-arphic-ukai
 }

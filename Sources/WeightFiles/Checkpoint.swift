@@ -145,6 +145,9 @@ public struct Checkpoint: Sendable {
             let safetensors = try SafetensorsFile(file)
             return (safetensors.tensors, safetensors.metadata)
         }
+        if file.bytes.starts(with: TorchArchive.zipMagic), NumPyArchive.isOne(try ZipArchive(file)) {
+            return (try NumPyArchive(file).tensors, [:])
+        }
         return (try TorchArchive(file).tensors(), [:])
     }
 

@@ -1,20 +1,29 @@
-/// The directory of a ZIP file whose entries are stored without compression, as PyTorch writes it.
+import CZlib
+
+/// The directory of a ZIP file: entries that are stored without compression, as PyTorch writes them, or deflated, as NumPy
+/// may.
 ///
-/// Source: PKWARE APPNOTE 6.3, sections 4.3 (layout) and 4.5.3 (ZIP64). Checksums are not compared, as PyTorch's own
-/// reader does not for tensors: it would mean to read every byte of a file that is mapped to be read when needed.
+/// Source: PKWARE APPNOTE 6.3, sections 4.3 (layout) and 4.5.3 (ZIP64). Checksums of stored entries are not compared, as
+/// PyTorch's own reader does not for tensors: it would mean to read every byte of a file that is mapped to be read when needed.
 struct ZipArchive {
-    /// Where in the file the bytes of the stored entries lie, by name; every range is inside the file.
-    private var entries: [String: Range<Int>] = [:]
-    /// The entries that are compressed or encrypted: TorchScript compresses its code, so they are no error by themselves.
-    private var packed: Set<String> = []
-    private let path: String
+    private enum Entry {
+        /// Where in the file the bytes lie; inside the file.
+        case stored(Range<Int>)
+        /// Where the deflated bytes lie, and how many they say to become.
+        case deflated(Range<Int>, size: Int)
+        /// Encrypted, or compressed in another way. TorchScript has such entries, so they are no error by themselves.
+        case other
+    }
+
+    private var entries: [String: Entry] = [:]
+    private let file: MappedFile
 
     private static let maximumEntries = 200_000
     private static let endSize = 22
 
     /// Reads the central directory and every local header. Throws `WeightFileError`.
     init(_ file: MappedFile) throws(WeightFileError) {
-        path = file.path
+        self.file = file
         var reader = ByteReader(file)
         let directory = try Self.locateDirectory(&reader)
         guard directory.count <= Self.maximumEntries else {
@@ -25,25 +34,54 @@ struct ZipArchive {
         for _ in 0..<directory.count {
             let (name, content) = try Self.entry(&reader)
             guard !name.hasSuffix("/") else { continue }
-            guard entries[name] == nil, !packed.contains(name) else {
+            guard entries.updateValue(content, forKey: name) == nil else {
                 throw reader.malformed("the archive's entry \(quoted(name)) stands twice")
             }
-            if let content { entries[name] = content } else { packed.insert(name) }
         }
     }
 
     /// Where the bytes of an entry lie; nil if there is no such entry. Throws if it is compressed or encrypted.
     func range(of name: String) throws(WeightFileError) -> Range<Int>? {
-        guard !packed.contains(name) else {
+        switch entries[name] {
+        case nil: return nil
+        case .stored(let range): return range
+        case .deflated, .other:
             throw .unsupported(
-                path: path, feature: "the compressed or encrypted entry \(quoted(name))",
+                path: file.path, feature: "the compressed or encrypted entry \(quoted(name))",
                 advice: "PyTorch stores weights uncompressed; save them again with torch.save")
         }
-        return entries[name]
     }
 
     /// The names of all entries.
-    var names: [String] { Array(entries.keys) + packed }
+    var names: [String] { Array(entries.keys) }
+
+    /// The bytes of an entry, unpacked where it is deflated; nil if there is no such entry.
+    ///
+    /// - Parameter limit: the most bytes that it may become
+    /// - Throws: `WeightFileError` for an entry that is larger, damaged, or packed in another way.
+    func content(of name: String, limit: Int) throws(WeightFileError) -> [UInt8]? {
+        let (range, size): (Range<Int>, Int)
+        switch entries[name] {
+        case nil: return nil
+        case .stored(let stored): (range, size) = (stored, stored.count)
+        case .deflated(let packed, let unpacked): (range, size) = (packed, unpacked)
+        case .other:
+            throw .unsupported(
+                path: file.path, feature: "the entry \(quoted(name)), encrypted or packed in a rare way,",
+                advice: "save it again with numpy.savez")
+        }
+        guard size <= limit else {
+            throw .limit(path: file.path, what: "the entry \(quoted(name)) of \(size) bytes", limit: limit)
+        }
+        defer { withExtendedLifetime(file) {} }
+        let bytes = UnsafeRawBufferPointer(rebasing: file.bytes[range])
+        guard case .deflated = entries[name] else { return Array(bytes) }
+        // Deflate makes at most 1,032 bytes of one: whoever claims more gets no memory for it.
+        guard size / 1032 <= bytes.count, let unpacked = inflated(bytes, size: size) else {
+            throw .malformed(path: file.path, problem: "the entry \(quoted(name)) does not unpack to its \(size) bytes")
+        }
+        return unpacked
+    }
 
     /// Finds the end record, which a comment of up to 65,535 bytes may follow, and its ZIP64 twin.
     private static func locateDirectory(
@@ -83,10 +121,10 @@ struct ZipArchive {
         return (offset, count)
     }
 
-    /// Reads one record of the central directory and finds its bytes; nil if they are compressed or encrypted.
+    /// Reads one record of the central directory and finds its bytes.
     private static func entry(
         _ reader: inout ByteReader
-    ) throws(WeightFileError) -> (name: String, content: Range<Int>?) {
+    ) throws(WeightFileError) -> (name: String, content: Entry) {
         guard try reader.integer(UInt32.self) == 0x0201_4b50 else {
             throw reader.malformed("no ZIP directory record at byte \(reader.offset - 4)")
         }
@@ -120,8 +158,10 @@ struct ZipArchive {
         try reader.seek(extraEnd)
         try reader.skip(commentLength)
 
-        guard flags & 1 == 0, method == 0 else { return (name, nil) }
-        guard packed == size else { throw reader.malformed("two sizes for the archive's entry \(quoted(name))") }
+        guard flags & 1 == 0, method == 0 || method == 8 else { return (name, .other) }
+        guard packed == size || method == 8 else {
+            throw reader.malformed("two sizes for the archive's entry \(quoted(name))")
+        }
         var local = reader
         try local.seek(headerOffset)
         guard try local.integer(UInt32.self) == 0x0403_4b50 else {
@@ -132,8 +172,8 @@ struct ZipArchive {
         let localExtraLength = Int(try local.integer(UInt16.self))
         try local.skip(localNameLength + localExtraLength)
         let start = local.offset
-        try local.skip(size)
-        return (name, start..<local.offset)
+        try local.skip(packed)
+        return (name, method == 0 ? .stored(start..<local.offset) : .deflated(start..<local.offset, size: size))
     }
 
     /// True for a relative name without `..`, backslashes or control characters.
@@ -142,4 +182,26 @@ struct ZipArchive {
             && !name.utf8.contains { $0 == UInt8(ascii: "\\") || $0 < 0x20 || $0 == 0x7f }
             && !name.split(separator: "/").contains("..")
     }
+}
+
+/// What deflated bytes (RFC 1951) become; nil if they are damaged or become another number of bytes than `size`.
+private func inflated(_ bytes: UnsafeRawBufferPointer, size: Int) -> [UInt8]? {
+    guard let start = bytes.baseAddress, bytes.count <= UInt32.max, size < UInt32.max else { return nil }
+    var stream = z_stream()
+    // A raw stream, without the header of zlib's own format.
+    guard inflateInit2_(&stream, -MAX_WBITS, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
+        return nil
+    }
+    defer { inflateEnd(&stream) }
+    stream.next_in = UnsafeMutablePointer(mutating: start.assumingMemoryBound(to: UInt8.self))
+    stream.avail_in = UInt32(bytes.count)
+    var isWhole = false
+    // One byte more than it says, so that what goes on beyond is seen.
+    let result = [UInt8](unsafeUninitializedCapacity: size + 1) { buffer, count in
+        stream.next_out = buffer.baseAddress
+        stream.avail_out = UInt32(size + 1)
+        isWhole = inflate(&stream, Z_FINISH) == Z_STREAM_END && Int(stream.total_out) == size
+        count = isWhole ? size : 0
+    }
+    return isWhole ? result : nil
 }
