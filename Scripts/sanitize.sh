@@ -19,7 +19,8 @@ END
 
 # One OpenMP thread: teams of threads are what libgomp, which is not instrumented, would be blamed for.
 export OMP_NUM_THREADS=1
-export ASAN_OPTIONS="detect_leaks=1:strict_string_checks=1:check_initialization_order=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
+# Allocations that no machine has are tried on purpose, and must fail as they do elsewhere.
+export ASAN_OPTIONS="detect_leaks=1:allocator_may_return_null=1:strict_string_checks=1:check_initialization_order=1${ASAN_OPTIONS:+:$ASAN_OPTIONS}"
 export LSAN_OPTIONS="suppressions=$leaks:print_suppressions=0"
 # Exit tests start the program again and trap on purpose.
 export TIHUA_NO_EXIT_TESTS=1

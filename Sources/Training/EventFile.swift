@@ -1,3 +1,4 @@
+import Files
 import Foundation
 import WeightFiles
 
@@ -128,9 +129,9 @@ public final class EventWriter {
     private static func keptLength(of url: URL, through step: Int) throws(WeightFileError) -> Int {
         let content: [UInt8]
         do {
-            content = [UInt8](try Data(contentsOf: url))
+            content = try UserFile.bytes(of: url)
         } catch {
-            throw .system(path: url.path, operation: "read", reason: "no permission or a damaged disk")
+            throw .system(path: url.path, operation: "read", reason: error.reason)
         }
         func integer<T: FixedWidthInteger>(_ place: Int, _ type: T.Type) -> T {
             content.withUnsafeBytes { T(littleEndian: $0.loadUnaligned(fromByteOffset: place, as: T.self)) }
