@@ -1,3 +1,5 @@
+import Files
+
 /// What can be wrong with a file of poems, captions or pictures.
 public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The file or folder cannot be opened or read.
@@ -24,7 +26,9 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     case duplicateKey(key: String, first: String, second: String)
 
     /// One line: what happened, where, what to do.
-    public var description: String {
+    public var description: String { printable(message) }
+
+    private var message: String {
         switch self {
         case .unreadable(let file, let reason):
             "\(file): cannot be read (\(reason)); check the path and its permissions"

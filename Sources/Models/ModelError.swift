@@ -1,3 +1,5 @@
+import Files
+
 /// What is wrong with a model's folder or configuration.
 public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     /// `config.json` is missing, unreadable, or lacks a value.
@@ -12,7 +14,9 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     case checkpoint(path: String, reason: String)
 
     /// One line: what happened, where, what to do.
-    public var description: String {
+    public var description: String { printable(message) }
+
+    private var message: String {
         switch self {
         case .configuration(let path, let reason): "\(path): \(reason)"
         case .unsupported(let model, let setting, let value, let known):

@@ -1,3 +1,5 @@
+import Files
+
 /// What can be wrong with a bank of imagery, with the contents of a pack, or with a request.
 public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The file cannot be read as text.
@@ -34,7 +36,9 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case notFinite(path: String)
 
     /// One line: what happened, where, what to do.
-    public var description: String {
+    public var description: String { printable(message) }
+
+    private var message: String {
         switch self {
         case .unreadable(let path, let reason):
             "\(path): cannot be read (\(reason)); check the path and its permissions"

@@ -1,3 +1,5 @@
+import Files
+
 /// What can be wrong with a vocabulary, a SentencePiece model or the conversion of characters.
 public enum TokenizerError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The file cannot be read.
@@ -18,7 +20,9 @@ public enum TokenizerError: Error, Equatable, Sendable, CustomStringConvertible 
     case conversion(configuration: String, reason: String)
 
     /// One line: what happened, where, what to do.
-    public var description: String {
+    public var description: String { printable(message) }
+
+    private var message: String {
         switch self {
         case .unreadable(let file, let reason):
             "\(file): cannot be read (\(reason)); check the path and its permissions"
