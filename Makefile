@@ -7,7 +7,7 @@ ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT_SOURCES := Sources Tests Benchmarks
-DOCUMENTED := Prosody Tokenizers Pictures WeightFiles Torch TorchNN Models Generation Training Pipelines
+DOCUMENTED := TihuaProsody TihuaTokenizers TihuaPictures TihuaWeightFiles TihuaCorpora TihuaTorch TihuaNN TihuaModels TihuaGeneration TihuaTraining Tihua
 
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
 export OMP_WAIT_POLICY ?= passive
@@ -49,8 +49,9 @@ install: build ## Install under PREFIX (/usr/local): the tool, its libraries, we
 uninstall: ## Remove what `make install` put under PREFIX
 	@Scripts/install.sh --remove "$(abspath $(PREFIX))" "$(DESTDIR)"
 
-lint: setup ## Check the layout of the sources, and that no C function lets an exception out
+lint: setup ## Check the layout of the sources, what targets depend on, and that no C function lets an exception out
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+	@Scripts/check_imports.sh
 	@Scripts/check_ctorch.sh
 
 format: setup ## Lay the sources out

@@ -5,39 +5,47 @@ import PackageDescription
 /// Where libtorch lives: `LIBTORCH`, or the copy that `make setup` puts under `Vendor/`.
 let libtorch = Context.environment["LIBTORCH"] ?? "\(Context.packageDirectory)/Vendor/libtorch"
 
-let cxxFlags: [CXXSetting] = [
-    .unsafeFlags([
-        "-std=c++20", "-isystem", "\(libtorch)/include",
-        "-isystem", "\(libtorch)/include/torch/csrc/api/include",
-    ])
-]
-let torchLinker: [LinkerSetting] = [
-    .unsafeFlags([
-        "-L\(libtorch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(libtorch)/lib",
-        "-Xlinker", "-rpath-link", "-Xlinker", "\(libtorch)/lib",
-    ]),
-    // Not libtorch.so: in a GPU wheel it drags in libtorch_cuda, which is opened at run time where there is a GPU.
-    .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
-]
+/// A dependent's checkout has no `Vendor/`, and a package that is required by a version may pass no flags of its own:
+/// there libtorch is found through pkg-config, by the `tihua-libtorch.pc` that `make setup` writes beside the library.
+let isRoot = !Context.packageDirectory.contains("/checkouts/")
+let cxxSettings: [CXXSetting] =
+    !isRoot
+    ? []
+    : [
+        .unsafeFlags([
+            "-isystem", "\(libtorch)/include", "-isystem", "\(libtorch)/include/torch/csrc/api/include",
+        ])
+    ]
+let torchLinker: [LinkerSetting] =
+    !isRoot
+    ? []
+    : [
+        .unsafeFlags([
+            "-L\(libtorch)/lib", "-Xlinker", "-rpath", "-Xlinker", "\(libtorch)/lib",
+            "-Xlinker", "-rpath-link", "-Xlinker", "\(libtorch)/lib",
+        ]),
+        // Not libtorch.so: in a GPU wheel it drags in libtorch_cuda, which is opened at run time where there is a GPU.
+        .linkedLibrary("torch_cpu"), .linkedLibrary("c10"),
+    ]
+let libtorchTarget: [Target] =
+    isRoot
+    ? [] : [.systemLibrary(name: "CTihuaLibtorch", path: "Sources/CLibtorch", pkgConfig: "tihua-libtorch")]
 let swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
     .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// A library target with the settings that every Swift target of the package shares.
-func library(
-    _ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource]? = nil,
-    linker: [LinkerSetting] = []
-) -> Target {
+/// A library target with the settings that every Swift target of the package shares. Modules carry the prefix `Tihua`,
+/// since a program may also depend on a package with a module `Models`; their folders under `Sources` do without it.
+func library(_ name: String, in folder: String? = nil, _ dependencies: [Target.Dependency] = []) -> Target {
     .target(
-        name: name, dependencies: dependencies, resources: resources, swiftSettings: swiftSettings,
-        linkerSettings: linker)
+        name: name, dependencies: dependencies, path: "Sources/\(folder ?? String(name.dropFirst(5)))",
+        swiftSettings: swiftSettings)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-    .testTarget(
-        name: "\(name)Tests", dependencies: dependencies + ["TestSupport"], exclude: [],
-        swiftSettings: swiftSettings)
+    .testTarget(name: "\(name)Tests", dependencies: dependencies, swiftSettings: swiftSettings)
 }
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -50,12 +58,17 @@ let documentation: [Package.Dependency] =
 let package = Package(
     name: "Tihua",
     products: [
-        .executable(name: "tihua", targets: ["tihua"]),
-        .library(name: "Torch", targets: ["Torch", "TorchNN"]),
-        .library(name: "Prosody", targets: ["Prosody"]),
-        .library(name: "Tokenizers", targets: ["Tokenizers"]),
-        .library(name: "Pictures", targets: ["Pictures"]),
-        .library(name: "Tihua", targets: ["Pipelines", "Models", "Generation", "Training", "Corpora", "Evaluation"]),
+        .executable(name: "tihua", targets: ["TihuaCLI"]),
+        // The engine: pictures to poems and captions.
+        .library(name: "Tihua", targets: ["Tihua"]),
+        .library(name: "TihuaTraining", targets: ["TihuaTraining", "TihuaCorpora", "TihuaEvaluation"]),
+        .library(name: "TihuaModels", targets: ["TihuaModels", "TihuaGeneration"]),
+        .library(name: "TihuaTorch", targets: ["TihuaTorch", "TihuaNN"]),
+        // Without libtorch.
+        .library(name: "TihuaProsody", targets: ["TihuaProsody"]),
+        .library(name: "TihuaTokenizers", targets: ["TihuaTokenizers"]),
+        .library(name: "TihuaPictures", targets: ["TihuaPictures"]),
+        .library(name: "TihuaWeightFiles", targets: ["TihuaWeightFiles"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0")
@@ -63,66 +76,111 @@ let package = Package(
     targets: [
         // No Torch below this line: these build and test in seconds.
         .systemLibrary(
-            name: "COpenCC", path: "Sources/COpenCC", pkgConfig: "opencc", providers: [.apt(["libopencc-dev"])]),
+            name: "CTihuaOpenCC", path: "Sources/COpenCC", pkgConfig: "opencc", providers: [.apt(["libopencc-dev"])]),
         .systemLibrary(
-            name: "CVipsSystem", path: "Sources/CVipsSystem", pkgConfig: "gobject-2.0",
+            name: "CTihuaVipsSystem", path: "Sources/CVipsSystem", pkgConfig: "gobject-2.0",
             providers: [.apt(["libvips-dev"])]),
         .systemLibrary(
-            name: "CFontsSystem", path: "Sources/CFontsSystem", pkgConfig: "fontconfig",
+            name: "CTihuaFontsSystem", path: "Sources/CFontsSystem", pkgConfig: "fontconfig",
             providers: [.apt(["libvips-dev"])]),
-        .systemLibrary(name: "CZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+        .systemLibrary(name: "CTihuaZlib", path: "Sources/CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .target(
-            name: "CVips", dependencies: ["CVipsSystem", "CFontsSystem"], linkerSettings: [.linkedLibrary("vips")]),
-        library("Files"),
-        library("Prosody"),
-        library("Tokenizers", ["Files", "COpenCC"]),
-        library("Pictures", ["Files", "CVips"]),
-        library("WeightFiles", ["Files", "CZlib"]),
-        library("Corpora", ["Files", "Tokenizers", "Prosody", "WeightFiles"]),
-        library("Evaluation", ["Files", "Tokenizers", "Prosody"]),
+            name: "CTihuaVips", dependencies: ["CTihuaVipsSystem", "CTihuaFontsSystem"], path: "Sources/CVips",
+            linkerSettings: [.linkedLibrary("vips")]),
+        library("TihuaFiles"),
+        library("TihuaProsody"),
+        library("TihuaTokenizers", ["TihuaFiles", "CTihuaOpenCC"]),
+        library("TihuaPictures", ["TihuaFiles", "CTihuaVips"]),
+        library("TihuaWeightFiles", ["TihuaFiles", "CTihuaZlib"]),
+        library("TihuaCorpora", ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaWeightFiles"]),
+        library("TihuaEvaluation", ["TihuaFiles", "TihuaProsody"]),
 
         // Over libtorch.
-        .target(name: "CTorch", cxxSettings: cxxFlags, linkerSettings: torchLinker),
-        library("Torch", ["CTorch", "Files", "WeightFiles"]),
-        library("TorchNN", ["Torch"]),
-        library("Models", ["TorchNN", "WeightFiles"]),
-        library("Generation", ["Models", "Prosody", "Tokenizers", "Evaluation"]),
-        library("Training", ["Models", "Generation", "Corpora", "Evaluation", "Pictures", "WeightFiles"]),
-        library("Pipelines", ["Generation", "Pictures", "Corpora"]),
+        .target(
+            name: "CTihuaTorch", dependencies: isRoot ? [] : ["CTihuaLibtorch"], path: "Sources/CTorch",
+            cxxSettings: cxxSettings, linkerSettings: torchLinker),
+        library("TihuaTorch", ["TihuaFiles", "TihuaWeightFiles", "CTihuaTorch"]),
+        library("TihuaNN", in: "TorchNN", ["TihuaTorch"]),
+        library("TihuaModels", ["TihuaFiles", "TihuaWeightFiles", "TihuaTorch", "TihuaNN"]),
+        library(
+            "TihuaGeneration",
+            ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaEvaluation", "TihuaTorch", "TihuaModels"]),
+        library(
+            "TihuaTraining",
+            [
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaEvaluation", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
+            ]),
+        library(
+            "Tihua", in: "Engine",
+            [
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaTorch", "TihuaModels", "TihuaGeneration",
+            ]),
 
         .executableTarget(
-            name: "tihua",
+            name: "TihuaCLI",
             dependencies: [
-                "Pipelines", "Training", "Evaluation", "Generation", "Models", "TorchNN", "Torch",
-                "Corpora", "Prosody", "Tokenizers", "Pictures", "WeightFiles", "Files", argumentParser,
-            ], swiftSettings: swiftSettings),
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaEvaluation", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua",
+                argumentParser,
+            ], path: "Sources/tihua", swiftSettings: swiftSettings),
 
         .executableTarget(
-            name: "tihua-bench", dependencies: ["Generation", "Models", "TorchNN", "Torch", argumentParser],
+            name: "tihua-bench",
+            dependencies: ["TihuaGeneration", "TihuaModels", "TihuaNN", "TihuaTorch", argumentParser],
             path: "Benchmarks/Sources", swiftSettings: swiftSettings),
 
         // Tests.
-        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .target(name: "TihuaTestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .target(
-            name: "PackSupport", dependencies: ["Generation", "Pictures"], path: "Tests/PackSupport",
+            name: "TihuaPackSupport",
+            dependencies: ["TihuaProsody", "TihuaPictures", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration"],
+            path: "Tests/PackSupport",
             swiftSettings: swiftSettings),
-        tests("Files", ["Files"]),
-        tests("Prosody", ["Prosody"]),
-        tests("Tokenizers", ["Tokenizers"]),
-        tests("Pictures", ["Pictures", "CVips"]),
-        tests("WeightFiles", ["WeightFiles"]),
-        tests("Corpora", ["Corpora", "Prosody", "Tokenizers"]),
-        tests("Evaluation", ["Evaluation", "Prosody"]),
-        tests("Torch", ["TorchNN", "Torch", "WeightFiles"]),
-        tests("Models", ["Models"]),
-        tests("Generation", ["Generation", "TorchNN"]),
-        tests("Training", ["Training", "WeightFiles"]),
-        tests("Pipelines", ["Pipelines", "PackSupport", "WeightFiles"]),
+        tests("Files", ["TihuaFiles"]),
+        tests("Prosody", ["TihuaProsody", "TihuaTestSupport"]),
+        tests("Tokenizers", ["TihuaTokenizers", "TihuaTestSupport"]),
+        tests("Pictures", ["TihuaPictures", "CTihuaVips", "TihuaTestSupport"]),
+        tests("WeightFiles", ["TihuaFiles", "TihuaWeightFiles", "TihuaTestSupport"]),
+        tests(
+            "Corpora",
+            ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaWeightFiles", "TihuaCorpora", "TihuaTestSupport"]),
+        tests("Evaluation", ["TihuaProsody", "TihuaEvaluation", "TihuaTestSupport"]),
+        tests("Torch", ["TihuaWeightFiles", "TihuaTorch", "TihuaNN", "TihuaTestSupport"]),
+        tests("Models", ["TihuaWeightFiles", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaTestSupport"]),
+        tests(
+            "Generation",
+            [
+                "TihuaProsody", "TihuaWeightFiles", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
+                "TihuaTestSupport",
+            ]),
+        tests(
+            "Training",
+            [
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining",
+            ]),
+        tests(
+            "Engine",
+            [
+                "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaTorch", "TihuaNN",
+                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport",
+            ]),
         tests(
             "Fuzz",
-            ["Pipelines", "Training", "Corpora", "Prosody", "Tokenizers", "Pictures", "Models", "Files", "PackSupport"]),
-        tests("CLI", ["PackSupport", "Corpora", "Prosody"]),
-    ],
+            [
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua", "TihuaPackSupport",
+                "TihuaTestSupport",
+            ]),
+        tests(
+            "CLI",
+            [
+                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaPackSupport",
+                "TihuaTestSupport",
+            ]),
+    ] + libtorchTarget,
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx20
 )

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Foundation
-import Generation
-import Models
-import Torch
-import TorchNN
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaTorch
 
 /// The Swift side of `make bench`: times one thing, prints the seconds of each repetition as a JSON array.
 /// `Benchmarks/bench.py` times Python on the same weights and threads in the same run and makes the table.

@@ -1,6 +1,6 @@
-import Files
 import Foundation
 import Glibc
+import TihuaFiles
 
 /// A path as the system has it: bytes, which in names from other systems need not be UTF-8, so that `URL` cannot hold them.
 struct BytePath: Sendable, Hashable {

@@ -1,6 +1,6 @@
-import Files
 public import Foundation
-import WeightFiles
+import TihuaFiles
+import TihuaWeightFiles
 
 /// Makes one clean `image_id<TAB>caption` file of caption files in any of the forms that `CaptionFile` reads.
 ///

@@ -1,5 +1,5 @@
 import Foundation
-import Prosody
+import TihuaProsody
 
 /// A picture and what is said of it: one line of a caption file, or one entry of a JSON array.
 struct CaptionLine: Equatable {

@@ -1,4 +1,4 @@
-import Prosody
+import TihuaProsody
 
 /// What a set of captions is like: lengths, vocabulary, how they begin, what stands twice, what looks wrong.
 public struct CaptionStatistics: Sendable, Codable, Equatable {

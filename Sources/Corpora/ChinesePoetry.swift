@@ -74,7 +74,7 @@ enum ChinesePoetry {
 
     /// What one record gives: a poem, or the reason why none with what to call it in a report.
     enum Outcome {
-        case poem(Poem)
+        case poem(CorpusPoem)
         case dropped(DropReason, name: String)
     }
 
@@ -102,7 +102,7 @@ enum ChinesePoetry {
             case .failure(let dropped): return .dropped(dropped.reason, name: name)
             case .success(let clean):
                 return .poem(
-                    Poem(
+                    CorpusPoem(
                         form: clean.form, tune: tuneName, title: title.isEmpty ? tuneName ?? "" : title, author: author,
                         dynasty: dynasty(of: record, in: collection, source: source, author: author),
                         lines: clean.lines, ends: clean.ends, source: source))

@@ -1,4 +1,4 @@
-import Files
+import TihuaFiles
 
 /// What can be wrong with a file of poems, captions or pictures.
 public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {

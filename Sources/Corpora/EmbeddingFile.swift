@@ -1,6 +1,6 @@
-import Files
 public import Foundation
-public import WeightFiles
+import TihuaFiles
+public import TihuaWeightFiles
 
 /// Embeddings of pictures by key, as `tihua data embed` writes them: N rows of E numbers.
 ///

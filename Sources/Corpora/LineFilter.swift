@@ -1,6 +1,6 @@
-import Files
 public import Foundation
-import WeightFiles
+import TihuaFiles
+import TihuaWeightFiles
 
 /// Which lines stood in the training poems, so that none of them is passed off as new: a Bloom filter, at the default
 /// rate of 0.2 % with 13 bits a line, 2.4 MB for 1.5 million.

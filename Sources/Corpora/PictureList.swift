@@ -1,5 +1,5 @@
-public import Files
 public import Foundation
+public import TihuaFiles
 
 /// The encoded pictures of folders, tar shards and single files, in one order, each under one key.
 public struct PictureList: Sendable {

@@ -1,5 +1,5 @@
 public import Foundation
-public import Tokenizers
+public import TihuaTokenizers
 
 /// Reads poems from a text file, one after the other.
 public enum PoemFile {
@@ -19,7 +19,7 @@ public enum PoemFile {
     /// `CorporaError.badLine` for a line that is not of the format, is not UTF-8, or (in text) is not verse.
     public static func forEach(
         in url: URL, format: Format? = nil, converter: ChineseConverter? = nil,
-        _ body: (Poem, _ line: Int) throws -> Void
+        _ body: (CorpusPoem, _ line: Int) throws -> Void
     ) throws {
         let source = try ByteSource(text: url, encoding: nil)
         var format = format
@@ -38,7 +38,7 @@ public enum PoemFile {
             switch format {
             case .corpus:
                 if isBlank { continue }
-                guard let poem = try? decoder.decode(Poem.self, from: Data(bytes)) else {
+                guard let poem = try? decoder.decode(CorpusPoem.self, from: Data(bytes)) else {
                     throw bad(number, "not a poem with form, title, author, dynasty, lines and source")
                 }
                 guard !poem.lines.isEmpty, poem.ends.map({ $0.count == poem.lines.count }) ?? true else {
@@ -87,8 +87,8 @@ public enum PoemFile {
     /// All poems of a file.
     public static func read(
         _ url: URL, format: Format? = nil, converter: ChineseConverter? = nil
-    ) throws -> [Poem] {
-        var poems: [Poem] = []
+    ) throws -> [CorpusPoem] {
+        var poems: [CorpusPoem] = []
         try forEach(in: url, format: format, converter: converter) { poem, _ in poems.append(poem) }
         guard !poems.isEmpty else {
             throw CorporaError.nothingFound(file: url.path(percentEncoded: false), expected: "poems")
@@ -107,7 +107,7 @@ public enum PoemFile {
 
     private static func textPoem(
         _ text: String, source: String, converter: ChineseConverter?
-    ) throws -> Result<Poem, PoemCleaner.Dropped> {
+    ) throws -> Result<CorpusPoem, PoemCleaner.Dropped> {
         let cut = text.map { "| \t\u{3000}".contains($0) ? "\n" : $0 }
         let text = try converter?.simplified(String(cut)) ?? String(cut)
         switch PoemCleaner.clean([text], as: .free(form: "杂言")) {
@@ -115,7 +115,8 @@ public enum PoemFile {
         case .success(let clean):
             let form = PoemShape.form(ofShi: clean.lines)
             return .success(
-                Poem(form: form ?? clean.form, lines: clean.lines, ends: form == nil ? clean.ends : nil, source: source)
+                CorpusPoem(
+                    form: form ?? clean.form, lines: clean.lines, ends: form == nil ? clean.ends : nil, source: source)
             )
         }
     }
@@ -133,13 +134,13 @@ public enum PoemFile {
             "PreQin": "先秦", "MingQing": "清", "TangWu": "五代",
         ]
 
-        func poem(source: String, converter: ChineseConverter?) throws -> Poem? {
+        func poem(source: String, converter: ChineseConverter?) throws -> CorpusPoem? {
             let fields = [content, title ?? "", author ?? "", keywords ?? ""]
             let texts = try converter?.simplified(fields) ?? fields
             let lines = texts[0].split(separator: "|").map(String.init)
             guard !lines.isEmpty else { return nil }
             let words = texts[3].split(separator: " ").map(String.init)
-            return Poem(
+            return CorpusPoem(
                 form: PoemShape.form(ofShi: lines) ?? "杂言", title: texts[1], author: texts[2],
                 dynasty: dynasty.map { Self.dynasties[$0] ?? $0 } ?? "", lines: lines,
                 keywords: words.isEmpty ? nil : words, source: source)

@@ -1,7 +1,7 @@
-import Files
 public import Foundation
-import Tokenizers
-import WeightFiles
+import TihuaFiles
+import TihuaTokenizers
+import TihuaWeightFiles
 
 /// Makes a clean corpus of the upstream chinese-poetry files: simplified, without notes, without copies, with forms.
 ///
@@ -66,7 +66,7 @@ public struct PoemImporter: Sendable {
 
     /// Hands the poems of `input` to `body`, in the order of the files; of `folder` alone (宋词), where one is named.
     public func run(
-        from input: URL, folder: String? = nil, progress: (Int) -> Void = { _ in }, _ body: (Poem) throws -> Void
+        from input: URL, folder: String? = nil, progress: (Int) -> Void = { _ in }, _ body: (CorpusPoem) throws -> Void
     ) throws -> Report {
         let converters = try (0..<threadCount).map { _ in try ChineseConverter() }
         var report = Report()
@@ -116,7 +116,7 @@ public struct PoemImporter: Sendable {
 
     private func collect(
         _ outcomes: [ChinesePoetry.Outcome]?, path: String, into report: inout Report, seen: inout Set<UInt64>,
-        _ body: (Poem) throws -> Void
+        _ body: (CorpusPoem) throws -> Void
     ) throws {
         guard let outcomes else { return report.badFiles.append(path) }
         report.files += 1

@@ -1,6 +1,6 @@
-import Files
 public import Foundation
-import Prosody
+import TihuaFiles
+import TihuaProsody
 
 /// A fault of the upstream prosody tables, in one line.
 public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConvertible {

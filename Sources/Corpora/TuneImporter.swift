@@ -1,6 +1,6 @@
-import Files
 public import Foundation
-import Prosody
+import TihuaFiles
+import TihuaProsody
 
 /// Writes `Sources/Prosody/Tunes.swift` and its article (a maintainer's tool): the patterns of ci tunes.
 ///
@@ -161,7 +161,7 @@ public enum TuneImporter {
             return poem
         }
 
-        init?(_ poem: Poem) {
+        init?(_ poem: CorpusPoem) {
             guard let ends = poem.ends else { return nil }
             lines = []
             var isOpen = false

@@ -1,5 +1,5 @@
-import Files
 public import Foundation
+import TihuaFiles
 
 /// How a caption is split into the tokens that measures count.
 ///

@@ -1,4 +1,4 @@
-public import Prosody
+public import TihuaProsody
 
 /// How far the checker and the poets agree: the share of 近体 that `ProsodyChecker` finds regular, and what it finds
 /// wrong.

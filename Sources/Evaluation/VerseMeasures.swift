@@ -1,9 +1,9 @@
-public import Prosody
+public import TihuaProsody
 
 /// Counts of verse: how much of it keeps its form, and how much of it repeats.
 public enum VerseMeasures {
     /// A poem and what was asked for.
-    public struct Poem: Sendable {
+    public struct Item: Sendable {
         /// The lines, without punctuation.
         public var lines: [String]
         /// The form that it is held against.
@@ -40,7 +40,7 @@ public enum VerseMeasures {
     /// Judges poems by `ProsodyChecker`; nil for no poems.
     ///
     /// - Parameter poems: lines of simplified characters; a poem with anything else has not the right format
-    public static func regularity(of poems: [Poem]) -> Regularity? {
+    public static func regularity(of poems: [Item]) -> Regularity? {
         guard !poems.isEmpty else { return nil }
         var (format, rhyme, tone, regular, loose) = (0, 0, 0, 0, 0)
         var (right, judged) = (0.0, 0.0)

@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// Which file a path leads to, links followed: all paths of one file have one identity.
 public struct FileIdentity: Hashable, Sendable {

@@ -1,6 +1,6 @@
-public import Models
-public import Tokenizers
-public import Torch
+public import TihuaModels
+public import TihuaTokenizers
+public import TihuaTorch
 
 extension ClipCap {
     /// What a `TextGenerator` continues, for embeddings of pictures `[B, E]`: B prompts.

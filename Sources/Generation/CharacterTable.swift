@@ -1,5 +1,5 @@
-import Prosody
-import Torch
+import TihuaProsody
+import TihuaTorch
 
 /// What the rules of a metre need to know of every token, and the masks made of it.
 ///
@@ -19,8 +19,8 @@ final class CharacterTable {
     init(_ format: PoetFormat, book: RhymeBook, size: Int, device: Device) {
         let characters = format.characters + Array(repeating: nil, count: max(0, size - format.characters.count))
         isHan = characters.map { $0?.isHan ?? false }
-        tones = characters.map { $0.map { Prosody.tones(of: $0, in: book) } ?? [] }
-        groups = characters.map { $0.map { Prosody.groups(of: $0, in: book) } ?? RhymeGroupSet() }
+        tones = characters.map { $0.map { TihuaProsody.tones(of: $0, in: book) } ?? [] }
+        groups = characters.map { $0.map { TihuaProsody.groups(of: $0, in: book) } ?? RhymeGroupSet() }
         self.device = device
     }
 

@@ -1,4 +1,4 @@
-import Prosody
+import TihuaProsody
 
 /// A poem under way: where it stands in its metre, what it has used, and its own random numbers.
 ///

@@ -1,6 +1,6 @@
-public import Models
-import Prosody
-public import Torch
+public import TihuaModels
+import TihuaProsody
+public import TihuaTorch
 
 /// Writes without any constraint: what a poet does when only its own scores decide, ends of lines and of poems among them.
 ///

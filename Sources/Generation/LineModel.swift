@@ -1,5 +1,5 @@
-import Models
-import Torch
+import TihuaModels
+import TihuaTorch
 
 /// T5, one session a line, as Image2Poem writes: the encoder reads the prompt and the lines before, the decoder writes the
 /// next one.

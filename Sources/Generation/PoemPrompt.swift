@@ -1,6 +1,6 @@
 public import Foundation
-public import Prosody
-import Tokenizers
+public import TihuaProsody
+import TihuaTokenizers
 
 /// What is asked of the poet, in the one text format that training and use share.
 ///

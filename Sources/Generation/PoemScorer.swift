@@ -1,6 +1,6 @@
-public import Models
-public import Prosody
-public import Torch
+public import TihuaModels
+public import TihuaProsody
+public import TihuaTorch
 
 /// How likely a poet finds poems that are there already, and what a metre takes from its choices.
 ///

@@ -1,6 +1,6 @@
-public import Models
-public import Prosody
-public import Torch
+public import TihuaModels
+public import TihuaProsody
+public import TihuaTorch
 
 /// One poem that is to be written.
 public struct PoemPlan: Sendable {

@@ -1,4 +1,4 @@
-import Prosody
+import TihuaProsody
 
 /// In which text format a poet is asked, found from its vocabulary: Tihua's own, or that of Image2Poem.
 ///

@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+import TihuaTorch
 
 /// How a token is drawn from the scores of a model.
 public struct Sampling: Sendable, Equatable {

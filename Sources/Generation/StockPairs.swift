@@ -1,5 +1,5 @@
-import Files
 public import Foundation
+import TihuaFiles
 
 /// Pairs of characters that a poet writes more often than people do to the same prompts, such as 不知 and 何处.
 ///

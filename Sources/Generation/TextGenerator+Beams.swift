@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+import TihuaTorch
 
 /// A text under way, or a finished one.
 private struct Beam {

@@ -1,4 +1,4 @@
-import Torch
+import TihuaTorch
 
 extension TextGenerator {
     /// Contrastive search: each prompt has `candidates` rows, which are equal but for the token that is being tried.

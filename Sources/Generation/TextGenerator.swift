@@ -1,5 +1,5 @@
-import Models
-public import Torch
+import TihuaModels
+public import TihuaTorch
 
 /// What a text continues.
 public struct TextPrompt: Sendable, Equatable {

@@ -1,6 +1,6 @@
-import Evaluation
 import Foundation
-import Torch
+import TihuaEvaluation
+import TihuaTorch
 
 /// The manner of some sentences, to which a language model leans while it writes. Nothing is trained.
 ///

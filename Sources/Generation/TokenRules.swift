@@ -1,4 +1,4 @@
-import Torch
+import TihuaTorch
 
 /// What the tokens of a text obey, whatever the search. Named and defined as in transformers' `generate`.
 public struct TokenRules: Sendable, Equatable {

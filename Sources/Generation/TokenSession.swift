@@ -1,5 +1,5 @@
-public import Models
-public import Torch
+public import TihuaModels
+public import TihuaTorch
 
 /// A language model and what it is given beside tokens. P prompts, C the model's width.
 public enum TextSource {

@@ -1,5 +1,5 @@
-import Models
-import Torch
+import TihuaModels
+import TihuaTorch
 
 /// A language model as the writer uses it: rows of tokens that grow together.
 protocol VerseModel {

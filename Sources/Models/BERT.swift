@@ -2,8 +2,8 @@
 // B batch, T tokens, C width, H heads, D head width.
 
 public import Foundation
-public import Torch
-public import TorchNN
+public import TihuaNN
+public import TihuaTorch
 
 /// The sizes of a BERT encoder, with the keys and the defaults of Hugging Face's `BertConfig`.
 public struct BERTConfiguration: Codable, Sendable, Equatable {

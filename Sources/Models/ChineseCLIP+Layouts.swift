@@ -2,9 +2,9 @@
 // without flash attention.
 
 public import Foundation
-public import Torch
-public import TorchNN
-public import WeightFiles
+public import TihuaNN
+public import TihuaTorch
+public import TihuaWeightFiles
 
 /// Where a tensor of the model is found in a checkpoint.
 struct CheckpointSource: Equatable {

@@ -2,8 +2,8 @@
 // (v5.23, models/chinese_clip/modeling_chinese_clip.py).
 // B batch, S picture side, P patches, T tokens, C width, H heads, E joint embedding.
 
-public import Torch
-public import TorchNN
+public import TihuaNN
+public import TihuaTorch
 
 /// The sizes of the vision transformer, with the keys and the defaults of `ChineseCLIPVisionConfig`.
 public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {

@@ -2,8 +2,8 @@
 // attention pooling. Names and behaviour of `cn_clip` 1.6.0, clip/model.py, `ModifiedResNet`.
 // B batch, C channels, G side of the last feature map, T = 1 + G G, E joint embedding.
 
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTorch
 
 /// The sizes of CLIP's residual network. The defaults are RN50's.
 public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {

@@ -1,7 +1,7 @@
 public import Foundation
-public import Torch
-public import TorchNN
-import WeightFiles
+public import TihuaNN
+public import TihuaTorch
+import TihuaWeightFiles
 
 // ClipCap (Mokady et al. 2021, arXiv 2111.09734): the embedding of a picture becomes a few embeddings of a language model,
 // which goes on with the caption. Both mapping networks of the paper, in the layout of rmokady/CLIP_prefix_caption and in

@@ -4,9 +4,9 @@
 // B batch, C channels, H x W pixels, G = H / 32 rounded up, F = 1280 features.
 
 public import Foundation
-public import Torch
-public import TorchNN
-import WeightFiles
+public import TihuaNN
+public import TihuaTorch
+import TihuaWeightFiles
 
 /// The sizes of an EfficientNet-Lite. The defaults are Lite0's.
 public struct EfficientNetConfiguration: Codable, Sendable, Equatable {

@@ -1,5 +1,5 @@
-public import Torch
-public import TorchNN
+public import TihuaNN
+public import TihuaTorch
 
 // GPT2 (Radford et al. 2019), with the names of Hugging Face transformers' modeling_gpt2.py, GPT2LMHeadModel.
 // B batch, T new tokens, S all tokens, C width, H heads, D head width, V vocabulary.

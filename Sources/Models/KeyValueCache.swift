@@ -1,4 +1,4 @@
-public import Torch
+public import TihuaTorch
 
 /// The keys and values of the tokens seen so far, per layer, in memory that is allocated once.
 ///

@@ -1,4 +1,4 @@
-import Files
+import TihuaFiles
 
 /// What is wrong with a model's folder or configuration.
 public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {

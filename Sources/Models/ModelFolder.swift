@@ -1,8 +1,8 @@
-import Files
 public import Foundation
-public import Torch
-public import TorchNN
-public import WeightFiles
+import TihuaFiles
+public import TihuaNN
+public import TihuaTorch
+public import TihuaWeightFiles
 
 /// The architectures that Tihua runs, by `model_type` of `config.json`.
 public enum Architecture: String, Sendable, Codable, CaseIterable {
@@ -108,7 +108,7 @@ public struct ModelFolder: Sendable {
     ///   equal are tied, and must hold equal values.
     /// - Throws: `WeightFileError`, or `ModelError.checkpoint` with the file and what does not fit.
     public func load(into store: ParameterStore, renaming: (String) -> String? = { $0 }) throws {
-        try Models.load(checkpoint(), into: store, renaming: renaming)
+        try TihuaModels.load(checkpoint(), into: store, renaming: renaming)
     }
 
     /// Checks the vocabulary against the rows of the model's embedding. Fewer tokens than rows are allowed up to the

@@ -1,6 +1,6 @@
 public import Foundation
-public import Torch
-public import TorchNN
+public import TihuaNN
+public import TihuaTorch
 
 // The mapping network of ClipCap (Mokady et al. 2021, arXiv 2111.09734) by itself, before a poet that is kept as it is: its
 // outputs stand in the poet's prompt where keywords would. B batch, E width of the picture's embedding, C width of the poet,

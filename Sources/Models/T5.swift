@@ -1,6 +1,6 @@
 import Foundation
-public import Torch
-public import TorchNN
+public import TihuaNN
+public import TihuaTorch
 
 // T5 (Raffel et al. 2020) and its version 1.1 (Shazeer 2020, gated GELU, untied head), with the names of Hugging Face
 // transformers' modeling_t5.py, T5ForConditionalGeneration.

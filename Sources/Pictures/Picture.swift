@@ -1,4 +1,4 @@
-import CVips
+import CTihuaVips
 
 /// How large a picture may be, checked against the file and its header before any pixel is decoded.
 public struct PictureLimits: Equatable, Sendable {

@@ -1,4 +1,4 @@
-import Files
+import TihuaFiles
 
 /// What can go wrong with a picture, a typeface or the file of either; each description is one line for a person.
 public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {

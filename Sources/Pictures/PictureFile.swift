@@ -1,5 +1,5 @@
-import Files
 import Foundation
+import TihuaFiles
 
 /// The bytes of a regular file of at most `limit` bytes; nothing that could block or never end is opened.
 func readPictureFile(_ path: String, limit: Int) throws -> [UInt8] {

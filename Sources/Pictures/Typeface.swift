@@ -1,4 +1,4 @@
-import CVips
+import CTihuaVips
 
 /// A drawn character: coverage 0...255, and where it lies in its square.
 struct Glyph {

@@ -1,5 +1,5 @@
-import Files
 public import Foundation
+import TihuaFiles
 
 /// BERT's WordPiece, token for token what the slow `BertTokenizer` of Hugging Face transformers 4.46 gives.
 ///

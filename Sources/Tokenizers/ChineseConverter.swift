@@ -1,4 +1,4 @@
-private import COpenCC
+private import CTihuaOpenCC
 import Synchronization
 
 /// Traditional to simplified characters by OpenCC: the longest phrase first, then character by character.

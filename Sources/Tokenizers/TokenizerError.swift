@@ -1,4 +1,4 @@
-import Files
+import TihuaFiles
 
 /// What can be wrong with a vocabulary, a SentencePiece model or the conversion of characters.
 public enum TokenizerError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import CTorch
+import CTihuaTorch
 
 /// The element type of a tensor.
 public enum DType: Int32, Sendable, CaseIterable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-import CTorch
+import CTihuaTorch
 
 /// The kernels behind the layers of `TorchNN`, named as in `torch.nn.functional`.
 public enum Kernels {

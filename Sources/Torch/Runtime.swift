@@ -1,4 +1,4 @@
-import CTorch
+import CTihuaTorch
 import Synchronization
 
 /// Facts and settings of libtorch itself.

@@ -1,4 +1,4 @@
-import CTorch
+import CTihuaTorch
 
 // Few overloads on purpose: `Tensor op Tensor` and `Tensor op Double`; more would slow the type checker down.
 

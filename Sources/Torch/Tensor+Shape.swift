@@ -1,4 +1,4 @@
-import CTorch
+import CTihuaTorch
 
 extension Tensor {
     /// Another shape with the same elements; one size may be -1.

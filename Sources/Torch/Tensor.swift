@@ -1,4 +1,4 @@
-import CTorch
+import CTihuaTorch
 
 /// An n-dimensional array of libtorch.
 ///

@@ -1,6 +1,6 @@
-import Files
 public import Foundation
-public import WeightFiles
+import TihuaFiles
+public import TihuaWeightFiles
 
 // The bridge between files of weights and tensors.
 

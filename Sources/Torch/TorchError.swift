@@ -1,4 +1,4 @@
-import CTorch
+import CTihuaTorch
 
 /// An error of libtorch, or of a file that holds tensors.
 public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-public import Torch
+public import TihuaTorch
 
 // Layers compute in the element type of their input: float32 parameters with bfloat16 activations are the mixed precision
 // of training, bfloat16 parameters that of inference.

@@ -1,5 +1,5 @@
 import Dispatch
-public import Torch
+public import TihuaTorch
 
 /// Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/): the matrices of the hidden layers step along the
 /// orthogonalised mean gradient; embeddings, norms, biases and everything that is not a matrix go by AdamW.

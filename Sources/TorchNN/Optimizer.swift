@@ -1,5 +1,5 @@
 import Foundation
-public import Torch
+public import TihuaTorch
 
 /// What moves the parameters of a store along their gradients.
 public protocol Optimizer: AnyObject {

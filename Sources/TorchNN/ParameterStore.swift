@@ -1,4 +1,4 @@
-public import Torch
+public import TihuaTorch
 
 /// How a parameter starts.
 public enum Initialization: Sendable {

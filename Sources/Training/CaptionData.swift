@@ -1,10 +1,10 @@
-public import Corpora
-import Evaluation
 public import Foundation
-import Generation
-import Tokenizers
-import Torch
-import WeightFiles
+public import TihuaCorpora
+import TihuaEvaluation
+import TihuaGeneration
+import TihuaTokenizers
+import TihuaTorch
+import TihuaWeightFiles
 
 // What captioners learn from: embeddings of pictures by key, captions by key, and sentences without a picture.
 // N pictures, E width of an embedding.

@@ -1,11 +1,11 @@
-import Evaluation
 public import Foundation
-import Generation
-public import Models
-import Tokenizers
-public import Torch
-public import TorchNN
-import WeightFiles
+import TihuaEvaluation
+import TihuaGeneration
+public import TihuaModels
+public import TihuaNN
+import TihuaTokenizers
+public import TihuaTorch
+import TihuaWeightFiles
 
 // How a captioner is trained: on pictures' embeddings (Mokady et al. 2021, ClipCap), or on texts alone (Nukrai et al. 2022,
 // CapDec, arXiv 2211.00575), whose embeddings are moved by noise as far as a picture's lies from them.

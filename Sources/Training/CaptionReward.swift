@@ -1,10 +1,10 @@
-import Evaluation
 public import Foundation
-import Generation
-public import Models
-import Tokenizers
-public import Torch
-public import TorchNN
+import TihuaEvaluation
+import TihuaGeneration
+public import TihuaModels
+public import TihuaNN
+import TihuaTokenizers
+public import TihuaTorch
 
 // Self-critical training of a captioner that speaks already (Rennie et al. 2017; Cho et al. 2022, Fine-grained Image Captioning
 // with CLIP Reward, arXiv 2205.13115): captions are drawn, rewarded, and made more or less probable by how much better they

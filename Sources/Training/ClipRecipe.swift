@@ -1,13 +1,13 @@
-import Evaluation
-import Files
 public import Foundation
-import Generation
-public import Models
-import Pictures
-import Tokenizers
-public import Torch
-public import TorchNN
-import WeightFiles
+import TihuaEvaluation
+import TihuaFiles
+import TihuaGeneration
+public import TihuaModels
+public import TihuaNN
+import TihuaPictures
+import TihuaTokenizers
+public import TihuaTorch
+import TihuaWeightFiles
 
 // How the two towers are trained: pictures against captions with a contrastive loss in which everything that is said of the
 // same thing counts as right (a label stands many times in a batch), a teacher's soft labels through a classifier that is thrown

@@ -1,6 +1,6 @@
-import Files
-import Foundation
-import WeightFiles
+public import Foundation
+import TihuaFiles
+public import TihuaWeightFiles
 
 /// Writes the event files that TensorBoard reads: scalars and texts by tag and step.
 ///

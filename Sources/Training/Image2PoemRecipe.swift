@@ -1,8 +1,8 @@
 public import Foundation
-import Generation
-import Models
-public import Torch
-public import TorchNN
+import TihuaGeneration
+import TihuaModels
+public import TihuaNN
+public import TihuaTorch
 
 // Image2Poem's own objective for GPT2 (github.com/weiji-Feng/Image2Poem at 0b34182: data_process/dataset.py,
 // pretrain/trainer.py), on quatrains:

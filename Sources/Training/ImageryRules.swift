@@ -1,5 +1,5 @@
-import Corpora
 public import Foundation
+import TihuaCorpora
 
 /// By which labels and captions one may conclude that a picture shows what a word of the imagery bank means.
 ///

@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+import TihuaTorch
 
 /// A number of a recipe and what it may be: every sum and product that it goes into fits then.
 struct OptionRange: Sendable {

@@ -1,9 +1,9 @@
-public import Corpora
-import Files
 public import Foundation
-import Pictures
-import Torch
-import WeightFiles
+public import TihuaCorpora
+import TihuaFiles
+import TihuaPictures
+import TihuaTorch
+import TihuaWeightFiles
 
 /// The pictures of one shard, decoded and resized once, with what is said of each.
 public struct PictureSet: Sendable {

@@ -1,6 +1,6 @@
-import Corpora
 import Foundation
-public import Pictures
+import TihuaCorpora
+public import TihuaPictures
 
 /// One shard with what is said of its pictures, which stay encoded until they are asked for.
 public struct PictureShard: Sendable {

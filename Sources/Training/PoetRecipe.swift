@@ -1,12 +1,12 @@
-public import Corpora
-import Files
 public import Foundation
-public import Generation
-public import Models
-public import Prosody
-public import Torch
-public import TorchNN
-import WeightFiles
+public import TihuaCorpora
+import TihuaFiles
+public import TihuaGeneration
+public import TihuaModels
+public import TihuaNN
+public import TihuaProsody
+public import TihuaTorch
+import TihuaWeightFiles
 
 // How a poet is trained: poems as prompts and lines (see `PoemPrompt`), every condition dropped at random, so that each subset
 // of conditions works in use.
@@ -124,11 +124,11 @@ public struct PoemDataset: Sendable {
     ///   - descriptions: a word to what a picture of it shows, in modern Chinese
     ///   - vocabulary: of a poet that is trained on; nil makes one from the poems
     public init(
-        poems: [Poem], words: [String], themes: [String: [String]] = [:], descriptions: [String: [String]] = [:],
+        poems: [CorpusPoem], words: [String], themes: [String: [String]] = [:], descriptions: [String: [String]] = [:],
         vocabulary given: PoetVocabulary? = nil, options: PoetOptions
     ) {
         var dropped: [String: Int] = [:]
-        var kept: [(poem: Poem, form: Form)] = []
+        var kept: [(poem: CorpusPoem, form: Form)] = []
         for poem in poems {
             if let form = Self.form(of: poem) {
                 kept.append((poem, form))
@@ -218,7 +218,7 @@ public struct PoemDataset: Sendable {
     }
 
     /// The form of a poem by its label and the lengths of its lines; nil where `Prosody` has no such form.
-    public static func form(of poem: Poem) -> Form? {
+    public static func form(of poem: CorpusPoem) -> Form? {
         let lengths = poem.lines.map(\.count)
         if let tune = poem.tune {
             return Form.all.first { $0.kind == .ci && $0.name == tune && $0.lineLengths == lengths }

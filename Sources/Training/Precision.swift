@@ -1,7 +1,7 @@
 public import Foundation
 import Synchronization
-public import Torch
-import WeightFiles
+public import TihuaTorch
+import TihuaWeightFiles
 
 extension TrainingOptions {
     /// The element type of the activations, and of Muon's orthogonalisation.

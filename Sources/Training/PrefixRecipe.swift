@@ -1,11 +1,11 @@
-import Corpora
 public import Foundation
-import Generation
-public import Models
-import Prosody
-public import Torch
-public import TorchNN
-import WeightFiles
+public import TihuaCorpora
+public import TihuaGeneration
+public import TihuaModels
+public import TihuaNN
+import TihuaProsody
+public import TihuaTorch
+import TihuaWeightFiles
 
 // How a mapping network before a poet is trained, so that a picture becomes a poem without keywords: as CapDec (Nukrai et al.
 // 2022, arXiv 2211.00575), from texts alone, whose embeddings are moved by noise as far as a picture's lies from them. The poet
@@ -97,7 +97,7 @@ public struct PrefixDataset: Sendable {
     /// - Throws: `TrainingError` for options that make no sense and if nothing is left to train on, with the reasons; what
     ///   `embedTexts` throws.
     public init(
-        poems: [Poem], themes: [String: [String]], descriptions: [String: [String]], vocabulary: PoetVocabulary,
+        poems: [CorpusPoem], themes: [String: [String]], descriptions: [String: [String]], vocabulary: PoetVocabulary,
         options: PrefixOptions, embedTexts: ([String]) async throws -> [[Float]]
     ) async throws {
         try options.validate()

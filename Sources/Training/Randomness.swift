@@ -1,4 +1,4 @@
-public import Generation
+public import TihuaGeneration
 
 extension SplitMix64 {
     /// A stream of its own for each combination of numbers, so that a batch does not depend on the ones before it.

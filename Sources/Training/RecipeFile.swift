@@ -1,5 +1,5 @@
-import Files
 public import Foundation
+import TihuaFiles
 
 /// The options of a run as a JSON file: `{"training": {..}, "poet": {..}}`, one object for each part of a recipe.
 ///

@@ -1,8 +1,8 @@
 import Foundation
-import Models
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaModels
+import TihuaNN
+import TihuaTorch
+import TihuaWeightFiles
 
 /// How far a run is.
 struct RunProgress: Codable, Equatable {

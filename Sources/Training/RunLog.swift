@@ -1,5 +1,5 @@
-import Files
 import Foundation
+import TihuaFiles
 
 /// The log of a run: lines on standard error and in `log.txt`, scalars for TensorBoard beside it.
 final class RunLog {

@@ -1,8 +1,8 @@
-import Files
 public import Foundation
-public import Torch
-public import TorchNN
-import WeightFiles
+import TihuaFiles
+public import TihuaNN
+public import TihuaTorch
+import TihuaWeightFiles
 
 /// What is trained: a model, its batches, its loss. The trainer knows nothing else of it.
 ///

@@ -1,6 +1,6 @@
-import Files
 import Foundation
-import TorchNN
+import TihuaFiles
+import TihuaNN
 
 /// How a run trains, whatever it trains. Read from a JSON file and overridden by flags; missing keys keep these values.
 public struct TrainingOptions: RecipeOptions, Codable, Sendable, Equatable {

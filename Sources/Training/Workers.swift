@@ -1,7 +1,7 @@
 import Dispatch
 import Synchronization
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTorch
 
 /// One batch of an epoch.
 struct BatchPlace: Sendable {

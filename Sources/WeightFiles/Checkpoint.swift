@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// The weights of a model: one file or several shards, safetensors or `torch.save`, all tensors by name.
 public struct Checkpoint: Sendable {

@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// A safetensors file, mapped: eight bytes of header length, a JSON header, the tensors' bytes.
 ///

@@ -1,5 +1,5 @@
-import Files
-import Foundation
+public import Foundation
+public import TihuaFiles
 
 /// Writes safetensors files, byte for byte as Python's `safetensors` writes them: widest elements first, then by name.
 public enum SafetensorsWriter {

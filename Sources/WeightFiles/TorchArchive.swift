@@ -1,4 +1,4 @@
-import Foundation
+public import Foundation
 
 /// A file of `torch.save`, mapped: the ZIP layout of PyTorch 1.6 and later, or the sequence of pickles before it.
 ///

@@ -1,4 +1,4 @@
-import Files
+import TihuaFiles
 
 /// What can be wrong with a file of weights, or with writing one. Every description is one line for a person.
 public enum WeightFileError: Error, Equatable, Sendable {

@@ -1,4 +1,4 @@
-import CZlib
+import CTihuaZlib
 
 /// The directory of a ZIP file: entries that are stored without compression, as PyTorch writes them, or deflated, as NumPy
 /// may.

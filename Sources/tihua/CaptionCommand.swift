@@ -1,12 +1,12 @@
 import ArgumentParser
-import Corpora
 import Foundation
-import Generation
-import Models
-import Pictures
-import Pipelines
-import Torch
-import Training
+import Tihua
+import TihuaCorpora
+import TihuaGeneration
+import TihuaModels
+import TihuaPictures
+import TihuaTorch
+import TihuaTraining
 
 /// `tihua caption`: Chinese sentences for pictures.
 struct CaptionCommand: AsyncParsableCommand {
@@ -64,7 +64,7 @@ struct CaptionCommand: AsyncParsableCommand {
         try await usage { try await captioner.check(request) }
         var failed = false
         let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
-            Tihua.complain("\(error)")
+            TihuaTool.complain("\(error)")
             failed = true
         }
         let tables = try embeddings.map { try EmbeddingFile(contentsOf: URL(filePath: $0)) }
@@ -80,7 +80,7 @@ struct CaptionCommand: AsyncParsableCommand {
                 case .success(let picture): loaded.append((input.name, picture))
                 case .failure(let error):
                     progress(nil)
-                    Tihua.complain("\(error)")
+                    TihuaTool.complain("\(error)")
                     failed = true
                 }
             }

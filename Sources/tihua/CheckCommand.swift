@@ -1,8 +1,8 @@
 import ArgumentParser
-import Files
 import Foundation
-import Prosody
-import Tokenizers
+import TihuaFiles
+import TihuaProsody
+import TihuaTokenizers
 
 /// `tihua check`: holds a poem against its form.
 ///

@@ -1,5 +1,5 @@
-import Files
 import Foundation
+import TihuaFiles
 
 /// Where the tool prints: results on standard output, everything else on standard error. What could steer a terminal is
 /// escaped in both.

@@ -1,6 +1,6 @@
 import ArgumentParser
-import Corpora
 import Foundation
+import TihuaCorpora
 
 extension DataCommand {
     /// `tihua data captions`: caption files of any known form to one clean file.

@@ -1,8 +1,8 @@
 import ArgumentParser
-import Corpora
-import Files
 import Foundation
-import Training
+import TihuaCorpora
+import TihuaFiles
+import TihuaTraining
 
 /// `tihua data`: turns public data sets into what the recipes read.
 struct DataCommand: AsyncParsableCommand {

@@ -1,8 +1,8 @@
 import ArgumentParser
-import Corpora
 import Foundation
-import Pipelines
-import Training
+import Tihua
+import TihuaCorpora
+import TihuaTraining
 
 extension DataCommand {
     /// `tihua data embed`: pictures to one file of embeddings.

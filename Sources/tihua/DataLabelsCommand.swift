@@ -1,8 +1,8 @@
 import ArgumentParser
-import Files
 import Foundation
-import Training
-import WeightFiles
+import TihuaFiles
+import TihuaTraining
+import TihuaWeightFiles
 
 extension DataCommand {
     /// `tihua data labels`: captions for pictures of which only a label is known.

@@ -1,8 +1,8 @@
 import ArgumentParser
-import Corpora
-import Evaluation
 import Foundation
-import Pictures
+import TihuaCorpora
+import TihuaEvaluation
+import TihuaPictures
 
 extension DataCommand {
     /// `tihua data statistics`: what a set of captions is like.

@@ -1,13 +1,13 @@
 import ArgumentParser
-import Corpora
-import Files
 import Foundation
-import Generation
-import Models
-import Pipelines
-import Prosody
-import Training
-import WeightFiles
+import Tihua
+import TihuaCorpora
+import TihuaFiles
+import TihuaGeneration
+import TihuaModels
+import TihuaProsody
+import TihuaTraining
+import TihuaWeightFiles
 
 extension DataCommand {
     /// `tihua data stock`: what a poet writes too often.

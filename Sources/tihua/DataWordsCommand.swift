@@ -1,11 +1,11 @@
 import ArgumentParser
-import Corpora
-import Files
 import Foundation
-import Generation
-import Prosody
-import Training
-import WeightFiles
+import TihuaCorpora
+import TihuaFiles
+import TihuaGeneration
+import TihuaProsody
+import TihuaTraining
+import TihuaWeightFiles
 
 extension DataCommand {
     /// `tihua data words`: how often a corpus has the words of a bank.

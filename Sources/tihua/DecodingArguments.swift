@@ -1,5 +1,5 @@
 import ArgumentParser
-import Generation
+import TihuaGeneration
 
 /// How a language model writes, where no metre decides.
 struct DecodingArguments: ParsableArguments {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
-import Pipelines
-import Torch
+import Tihua
+import TihuaTorch
 
 /// `tihua doctor`: what this machine has, what is missing, and what to type.
 struct DoctorCommand: ParsableCommand {

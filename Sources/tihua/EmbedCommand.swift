@@ -1,11 +1,11 @@
 import ArgumentParser
-import Files
 import Foundation
-import Models
-import Pictures
-import Pipelines
-import Tokenizers
-import Torch
+import Tihua
+import TihuaFiles
+import TihuaModels
+import TihuaPictures
+import TihuaTokenizers
+import TihuaTorch
 
 /// `tihua embed`: pictures and texts as vectors of one Chinese-CLIP.
 ///
@@ -76,7 +76,7 @@ struct EmbedCommand: AsyncParsableCommand {
     func run() async throws {
         var failed = false
         func complain(_ error: any Error) {
-            Tihua.complain("\(error)")
+            TihuaTool.complain("\(error)")
             failed = true
         }
         let items = try items(complain)

@@ -1,8 +1,8 @@
 import ArgumentParser
-import Corpora
-import Evaluation
 import Foundation
-import Pipelines
+import Tihua
+import TihuaCorpora
+import TihuaEvaluation
 
 /// `tihua eval caption`: captions against references, and against their pictures.
 struct EvalCaptionCommand: AsyncParsableCommand {

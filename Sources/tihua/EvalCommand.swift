@@ -1,9 +1,9 @@
 import ArgumentParser
 import Foundation
-import Pictures
-import Pipelines
-import Torch
-import Training
+import Tihua
+import TihuaPictures
+import TihuaTorch
+import TihuaTraining
 
 /// `tihua eval`: measures of models on held-out data.
 struct EvalCommand: AsyncParsableCommand {

@@ -1,10 +1,10 @@
 import ArgumentParser
-import Corpora
-import Evaluation
 import Foundation
-import Pictures
-import Pipelines
-import Training
+import Tihua
+import TihuaCorpora
+import TihuaEvaluation
+import TihuaPictures
+import TihuaTraining
 
 /// `tihua eval imagery`: whether the words that pictures call up are right.
 struct EvalImageryCommand: AsyncParsableCommand {

@@ -1,13 +1,13 @@
 import ArgumentParser
-import Corpora
 import Foundation
-import Generation
-import Models
-import Pipelines
-import Prosody
-import Tokenizers
-import Torch
-import Training
+import Tihua
+import TihuaCorpora
+import TihuaGeneration
+import TihuaModels
+import TihuaProsody
+import TihuaTokenizers
+import TihuaTorch
+import TihuaTraining
 
 extension EvalCommand {
     /// `tihua eval poet`: a poet on poems that it was not trained on.

@@ -1,11 +1,11 @@
-import Corpora
-import Evaluation
 import Foundation
-import Generation
-import Models
-import Prosody
-import Torch
-import Training
+import TihuaCorpora
+import TihuaEvaluation
+import TihuaGeneration
+import TihuaModels
+import TihuaProsody
+import TihuaTorch
+import TihuaTraining
 
 /// The measures of one poet on poems that it was not trained on.
 final class PoetMeasures {

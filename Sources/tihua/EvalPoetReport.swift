@@ -1,7 +1,7 @@
-import Evaluation
 import Foundation
-import Generation
-import Prosody
+import TihuaEvaluation
+import TihuaGeneration
+import TihuaProsody
 
 /// The forms that figures are given for.
 enum PoetForms {

@@ -1,8 +1,8 @@
 import ArgumentParser
-import Corpora
-import Evaluation
 import Foundation
-import Prosody
+import TihuaCorpora
+import TihuaEvaluation
+import TihuaProsody
 
 /// `tihua eval prosody`: whether the checker agrees with the poets.
 struct EvalProsodyCommand: ParsableCommand {

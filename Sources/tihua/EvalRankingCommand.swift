@@ -1,12 +1,12 @@
 import ArgumentParser
-import Evaluation
-import Files
 import Foundation
-import Generation
-import Pictures
-import Pipelines
-import Training
-import WeightFiles
+import Tihua
+import TihuaEvaluation
+import TihuaFiles
+import TihuaGeneration
+import TihuaPictures
+import TihuaTraining
+import TihuaWeightFiles
 
 extension EvalCommand {
     /// `tihua eval ranking`: how well the order of the candidates agrees with a reader's choices.
@@ -61,7 +61,7 @@ extension EvalCommand {
         private func writePairs() async throws {
             var failed = false
             let inputs = try PictureInput.all(at: write, quiet: false) { error in
-                Tihua.complain("\(error)")
+                TihuaTool.complain("\(error)")
                 failed = true
             }
             // All or none: the reading takes longest.

@@ -1,7 +1,7 @@
 import ArgumentParser
-import Evaluation
 import Foundation
-import Training
+import TihuaEvaluation
+import TihuaTraining
 
 /// `tihua eval retrieval`: pictures and captions that look for each other.
 struct EvalRetrievalCommand: AsyncParsableCommand {

@@ -1,16 +1,16 @@
 import ArgumentParser
-import Corpora
-import Evaluation
-import Files
 import Foundation
-import Generation
-import Models
-import Pictures
-import Pipelines
-import Prosody
-import Torch
-import Training
-import WeightFiles
+import Tihua
+import TihuaCorpora
+import TihuaEvaluation
+import TihuaFiles
+import TihuaGeneration
+import TihuaModels
+import TihuaPictures
+import TihuaProsody
+import TihuaTorch
+import TihuaTraining
+import TihuaWeightFiles
 
 /// `tihua eval through`: the ways from a picture to a poem, side by side.
 struct EvalThroughCommand: AsyncParsableCommand {
@@ -62,7 +62,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
     private struct Row {
         let picture: String
         let words: [String]
-        let poems: [Pipelines.Poem]
+        let poems: [RankedPoem]
     }
 
     func run() async throws {
@@ -83,7 +83,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
                 unread.append(entry.key)
                 continue
             }
-            var poems: [Pipelines.Poem] = []
+            var poems: [RankedPoem] = []
             for way in Way.allCases {
                 request.through = way
                 poems += try await poet.poems(for: [picture], request: request).poems.prefix(1)
@@ -154,7 +154,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
         }
 
         /// The mean log-probability of a token, in nats.
-        func fluency(of poems: [Pipelines.Poem]) throws -> Double {
+        func fluency(of poems: [RankedPoem]) throws -> Double {
             let texts = try poems.map { poem in
                 PoemScorer.Text(prompt: PoemPrompt(form: try Form(named: poem.form)), lines: poem.lines)
             }
@@ -174,8 +174,8 @@ struct EvalThroughCommand: AsyncParsableCommand {
         let fluency: Double
         let distinct2: Double?
 
-        init(_ way: Way, _ rows: [(words: [String], poem: Pipelines.Poem)], _ judge: Judge) throws {
-            func mean(_ value: ((words: [String], poem: Pipelines.Poem)) -> Double) -> Double {
+        init(_ way: Way, _ rows: [(words: [String], poem: RankedPoem)], _ judge: Judge) throws {
+            func mean(_ value: ((words: [String], poem: RankedPoem)) -> Double) -> Double {
                 rows.reduce(0) { $0 + value($1) } / Double(rows.count)
             }
             through = way.rawValue

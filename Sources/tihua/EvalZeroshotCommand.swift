@@ -1,7 +1,7 @@
 import ArgumentParser
-import Evaluation
 import Foundation
-import Training
+import TihuaEvaluation
+import TihuaTraining
 
 /// `tihua eval zeroshot`: labelled pictures classified by what their labels' captions say.
 struct EvalZeroshotCommand: AsyncParsableCommand {

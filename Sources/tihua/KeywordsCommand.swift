@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
-import Pictures
-import Pipelines
+import Tihua
+import TihuaPictures
 
 /// `tihua keywords`: the words that pictures call up.
 struct KeywordsCommand: AsyncParsableCommand {
@@ -51,7 +51,7 @@ struct KeywordsCommand: AsyncParsableCommand {
         var failed = false
         func complain(_ error: any Error) {
             progress(nil)
-            Tihua.complain("\(error)")
+            TihuaTool.complain("\(error)")
             failed = true
         }
         let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: complain)

@@ -1,9 +1,9 @@
 import ArgumentParser
 import Foundation
-import Generation
-import Models
-import Tokenizers
-import Torch
+import TihuaGeneration
+import TihuaModels
+import TihuaTokenizers
+import TihuaTorch
 
 /// `tihua lm`: a language model by itself: the probabilities of a text, and its continuation.
 struct LmCommand: ParsableCommand {

@@ -1,5 +1,5 @@
 import Foundation
-import Torch
+import TihuaTorch
 
 /// What the tool does about memory: it compares the limit with what a command needs before it starts, and says in one line
 /// what runs out later.

@@ -1,9 +1,9 @@
 import ArgumentParser
-import Files
 import Foundation
-import Models
-import Torch
-import WeightFiles
+import TihuaFiles
+import TihuaModels
+import TihuaTorch
+import TihuaWeightFiles
 
 extension ModelsCommand {
     /// `tihua models average`: one model from several states of its training.

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
-import Models
-import WeightFiles
+import TihuaModels
+import TihuaWeightFiles
 
 /// `tihua models`: what lies in folders of weights.
 struct ModelsCommand: ParsableCommand {

@@ -1,8 +1,8 @@
 import ArgumentParser
-import Corpora
-import Files
 import Foundation
-import Pictures
+import TihuaCorpora
+import TihuaFiles
+import TihuaPictures
 
 /// A picture that a command was given, by itself, in a folder or in a tar archive, under the name that is printed.
 struct PictureInput: Sendable {
@@ -68,6 +68,6 @@ struct PictureInput: Sendable {
 
     /// Sees that an output is none of the pictures and not their archive; see `protect(_:from:_:)`.
     static func protect(_ inputs: [PictureInput], from output: String?, _ option: String) throws {
-        try tihua.protect(inputs.map { ($0.entry.path, $0.identity) }, from: output, option)
+        try TihuaCLI.protect(inputs.map { ($0.entry.path, $0.identity) }, from: output, option)
     }
 }

@@ -1,10 +1,10 @@
 import ArgumentParser
 import Foundation
-import Generation
-import Pictures
-import Pipelines
-import Prosody
-import Torch
+import Tihua
+import TihuaGeneration
+import TihuaPictures
+import TihuaProsody
+import TihuaTorch
 
 /// `tihua poem`: classical poems for pictures.
 struct PoemCommand: AsyncParsableCommand {
@@ -52,7 +52,7 @@ struct PoemCommand: AsyncParsableCommand {
         var request = try usage { try poem.request(sampling) }
         var failed = false
         let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
-            Tihua.complain("\(error)")
+            TihuaTool.complain("\(error)")
             failed = true
         }
         let isSeveral = !together && (pictures.count > 1 || inputs.contains { !$0.isNamed })
@@ -84,7 +84,7 @@ struct PoemCommand: AsyncParsableCommand {
                 throw error
             } catch {
                 progress(nil)
-                Tihua.complain("\(error)")
+                TihuaTool.complain("\(error)")
                 failed = true
             }
         }
@@ -112,7 +112,7 @@ struct PoemCommand: AsyncParsableCommand {
                     if first == nil { first = (loaded[0], place) }
                 } catch {
                     progress(nil)
-                    Tihua.complain("\(error)")
+                    TihuaTool.complain("\(error)")
                 }
             }
             embeddings += try await poet.embeddings(of: loaded)
@@ -311,7 +311,7 @@ private struct PoemReport: Encodable {
     let pictures: [String]?
     let keywords: [KeywordReport]
     let caption: String?
-    let poems: [Poem]
+    let poems: [RankedPoem]
     let seed: UInt64
 
     init(_ paths: [String], _ result: PoemResult) {

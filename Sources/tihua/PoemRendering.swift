@@ -1,9 +1,9 @@
 import ArgumentParser
-import Files
 import Foundation
-import Pictures
-import Pipelines
-import Prosody
+import Tihua
+import TihuaFiles
+import TihuaPictures
+import TihuaProsody
 
 /// How the best poem is set on its picture.
 struct RenderArguments: ParsableArguments {
@@ -125,7 +125,7 @@ struct RenderTarget {
     ///
     /// - Returns: the file that was written
     /// - Throws: `PictureError`.
-    func write(_ poem: Poem, on picture: Picture, at place: Int) throws -> String {
+    func write(_ poem: RankedPoem, on picture: Picture, at place: Int) throws -> String {
         let text = RenderedPoem(
             title: arguments.title, lines: try Form(named: poem.form).parted(poem.lines),
             signature: arguments.signature, seal: arguments.seal)

@@ -1,12 +1,12 @@
-import ArgumentParser
-import Corpora
-import Files
+public import ArgumentParser
 import Foundation
-import Generation
-import Pictures
-import Pipelines
-import Prosody
-import Torch
+import Tihua
+public import TihuaCorpora
+import TihuaFiles
+import TihuaGeneration
+import TihuaPictures
+public import TihuaProsody
+import TihuaTorch
 
 /// Where a command computes, and on how many threads.
 struct DeviceOptions: ParsableArguments {

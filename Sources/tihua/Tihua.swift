@@ -1,9 +1,9 @@
 import ArgumentParser
-import Files
 import Foundation
+import TihuaFiles
 
 @main
-struct Tihua: AsyncParsableCommand {
+struct TihuaTool: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tihua", abstract: "题画: pictures to Chinese poems.",
         discussion: """

@@ -1,12 +1,12 @@
 import ArgumentParser
-import Corpora
-import Files
 import Foundation
-import Models
-import Pipelines
-import Tokenizers
-import Torch
-import Training
+import Tihua
+import TihuaCorpora
+import TihuaFiles
+import TihuaModels
+import TihuaTokenizers
+import TihuaTorch
+import TihuaTraining
 
 /// `tihua train caption`: a mapping network from pictures to a language model.
 struct TrainCaptionCommand: AsyncParsableCommand {

@@ -1,11 +1,11 @@
 import ArgumentParser
-import Corpora
 import Foundation
-import Models
-import Pipelines
-import Tokenizers
-import Torch
-import Training
+import Tihua
+import TihuaCorpora
+import TihuaModels
+import TihuaTokenizers
+import TihuaTorch
+import TihuaTraining
 
 /// `tihua train clip`: a picture tower and a text tower with a joint embedding.
 struct TrainClipCommand: AsyncParsableCommand {

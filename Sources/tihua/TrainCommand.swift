@@ -1,12 +1,12 @@
 import ArgumentParser
-import Corpora
 import Foundation
-import Generation
-import Models
-import Tokenizers
-import Torch
-import TorchNN
-import Training
+import TihuaCorpora
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaTokenizers
+import TihuaTorch
+import TihuaTraining
 
 /// `tihua train`: the recipes.
 struct TrainCommand: AsyncParsableCommand {
@@ -236,7 +236,7 @@ struct PoetListArguments: ParsableArguments {
 
     /// What the files hold.
     struct Content {
-        var poems: [Poem]
+        var poems: [CorpusPoem]
         var words: [String] = []
         /// A word to what a picture of it shows.
         var descriptions: [String: [String]] = [:]

@@ -1,11 +1,11 @@
 import ArgumentParser
-import Corpora
 import Foundation
-import Generation
-import Models
-import Pipelines
-import Torch
-import Training
+import Tihua
+import TihuaCorpora
+import TihuaGeneration
+import TihuaModels
+import TihuaTorch
+import TihuaTraining
 
 /// `tihua train prefix`: a mapping network from pictures to a poet.
 struct TrainPrefixCommand: AsyncParsableCommand {

@@ -1,6 +1,6 @@
 import Foundation
-import PackSupport
 import Testing
+import TihuaPackSupport
 
 /// `tihua train caption` and `tihua caption` on a tiny pack: trained, used, and what can go wrong.
 @Suite struct CaptionCommandTests {

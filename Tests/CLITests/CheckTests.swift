@@ -1,6 +1,6 @@
-import Corpora
 import Foundation
 import Testing
+import TihuaCorpora
 
 @Suite struct CheckTests {
     private func check(
@@ -115,7 +115,7 @@ import Testing
             ("王之涣", ["白日依山尽", "黄河入海流", "欲穷千里目", "更上一层楼"]),
             ("王之涣", ["黄河远上白云间", "一片孤城万仞山", "羌笛何须怨杨柳", "春风不度玉门关"]),
             ("某", ["白日依山尽", "黄囍入海流", "欲穷千里目", "更上高层楼"]),
-        ].map { Poem(form: "", author: $0.0, lines: $0.1) }
+        ].map { CorpusPoem(form: "", author: $0.0, lines: $0.1) }
         try Data(poems.map { try JSONEncoder().encode($0) }.joined(separator: [0x0A])).write(to: corpus)
         let table = try Run(["eval", "prosody", corpus.path])
         #expect(table.status == 0 && table.errors.isEmpty)

@@ -1,8 +1,8 @@
-import Corpora
 import Foundation
-import PackSupport
-import TestSupport
 import Testing
+import TihuaCorpora
+import TihuaPackSupport
+import TihuaTestSupport
 
 /// `tihua data captions`, `data statistics`, `data embed` and `eval caption`.
 @Suite struct DataCaptionTests {

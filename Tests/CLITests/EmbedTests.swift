@@ -1,6 +1,6 @@
 import Foundation
-import TestSupport
 import Testing
+import TihuaTestSupport
 
 @Suite struct EmbedTests {
     private func embed(_ arguments: [String]) throws -> (status: Int32, output: String, error: String) {

@@ -1,9 +1,9 @@
-import Corpora
 import Foundation
-import PackSupport
-import Prosody
-import TestSupport
 import Testing
+import TihuaCorpora
+import TihuaPackSupport
+import TihuaProsody
+import TihuaTestSupport
 
 /// From a photo to poems, through the built tool.
 @Suite struct EndToEndTests {

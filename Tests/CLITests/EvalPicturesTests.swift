@@ -1,6 +1,6 @@
 import Foundation
-import PackSupport
 import Testing
+import TihuaPackSupport
 
 /// The measures of the picture side, on a pack of random weights: what they print, and what they refuse.
 @Suite struct EvalPicturesTests {

@@ -1,9 +1,9 @@
-import Corpora
 import Foundation
-import PackSupport
-import Prosody
-import TestSupport
 import Testing
+import TihuaCorpora
+import TihuaPackSupport
+import TihuaProsody
+import TihuaTestSupport
 
 @Suite struct EvalPoetTests {
     /// A pack and a corpus of regular poems in its characters, of which one in three is held out.
@@ -36,7 +36,7 @@ import Testing
                     let size = form.lineLengths[0]
                     let characters = Array(text)
                     let verse = (0..<4).map { String(characters[$0 * size..<($0 + 1) * size]) }
-                    let poem = Poem(
+                    let poem = CorpusPoem(
                         form: form.name, lines: verse,
                         keywords: [String(verse[0].prefix(2)), String(verse[2].suffix(2))])
                     lines.append(try JSONEncoder().encode(poem))

@@ -1,8 +1,8 @@
-import Corpora
 import Foundation
-import PackSupport
-import TestSupport
 import Testing
+import TihuaCorpora
+import TihuaPackSupport
+import TihuaTestSupport
 
 /// A library that makes one call on files fail, or ends the process there; see `Tests/Shims/faults.c`.
 private enum Shim {

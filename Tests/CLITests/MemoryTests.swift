@@ -1,8 +1,8 @@
 import Foundation
 import Glibc
-import PackSupport
-import TestSupport
 import Testing
+import TihuaPackSupport
+import TihuaTestSupport
 
 /// The tool where memory or threads run out: every run ends by itself, with its result or with one line and exit status 1.
 ///

@@ -1,6 +1,6 @@
 import Foundation
-import PackSupport
 import Testing
+import TihuaPackSupport
 
 /// Numbers on the command line at and beyond their ends: an answer or one line, never a trap, never a hang.
 @Suite struct NumberTests {

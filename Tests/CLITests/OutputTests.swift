@@ -1,7 +1,7 @@
 import Foundation
-import PackSupport
-import TestSupport
 import Testing
+import TihuaPackSupport
+import TihuaTestSupport
 
 /// What is printed arrives, or the exit status says that it did not; what is written replaces nothing that must stay.
 @Suite struct OutputTests {

@@ -1,6 +1,6 @@
 import Foundation
-import PackSupport
 import Testing
+import TihuaPackSupport
 
 /// Files, folders and archives as every command takes them.
 @Suite struct PictureInputTests {

@@ -1,9 +1,9 @@
 import Foundation
-import PackSupport
-import Pictures
-import Prosody
-import TestSupport
 import Testing
+import TihuaPackSupport
+import TihuaPictures
+import TihuaProsody
+import TihuaTestSupport
 
 @Suite struct PoemCommandTests {
     private static let quick = ["--candidates", "4", "--threads", "1", "--device", "cpu"]

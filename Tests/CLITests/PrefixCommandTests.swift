@@ -1,6 +1,6 @@
 import Foundation
-import PackSupport
 import Testing
+import TihuaPackSupport
 
 /// From pictures to poems without keywords: training, writing, comparing.
 @Suite struct PrefixCommandTests {

@@ -1,6 +1,6 @@
 import Foundation
-import PackSupport
 import Testing
+import TihuaPackSupport
 
 /// `tihua poem --render`: what is written, and what must stay.
 @Suite struct RenderTests {

@@ -1,9 +1,9 @@
-import Files
 import Foundation
-import PackSupport
-import TestSupport
 import Testing
-import WeightFiles
+import TihuaFiles
+import TihuaPackSupport
+import TihuaTestSupport
+import TihuaWeightFiles
 
 /// What holds for all commands, and the commands that have no suite of their own.
 @Suite struct ToolTests {

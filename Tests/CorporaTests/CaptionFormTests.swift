@@ -1,8 +1,8 @@
 import Foundation
-import TestSupport
 import Testing
+import TihuaTestSupport
 
-@testable import Corpora
+@testable import TihuaCorpora
 
 /// Caption files as people have them: other forms, other encodings, other line ends.
 @Suite struct CaptionFormTests {

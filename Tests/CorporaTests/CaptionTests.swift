@@ -1,9 +1,9 @@
-import Corpora
-import Files
 import Foundation
-import TestSupport
 import Testing
-import WeightFiles
+import TihuaCorpora
+import TihuaFiles
+import TihuaTestSupport
+import TihuaWeightFiles
 
 @Suite struct CaptionImporterTests {
     private let scratch: Scratch

@@ -1,9 +1,9 @@
 import Foundation
 import Glibc
-import TestSupport
 import Testing
+import TihuaTestSupport
 
-@testable import Corpora
+@testable import TihuaCorpora
 
 /// A member of a tar archive that a test writes byte by byte.
 private struct Member {

@@ -1,15 +1,15 @@
-import Corpora
 import Foundation
-import TestSupport
 import Testing
+import TihuaCorpora
+import TihuaTestSupport
 
 @Suite struct PoemImporterTests {
     private func poems(
         _ json: String, at path: String = "全唐诗/poet.tang.0.json"
-    ) throws -> (poems: [Poem], report: PoemImporter.Report) {
+    ) throws -> (poems: [CorpusPoem], report: PoemImporter.Report) {
         let scratch = try Scratch()
         try scratch.write(json, to: path)
-        var poems: [Poem] = []
+        var poems: [CorpusPoem] = []
         let report = try PoemImporter(threadCount: 2).run(from: scratch.url) { poems.append($0) }
         return (poems, report)
     }
@@ -23,7 +23,7 @@ import Testing
         let (poems, report) = try poems("[\(record(["白玉誰家郎，回車渡天津。", "看花東上陌，驚動洛陽人。"], title: "橫吹曲辭　洛陽陌"))]")
         #expect(
             poems == [
-                Poem(
+                CorpusPoem(
                     form: "五绝", title: "横吹曲辞 洛阳陌", author: "李 白", dynasty: "唐",
                     lines: ["白玉谁家郎", "回车渡天津", "看花东上陌", "惊动洛阳人"], source: "全唐诗/poet.tang.0.json")
             ])
@@ -90,7 +90,7 @@ import Testing
         try scratch.write("[\(poem),\(poem)]", to: "全唐诗/poet.song.0.json")
         try scratch.write("[\(poem)]", to: "全唐诗/poet.tang.1000.json")
         try scratch.write("[\(simplified)]", to: "水墨唐诗/shuimotangshi.json")
-        var poems: [Poem] = []
+        var poems: [CorpusPoem] = []
         let report = try PoemImporter().run(from: scratch.url) { poems.append($0) }
         #expect(report.read == 4 && report.dropped == [.duplicate: 3])
         #expect(poems.map(\.dynasty) == ["唐"])
@@ -127,7 +127,7 @@ import Testing
         try scratch.write(#"[{"title":"x"}, 5, {"title":["x"],"paragraphs":"y"}]"#, to: "宋词/ci.song.1.json")
         try scratch.write("{not json", to: "宋词/ci.song.2.json")
         try scratch.write("[]", to: "论语/lunyu.json")
-        var poems: [Poem] = []
+        var poems: [CorpusPoem] = []
         let report = try PoemImporter().run(from: scratch.url) { poems.append($0) }
         #expect(Set(poems.map(\.form)) == ["诗经", "楚辞", "词", "七绝", "曲"])
         #expect(poems.first { $0.form == "词" }?.tune == "长相思")
@@ -150,9 +150,9 @@ import Testing
         let output = scratch.url.appending(path: "out.jsonl")
         let report = try PoemImporter(threadCount: 3).run(from: archive, to: output)
         #expect(report.written == 9)
-        var folder: [Poem] = []
+        var folder: [CorpusPoem] = []
         _ = try PoemImporter(threadCount: 1).run(from: scratch.url.appending(path: "in")) { folder.append($0) }
-        let key = { (poem: Poem) in poem.source }
+        let key = { (poem: CorpusPoem) in poem.source }
         #expect(try PoemFile.read(output).sorted { key($0) < key($1) } == folder.sorted { key($0) < key($1) })
 
         // Cut off: an error, and neither a new file nor a changed one.

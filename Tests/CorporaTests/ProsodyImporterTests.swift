@@ -1,9 +1,9 @@
-import Corpora
 import Foundation
-import Prosody
-import TestSupport
 import Testing
-import Tokenizers
+import TihuaCorpora
+import TihuaProsody
+import TihuaTestSupport
+import TihuaTokenizers
 
 @Suite struct ProsodyImporterTests {
     private func scratch() throws -> URL {

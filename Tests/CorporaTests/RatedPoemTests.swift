@@ -1,7 +1,7 @@
-import Corpora
 import Foundation
-import TestSupport
 import Testing
+import TihuaCorpora
+import TihuaTestSupport
 
 @Suite struct RatedPoemTests {
     private func read(_ text: String) throws -> [RatedPoem] {

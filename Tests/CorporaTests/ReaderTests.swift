@@ -1,8 +1,8 @@
-import Corpora
 import Foundation
-import TestSupport
 import Testing
-import Tokenizers
+import TihuaCorpora
+import TihuaTestSupport
+import TihuaTokenizers
 
 @Suite struct ReaderTests {
     private func failure(_ body: () throws -> Void) -> String {
@@ -15,10 +15,10 @@ import Tokenizers
     @Test func aCorpusReadsBack() throws {
         let scratch = try Scratch()
         let poems = [
-            Poem(
+            CorpusPoem(
                 form: "词", tune: "忆江南", title: "a", author: "b", dynasty: "宋", lines: ["山一程", "水一程"], ends: "，。",
                 source: "s"),
-            Poem(form: "五绝", lines: ["a", "b", "c", "d"]),
+            CorpusPoem(form: "五绝", lines: ["a", "b", "c", "d"]),
         ]
         let text = try poems.map { String(decoding: try JSONEncoder().encode($0), as: UTF8.self) }.joined(
             separator: "\n")

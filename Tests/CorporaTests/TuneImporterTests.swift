@@ -1,10 +1,10 @@
 import Foundation
-import Prosody
-import TestSupport
 import Testing
-import Tokenizers
+import TihuaProsody
+import TihuaTestSupport
+import TihuaTokenizers
 
-@testable import Corpora
+@testable import TihuaCorpora
 
 @Suite struct TuneImporterTests {
     /// Poems of a form as 宋词 has them; characters are drawn from those that the metre admits.

@@ -1,6 +1,6 @@
-import Corpora
 import Foundation
 import Testing
+import TihuaCorpora
 
 @Suite struct LineFilterTests {
     private static let lines = (0..<20_000).map { "第\($0)句山水" }

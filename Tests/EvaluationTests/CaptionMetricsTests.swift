@@ -1,7 +1,7 @@
-import Evaluation
 import Foundation
-import TestSupport
 import Testing
+import TihuaEvaluation
+import TihuaTestSupport
 
 /// What `Scripts/make_caption_fixtures.py` wrote.
 private struct Golden: Decodable {

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Evaluation
+@testable import TihuaEvaluation
 
 @Suite struct ClassificationTests {
     @Test func accuracyAndConfusionsAreThoseCountedByHand() {

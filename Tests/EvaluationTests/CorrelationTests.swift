@@ -1,5 +1,5 @@
-import Evaluation
 import Testing
+import TihuaEvaluation
 
 @Suite struct CorrelationTests {
     @Test("Spearman's correlation of ties, as scipy.stats.spearmanr has it")

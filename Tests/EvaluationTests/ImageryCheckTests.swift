@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Evaluation
+@testable import TihuaEvaluation
 
 @Suite struct ImageryCheckTests {
     private static let text = """

@@ -1,7 +1,7 @@
-import Evaluation
 import Foundation
-import TestSupport
 import Testing
+import TihuaEvaluation
+import TihuaTestSupport
 
 @Suite struct NGramModelTests {
     private struct Golden: Decodable {

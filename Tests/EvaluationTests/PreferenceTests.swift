@@ -1,5 +1,5 @@
-import Evaluation
 import Testing
+import TihuaEvaluation
 
 @Suite struct PreferenceTests {
     private typealias Choice = Preference.Choice

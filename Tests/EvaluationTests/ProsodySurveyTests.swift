@@ -1,7 +1,7 @@
-import Prosody
 import Testing
+import TihuaProsody
 
-@testable import Evaluation
+@testable import TihuaEvaluation
 
 @Suite struct ProsodySurveyTests {
     @Test func poemsAreCountedByFormAndFault() {

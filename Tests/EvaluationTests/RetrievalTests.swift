@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Evaluation
+@testable import TihuaEvaluation
 
 @Suite struct RetrievalTests {
     /// Three pictures; captions 0 and 1 are of the first, 2 of the second, 3 and 4 of the third.

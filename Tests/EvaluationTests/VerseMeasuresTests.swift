@@ -1,6 +1,6 @@
-import Evaluation
-import Prosody
 import Testing
+import TihuaEvaluation
+import TihuaProsody
 
 @Suite struct VerseMeasuresTests {
     @Test func copiedRunsAreThoseOfBruteForce() {
@@ -47,7 +47,7 @@ import Testing
         let short = ["白日依山尽", "黄河入海流", "欲穷千里目"]
         let broken = ["白日依山尽", "黄河入海□", "欲穷千里目", "更上一层楼"]
         let all = [regular, offRhyme, offTone, short, broken].map {
-            VerseMeasures.Poem(lines: $0, form: .wujue, rhyme: RhymeBook.pingshui.groups(named: "十一尤").first)
+            VerseMeasures.Item(lines: $0, form: .wujue, rhyme: RhymeBook.pingshui.groups(named: "十一尤").first)
         }
         let found = try #require(VerseMeasures.regularity(of: all))
         #expect(found.format == 0.6 && found.rhyme == 0.4 && found.tone == 0.4)
@@ -55,7 +55,7 @@ import Testing
         #expect(try #require(found.toneCharacters) > 0.9)
         #expect(found.askedRhyme == 0.4)
         #expect(VerseMeasures.regularity(of: []) == nil)
-        let unasked = VerseMeasures.Poem(lines: regular, form: .wujue, rhyme: nil)
+        let unasked = VerseMeasures.Item(lines: regular, form: .wujue, rhyme: nil)
         #expect(VerseMeasures.regularity(of: [unasked])?.askedRhyme == nil)
     }
 

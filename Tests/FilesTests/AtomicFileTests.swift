@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Files
+@testable import TihuaFiles
 
 @Suite struct AtomicFileTests {
     @Test func aFullDiskIsAnErrorThatLeavesTheOlderFileAndNothingElse() throws {

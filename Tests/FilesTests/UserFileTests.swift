@@ -1,6 +1,6 @@
-import Files
 import Foundation
 import Testing
+import TihuaFiles
 
 @Suite struct UserFileTests {
     @Test func whatCouldBlockOrNeverEndIsRefusedAtOnce() throws {

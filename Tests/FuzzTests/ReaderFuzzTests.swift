@@ -1,19 +1,19 @@
-import Corpora
-import Files
 import Foundation
-import Generation
-import Models
-import PackSupport
-import Pictures
-import Pipelines
-import Prosody
-import TestSupport
 import Testing
-import Tokenizers
-import TorchNN
-import WeightFiles
+import Tihua
+import TihuaCorpora
+import TihuaFiles
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaPackSupport
+import TihuaPictures
+import TihuaProsody
+import TihuaTestSupport
+import TihuaTokenizers
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 /// Every reader of files that a person names, with whole files to damage.
 enum Reader: String, CaseIterable, CustomTestStringConvertible {

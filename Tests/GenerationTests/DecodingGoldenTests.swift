@@ -1,11 +1,11 @@
 import Foundation
-import Models
-import TestSupport
 import Testing
-import Torch
-import WeightFiles
+import TihuaModels
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Generation
+@testable import TihuaGeneration
 
 /// What transformers' `generate` wrote, by `Scripts/make_generation_fixtures.py`.
 private struct Goldens: Decodable {

@@ -1,9 +1,9 @@
 import Foundation
-import Generation
-import Models
-import Prosody
 import Testing
-import Torch
+import TihuaGeneration
+import TihuaModels
+import TihuaProsody
+import TihuaTorch
 
 @Suite struct PoemScorerTests {
     private func scorer(_ poet: TinyPoet) throws -> PoemScorer {

@@ -1,10 +1,10 @@
-import Models
-import Prosody
 import Testing
-import Torch
-import TorchNN
+import TihuaModels
+import TihuaNN
+import TihuaProsody
+import TihuaTorch
 
-@testable import Generation
+@testable import TihuaGeneration
 
 @Suite struct PoemWriterTests {
     private static let forms = [

@@ -1,9 +1,9 @@
-import Models
-import Prosody
 import Testing
-import Torch
+import TihuaModels
+import TihuaProsody
+import TihuaTorch
 
-@testable import Generation
+@testable import TihuaGeneration
 
 /// Poems behind a prefix, which stands where keywords would.
 @Suite struct PrefixWriterTests {

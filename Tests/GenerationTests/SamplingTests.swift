@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Generation
+@testable import TihuaGeneration
 
 @Suite struct SamplingTests {
     private let scores: [Float] = [2, 1, 0, -1, -.infinity]

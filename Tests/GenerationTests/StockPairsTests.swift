@@ -1,6 +1,6 @@
 import Foundation
-import Generation
 import Testing
+import TihuaGeneration
 
 @Suite struct StockPairsTests {
     @Test func stockIsWhatIsWrittenClearlyMoreOftenThanRead() throws {

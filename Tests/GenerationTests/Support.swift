@@ -1,12 +1,12 @@
-import Models
-import Prosody
-import TestSupport
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaModels
+import TihuaNN
+import TihuaProsody
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Generation
+@testable import TihuaGeneration
 
 /// A small poet with random weights: every group of both books has some characters in its vocabulary.
 struct TinyPoet {

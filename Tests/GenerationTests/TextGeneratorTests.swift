@@ -1,9 +1,9 @@
 import Foundation
-import Models
 import Testing
-import Torch
+import TihuaModels
+import TihuaTorch
 
-@testable import Generation
+@testable import TihuaGeneration
 
 /// Searches with rules of every kind, so that a property holds with them too.
 private let rules = TokenRules(

@@ -1,9 +1,9 @@
 import Foundation
-import Models
 import Testing
-import Torch
+import TihuaModels
+import TihuaTorch
 
-@testable import Generation
+@testable import TihuaGeneration
 
 @Suite struct TextStyleTests {
     private static let end: Int32 = 1

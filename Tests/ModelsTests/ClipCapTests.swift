@@ -1,11 +1,11 @@
 import Foundation
-import TestSupport
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Models
+@testable import TihuaModels
 
 @Suite struct ClipCapTests {
     static let files = ["clipcap_mlp", "clipcap_bert", "clipcap_original"]

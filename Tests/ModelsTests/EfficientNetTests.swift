@@ -1,11 +1,11 @@
 import Foundation
-import TestSupport
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Models
+@testable import TihuaModels
 
 @Suite struct EfficientNetTests {
     /// Numbers of -1 to 1 by the formula of Scripts/make_efficientnet_fixtures.py, so that no weights need to be stored.

@@ -1,10 +1,10 @@
 import Foundation
-import TestSupport
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
 
-@testable import Models
+@testable import TihuaModels
 
 @Suite struct GPT2Tests {
     static let fixtures = ["gpt2", "gpt2_old"]

@@ -1,10 +1,10 @@
 import Foundation
-import TestSupport
 import Testing
-import Torch
-import WeightFiles
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Models
+@testable import TihuaModels
 
 /// What the Python reference computed for a fixture of `Scripts/make_lm_fixtures.py`.
 struct Golden {

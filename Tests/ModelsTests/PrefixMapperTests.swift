@@ -1,9 +1,9 @@
 import Foundation
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTorch
 
-@testable import Models
+@testable import TihuaModels
 
 @Suite struct PrefixMapperTests {
     private static let shape = PrefixMapperConfiguration(embeddingSize: 5, prefixLength: 3, hiddenSize: 4)

@@ -1,11 +1,11 @@
 import Foundation
-import TestSupport
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Models
+@testable import TihuaModels
 
 /// What trainers put in front of the names of parameters, for every model and layout.
 @Suite struct TrainerPrefixTests {

@@ -1,10 +1,10 @@
 public import Foundation
-import Generation
-import Models
-import Pictures
-import Prosody
-import Torch
-import TorchNN
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaPictures
+import TihuaProsody
+import TihuaTorch
 
 /// A whole pack with small random weights, written to a folder that goes away with it.
 public final class TinyPack: Sendable {

@@ -1,8 +1,8 @@
-import CVips
+import CTihuaVips
 import Foundation
 import Testing
 
-@testable import Pictures
+@testable import TihuaPictures
 
 @Suite struct DecodeTests {
     struct Case: CustomTestStringConvertible {

@@ -1,6 +1,6 @@
 import Foundation
-import Pictures
 import Testing
+import TihuaPictures
 
 @Suite struct EncodeTests {
     @Test func writesPNGWithoutLoss() throws {

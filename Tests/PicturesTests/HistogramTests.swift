@@ -1,5 +1,5 @@
-import Pictures
 import Testing
+import TihuaPictures
 
 @Suite struct HistogramTests {
     /// Blue pixels of each column.

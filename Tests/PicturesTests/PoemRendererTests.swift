@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import Pictures
+@testable import TihuaPictures
 
 private let quatrain = RenderedPoem(
     title: "江雪", lines: ["千山鸟飞绝，", "万径人踪灭。", "孤舟蓑笠翁，", "独钓寒江雪。"], signature: "柳宗元", seal: "题画")

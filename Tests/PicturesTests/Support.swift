@@ -1,6 +1,6 @@
 import Foundation
-import Pictures
-import TestSupport
+import TihuaPictures
+import TihuaTestSupport
 
 func picture(_ name: String) throws -> Picture { try Picture(contentsOf: fixture("Pictures/\(name)").path) }
 

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Prosody
+@testable import TihuaProsody
 
 @Suite struct CheckerTests {
     private func check(

@@ -1,8 +1,8 @@
 import Foundation
-import TestSupport
 import Testing
+import TihuaTestSupport
 
-@testable import Prosody
+@testable import TihuaProsody
 
 @Suite struct ConstraintTests {
     /// What a writer may know: characters of every group, many polyphones, a few that no table has. With a seed.

@@ -1,8 +1,8 @@
 import Foundation
-import TestSupport
 import Testing
+import TihuaTestSupport
 
-@testable import Prosody
+@testable import TihuaProsody
 
 @Suite struct FormTests {
     @Test(arguments: [

@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Prosody
+@testable import TihuaProsody
 
 @Suite struct RhymeBookTests {
     @Test(arguments: [(RhymeBook.pingshui, 106, 8_000), (.cilin, 33, 8_000), (.xinyun, 28, 6_500)])

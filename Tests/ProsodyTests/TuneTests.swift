@@ -1,6 +1,6 @@
 import Testing
 
-@testable import Prosody
+@testable import TihuaProsody
 
 @Suite struct TuneTests {
     private static let tunes = Form.all.filter { $0.kind == .ci }

@@ -1,7 +1,7 @@
 import Foundation
-import TestSupport
 import Testing
-import Tokenizers
+import TihuaTestSupport
+import TihuaTokenizers
 
 /// What `Scripts/make_tokenizer_fixtures.py` wrote for one set of options.
 struct BertGoldens: Decodable, CustomTestStringConvertible, Sendable {

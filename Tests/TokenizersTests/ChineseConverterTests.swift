@@ -1,5 +1,5 @@
 import Testing
-import Tokenizers
+import TihuaTokenizers
 
 @Suite struct ChineseConverterTests {
     @Test(arguments: [

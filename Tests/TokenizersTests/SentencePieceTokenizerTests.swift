@@ -1,7 +1,7 @@
 import Foundation
-import TestSupport
 import Testing
-import Tokenizers
+import TihuaTestSupport
+import TihuaTokenizers
 
 private struct Golden: Decodable {
     let text: String

@@ -1,7 +1,7 @@
-import TestSupport
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
 
 /// Gradients, gradient mode and random streams.
 @Suite struct AutogradTests {

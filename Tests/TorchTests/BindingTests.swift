@@ -1,8 +1,8 @@
 import Foundation
-import TestSupport
 import Testing
-import Torch
-import WeightFiles
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
 /// Creation, access, errors and the lifetime of memory.
 @Suite struct BindingTests {

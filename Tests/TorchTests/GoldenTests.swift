@@ -1,7 +1,7 @@
-import TestSupport
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
 
 /// Whole arrays from PyTorch, `Scripts/make_torch_fixtures.py`.
 @Suite struct GoldenTests {

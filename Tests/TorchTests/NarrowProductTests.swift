@@ -1,5 +1,5 @@
 import Testing
-import Torch
+import TihuaTorch
 
 /// Products of bfloat16 at every level of processor: with sums in float32, so that only the result is rounded.
 @Suite struct NarrowProductTests {

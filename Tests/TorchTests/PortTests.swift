@@ -1,7 +1,7 @@
-import TestSupport
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
 
 /// The example of the article "Port a model from PyTorch" (Sources/Torch/Torch.docc), kept equal to it.
 struct EncoderLayer {

@@ -1,9 +1,9 @@
 import Foundation
 import Glibc
-import TestSupport
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
 
 /// What belongs to the whole process or to one thread: counted in processes of their own, where no other test runs.
 @Suite(.serialized) struct ProcessTests {

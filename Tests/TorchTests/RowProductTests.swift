@@ -1,6 +1,6 @@
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTorch
 
 /// The product of one to twelve rows without gradients, which has kernels of its own for each level of processor, beside the
 /// general product.

@@ -1,9 +1,9 @@
 import Foundation
-import TestSupport
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
 
 /// A file of tensors that `Scripts/make_torch_fixtures.py` wrote.
 struct Golden {

@@ -1,5 +1,5 @@
 import Testing
-import Torch
+import TihuaTorch
 
 /// The fused layers of training on processors, and libtorch's operations where those are switched off, beside the plain
 /// operations: values and every gradient. In float32 they

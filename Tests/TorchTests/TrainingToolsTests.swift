@@ -1,7 +1,7 @@
-import TestSupport
 import Testing
-import Torch
-import TorchNN
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
 
 /// The optimiser, schedules, averages and the store of parameters.
 @Suite struct TrainingToolsTests {

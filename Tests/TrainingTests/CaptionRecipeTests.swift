@@ -1,14 +1,14 @@
-import Corpora
 import Foundation
-import Generation
-import Models
 import Testing
-import Tokenizers
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaCorpora
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaTokenizers
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 /// Twelve pictures of two kinds: the first numbers of an embedding say which, and the captions say it too.
 struct ToyCaptions {

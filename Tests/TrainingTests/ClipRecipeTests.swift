@@ -1,11 +1,11 @@
 import Foundation
-import Generation
-import Models
 import Testing
-import Torch
-import TorchNN
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaTorch
 
-@testable import Training
+@testable import TihuaTraining
 
 @Suite struct ClipRecipeTests {
     private func task(in scratch: Scratch, _ change: (inout ClipOptions) -> Void = { _ in }) throws -> ClipTask {

@@ -1,8 +1,8 @@
 import Foundation
 import Testing
-import WeightFiles
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 @Suite struct EventFileTests {
     private func withTemporaryFolder<R>(_ body: (URL) throws -> R) throws -> R {

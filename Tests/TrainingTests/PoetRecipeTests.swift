@@ -1,10 +1,10 @@
-import Corpora
-import Generation
-import Prosody
 import Testing
-import Torch
+import TihuaCorpora
+import TihuaGeneration
+import TihuaProsody
+import TihuaTorch
 
-@testable import Training
+@testable import TihuaTraining
 
 @Suite struct PoetRecipeTests {
     private static let lines = ["白日依山尽", "黄河入海流", "欲穷千里目", "更上一层楼"]
@@ -19,7 +19,8 @@ import Torch
         options.dropout = dropout
         options.holdOut = 0
         let poems =
-            [Poem(form: "", lines: Self.lines, keywords: example.keywords)] + toyPoems(6) + toyPoems(6, syllables: 7)
+            [CorpusPoem(form: "", lines: Self.lines, keywords: example.keywords)] + toyPoems(6)
+            + toyPoems(6, syllables: 7)
         let dataset = PoemDataset(poems: poems, words: [], options: options)
         return try Image2PoemTask(dataset: dataset, options: options, objective: objective, training: toyRun())
     }
@@ -149,7 +150,7 @@ import Torch
 
     // MARK: - Held-out poems
 
-    private func split(_ poems: [Poem], holdOut: Int = 3) -> PoemDataset {
+    private func split(_ poems: [CorpusPoem], holdOut: Int = 3) -> PoemDataset {
         var options = toyPoetOptions()
         options.holdOut = holdOut
         return PoemDataset(poems: poems, words: [], options: options)
@@ -170,7 +171,7 @@ import Torch
         let sameOpening = [held[0], "山水云月风", "花雪江天日", "春秋夜人心"]
         let sharedLine = ["山水云月风", "花雪江天日", held[3], "春秋夜人心"]
         for lines in [sameOpening, sharedLine] {
-            let data = split(poems + [Poem(form: "", lines: lines)])
+            let data = split(poems + [CorpusPoem(form: "", lines: lines)])
             // Held out by chance itself, or left out; never trained on.
             #expect(!data.training.contains { $0.lines == lines })
             #expect(data.validation.contains { $0.lines == held })
@@ -184,7 +185,7 @@ import Torch
     }
 
     @Test func aCorpusWithoutPoemsToTrainOnIsOneLine() throws {
-        let data = split([Poem(form: "", lines: ["山水", "云"])])
+        let data = split([CorpusPoem(form: "", lines: ["山水", "云"])])
         let error = #expect(throws: TrainingError.self) {
             try PoetTask(dataset: data, options: toyPoetOptions(), training: toyRun())
         }

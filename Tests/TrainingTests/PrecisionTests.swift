@@ -1,10 +1,10 @@
 import Foundation
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaNN
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 /// In which type a run computes: by the recipe, by the device, or as it began.
 @Suite struct PrecisionTests {

@@ -1,13 +1,13 @@
-import Corpora
 import Foundation
-import Generation
-import Models
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaCorpora
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 /// Poems of mountains and of rivers, and a small poet that may have learned them; the first numbers of an embedding say which.
 struct ToyPrefix {
@@ -37,12 +37,12 @@ struct ToyPrefix {
     }
 
     /// Half of them hold mountains in every line, and half rivers.
-    static let poems: [Poem] = {
+    static let poems: [CorpusPoem] = {
         let shown = toyPoems(32).enumerated().map { index, poem in
             let word = index % 2 == 0 ? "青山" : "江水"
-            return Poem(form: "", lines: poem.lines.map { word + $0.dropFirst(2) }, keywords: [word])
+            return CorpusPoem(form: "", lines: poem.lines.map { word + $0.dropFirst(2) }, keywords: [word])
         }
-        return shown + [Poem(form: "", lines: toyPoems(1, seed: 9)[0].lines, keywords: [])]
+        return shown + [CorpusPoem(form: "", lines: toyPoems(1, seed: 9)[0].lines, keywords: [])]
     }()
 
     static func options(_ change: (inout PrefixOptions) -> Void = { _ in }) -> PrefixOptions {

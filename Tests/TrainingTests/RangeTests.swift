@@ -1,11 +1,11 @@
-import Corpora
 import Foundation
-import Models
 import Testing
-import Torch
-import TorchNN
+import TihuaCorpora
+import TihuaModels
+import TihuaNN
+import TihuaTorch
 
-@testable import Training
+@testable import TihuaTraining
 
 /// The ends of the ranges of all options of all recipes: what is outside is refused by name, and what is inside is trained on, or
 /// refused by name; nothing traps.

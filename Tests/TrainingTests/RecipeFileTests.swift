@@ -1,8 +1,8 @@
-import Files
 import Foundation
 import Testing
+import TihuaFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 @Suite struct RecipeFileTests {
     private func recipe(_ text: String) throws -> (RecipeFile, Scratch) {

@@ -1,10 +1,10 @@
-import Files
 import Foundation
 import Testing
-import TorchNN
-import WeightFiles
+import TihuaFiles
+import TihuaNN
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 /// The folder of a run: one process in it, nothing of killed ones, and a log that is whole or says so.
 @Suite struct RunFolderTests {

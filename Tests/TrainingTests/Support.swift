@@ -1,15 +1,15 @@
-import Corpora
-import Files
 import Foundation
-import Generation
-import Models
-import Pictures
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaCorpora
+import TihuaFiles
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaPictures
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 /// A folder that goes away with the test.
 final class Scratch {
@@ -28,14 +28,14 @@ final class Scratch {
 }
 
 /// Quatrains of common characters without sense, the same for a seed; keywords stand in them.
-func toyPoems(_ count: Int, syllables: Int = 5, seed: UInt64 = 1) -> [Poem] {
+func toyPoems(_ count: Int, syllables: Int = 5, seed: UInt64 = 1) -> [CorpusPoem] {
     let characters = Array("山水云月风花雪江天日春秋夜人心归去来见无有一不知何处青白黄红远近高低长空")
     var random = SplitMix64(seed)
     return (0..<count).map { _ in
         let lines = (0..<4).map { _ in
             String((0..<syllables).map { _ in characters.randomElement(using: &random) ?? "山" })
         }
-        return Poem(form: "", lines: lines, keywords: [String(lines[0].prefix(2)), String(lines[1].suffix(2))])
+        return CorpusPoem(form: "", lines: lines, keywords: [String(lines[0].prefix(2)), String(lines[1].suffix(2))])
     }
 }
 

@@ -1,9 +1,9 @@
-import Corpora
 import Foundation
 import Testing
-import WeightFiles
+import TihuaCorpora
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 /// The built tool, on a corpus of a few toy poems.
 @Suite struct TrainCommandTests {

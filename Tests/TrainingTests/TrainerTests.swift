@@ -1,13 +1,13 @@
-import Files
 import Foundation
-import Generation
-import Models
 import Testing
-import Torch
-import TorchNN
-import WeightFiles
+import TihuaFiles
+import TihuaGeneration
+import TihuaModels
+import TihuaNN
+import TihuaTorch
+import TihuaWeightFiles
 
-@testable import Training
+@testable import TihuaTraining
 
 @Suite struct TrainerTests {
     /// Every tensor and the place in the data, as bytes.

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 @Suite struct CheckpointTests {
     private static func copy(_ files: [(String, String)], to folder: URL) throws {

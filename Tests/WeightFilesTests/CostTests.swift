@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 /// What a small file may make a reader do is bounded by work, not only by the size of the file.
 @Suite struct CostTests {

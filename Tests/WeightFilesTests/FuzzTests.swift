@@ -1,8 +1,8 @@
 import Foundation
-import TestSupport
 import Testing
+import TihuaTestSupport
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 /// Thousands of damaged files: each is read or refused, none traps. The bytes lie in heap blocks of exactly their size,
 /// so AddressSanitizer sees a step beyond them.

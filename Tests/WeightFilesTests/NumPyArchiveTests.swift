@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 @Suite struct NumPyArchiveTests {
     @Test(arguments: ["arrays.npz", "arrays.stored.npz"])

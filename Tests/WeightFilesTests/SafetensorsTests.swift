@@ -1,8 +1,8 @@
 import Foundation
-import TestSupport
 import Testing
+import TihuaTestSupport
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 @Suite struct SafetensorsTests {
     private struct Golden: Decodable {

@@ -1,8 +1,8 @@
-import Files
 import Foundation
 import Testing
+import TihuaFiles
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 @Suite struct SafetensorsWriterTests {
     @Test func writesByteForByteWhatPythonWrites() throws {

@@ -1,8 +1,8 @@
 import Foundation
-import TestSupport
 import Testing
+import TihuaTestSupport
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 func weightFixture(_ name: String) -> URL { fixture("WeightFiles/\(name)") }
 

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-@testable import WeightFiles
+@testable import TihuaWeightFiles
 
 @Suite struct TorchArchiveTests {
     /// Every file of `torch.save` against its twin, which Python wrote contiguously.

@@ -1,0 +1,196 @@
+import Foundation
+import TihuaTorch
+import TihuaWeightFiles
+
+/// A word that a picture calls up.
+public struct Keyword: Sendable, Equatable, Codable {
+    /// The classical word.
+    public let word: String
+    /// Such as 天象 or 山水; empty for a word of a flat list, or one that the user gave.
+    public let category: String
+    /// The share of the bank's probability, 0...1; 1 for a word that the user gave.
+    public let score: Double
+}
+
+/// What is known of how pictures in general lie in the space of a CLIP model.
+///
+/// A poem that lies near all pictures (a hub) is near to this one by no merit: its mean cosine over many pictures, which is
+/// its cosine with their mean, is taken off. Words of the bank keep theirs: `tihua eval imagery` finds fewer right ones
+/// without it, since what most pictures show is also what this one is most likely to show. `image_mean`, float32 `[E]`, in a
+/// safetensors file of the pack.
+struct Calibration: Equatable {
+    /// The mean of unit embeddings.
+    let imageMean: [Float]
+
+    init(imageMean: [Float]) { self.imageMean = imageMean }
+
+    /// - Throws: `WeightFileError`, `PipelineError.manifest` if the width is another.
+    init(contentsOf url: URL, width: Int) throws {
+        guard let view = try SafetensorsFile(contentsOf: url)["image_mean"], let mean = view.floats(),
+            mean.count == width
+        else {
+            throw PipelineError.manifest(
+                path: url.path, reason: "holds no image_mean of \(width) numbers for this CLIP model")
+        }
+        imageMean = mean
+    }
+
+    func write(to url: URL) throws {
+        try TensorFile.write([("image_mean", Tensor(imageMean))], to: url)
+    }
+}
+
+/// A bank with its embeddings.
+struct ImageryIndex {
+    let bank: ImageryBank
+    /// N rows of E, unit length.
+    let embeddings: [[Float]]
+    /// The embeddings less their mean, unit length: how alike two entries are, without what all texts have in common.
+    private let centred: [[Float]]
+
+    init(bank: ImageryBank, embeddings: [[Float]]) {
+        self.bank = bank
+        self.embeddings = embeddings
+        let mean = Tihua.mean(embeddings)
+        centred = embeddings.map { row in normalised(zip(row, mean).map { $0 - $1 }) }
+    }
+
+    /// Encodes every entry: the mean of its prompts' embeddings, at unit length.
+    static func embed(_ bank: ImageryBank, with encoder: PictureTextEncoder) -> [[Float]] {
+        encoder.encode(ensembles: bank.entries.map(ImageryBank.prompts(for:)))
+    }
+
+    /// The words that fit a picture, best first, unlike each other: at most four of a category, at most two with the same
+    /// character, and each far from those before it (maximal marginal relevance, Carbonell and Goldstein 1998).
+    ///
+    /// - Parameters:
+    ///   - image: unit length, E numbers
+    ///   - scale: the factor of the cosines in the softmax that gives the scores
+    func keywords(for image: [Float], count: Int, scale: Float) -> [Keyword] {
+        let scores = embeddings.map { dot($0, image) }
+        guard let best = scores.max() else { return [] }
+        let weights = scores.map { exp(Double(scale * ($0 - best))) }
+        let total = weights.reduce(0, +)
+        // Only what is near the top is let in for being different; what follows waits until the top is used up.
+        let order = scores.indices.sorted { (scores[$0], $1) > (scores[$1], $0) }
+        let step = max(4 * count, 32)
+        let worst = order.prefix(step).last.map { scores[$0] } ?? best
+        let range = max(best - worst, 1e-6)
+        var chosen: [Int] = []
+        for start in stride(from: 0, to: order.count, by: step) where chosen.count < count {
+            var pool = order[start..<min(start + step, order.count)].filter { fits($0, chosen) }
+            while chosen.count < count,
+                let picked = pool.max(by: {
+                    marginal($0, scores, worst, range, chosen) < marginal($1, scores, worst, range, chosen)
+                })
+            {
+                chosen.append(picked)
+                pool.removeAll { $0 == picked || !fits($0, chosen) }
+            }
+        }
+        return chosen.sorted { scores[$0] > scores[$1] }.map { index in
+            let entry = bank.entries[index]
+            return Keyword(word: entry.word, category: entry.category, score: weights[index] / total)
+        }
+    }
+
+    /// What the picture says of each character of the bank: over the words that have it, the mean and the best of their
+    /// cosines with the picture, in deviations from the mean over all words.
+    ///
+    /// The mean is above 0 for what is likely to be seen, below for what is not. The best is that of the one word that may be
+    /// right: 月 is not there where not even the likeliest of its words is.
+    func evidence(for image: [Float]) -> [Character: (mean: Float, best: Float)] {
+        let scores = embeddings.map { dot($0, image) }
+        let mean = scores.reduce(0, +) / Float(max(1, scores.count))
+        let variance = scores.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Float(max(1, scores.count))
+        guard variance > 0 else { return [:] }
+        var found: [Character: [Float]] = [:]
+        for (entry, score) in zip(bank.entries, scores) {
+            for character in Set(entry.word) {
+                found[character, default: []].append((score - mean) / variance.squareRoot())
+            }
+        }
+        return found.mapValues { ($0.reduce(0, +) / Float($0.count), $0.max() ?? 0) }
+    }
+
+    /// Whether an entry may stand beside those that are chosen.
+    private func fits(_ index: Int, _ chosen: [Int]) -> Bool {
+        let entry = bank.entries[index]
+        let sharing = chosen.count { !Set(bank.entries[$0].word).isDisjoint(with: entry.word) }
+        let alike = chosen.count { bank.entries[$0].category == entry.category }
+        return sharing < 2 && (entry.category.isEmpty || alike < 4)
+    }
+
+    private func marginal(_ index: Int, _ scores: [Float], _ worst: Float, _ range: Float, _ chosen: [Int]) -> Float {
+        let alike = chosen.map { dot(centred[index], centred[$0]) }.max() ?? 0
+        return 0.85 * (scores[index] - worst) / range - 0.15 * max(0, alike)
+    }
+}
+
+/// The embeddings of banks on disk, by the fingerprint of bank and model.
+struct BankCache {
+    /// Where they are kept; nil keeps none.
+    let folder: URL?
+    /// One that came with the pack.
+    let shipped: URL?
+
+    /// The bank's embeddings: from the pack, else from the folder, else computed and kept. A file that is damaged or of
+    /// something else is as good as none.
+    func embeddings(of bank: ImageryBank, with encoder: PictureTextEncoder) throws -> [[Float]] {
+        let key = try key(of: bank, with: encoder)
+        let file = folder?.appending(path: "imagery-\(key).safetensors")
+        for url in [shipped, file].compactMap({ $0 }) {
+            if let rows = read(url, key: key, count: bank.entries.count, width: encoder.width) { return rows }
+        }
+        let rows = ImageryIndex.embed(bank, with: encoder)
+        if let file { try? Self.write(rows, key: key, to: file) }
+        return rows
+    }
+
+    func key(of bank: ImageryBank, with encoder: PictureTextEncoder) throws -> String {
+        var fingerprint = Fingerprint()
+        for entry in bank.entries {
+            fingerprint.combine(entry.word)
+            for prompt in ImageryBank.prompts(for: entry) { fingerprint.combine(prompt) }
+        }
+        try encoder.fingerprint(into: &fingerprint)
+        return fingerprint.hexadecimal
+    }
+
+    private func read(_ url: URL, key: String, count: Int, width: Int) -> [[Float]]? {
+        guard FileManager.default.fileExists(atPath: url.path), let file = try? SafetensorsFile(contentsOf: url),
+            file.metadata["key"] == key, let view = file["embeddings"], view.shape == [count, width],
+            let values = view.floats(), values.allSatisfy(\.isFinite)
+        else { return nil }
+        return (0..<count).map { Array(values[$0 * width..<($0 + 1) * width]) }
+    }
+
+    /// Writes a cache file: `embeddings`, float32 `[N, E]`, and the key as metadata. Not rounded: what is read
+    /// back gives the same poems as what was computed.
+    static func write(_ rows: [[Float]], key: String, to url: URL) throws {
+        try FileManager.default.createDirectory(at: url.deletingLastPathComponent(), withIntermediateDirectories: true)
+        let tensor = Tensor(rows.flatMap { $0 }, [rows.count, rows.first?.count ?? 0])
+        try TensorFile.write([("embeddings", tensor)], metadata: ["key": key], to: url)
+    }
+}
+
+// MARK: - Vectors
+
+func dot(_ a: [Float], _ b: [Float]) -> Float {
+    var sum: Float = 0
+    for index in 0..<min(a.count, b.count) { sum += a[index] * b[index] }
+    return sum
+}
+
+func mean(_ rows: [[Float]]) -> [Float] {
+    guard let first = rows.first else { return [] }
+    var sum = [Float](repeating: 0, count: first.count)
+    for row in rows { for index in row.indices { sum[index] += row[index] } }
+    return sum.map { $0 / Float(rows.count) }
+}
+
+/// At unit length; zero stays zero.
+func normalised(_ vector: [Float]) -> [Float] {
+    let length = dot(vector, vector).squareRoot()
+    return length > 0 ? vector.map { $0 / length } : vector
+}

@@ -1,0 +1,339 @@
+public import Foundation
+public import TihuaCorpora
+import TihuaFiles
+public import TihuaPictures
+public import TihuaTorch
+
+/// A Chinese-CLIP by itself: embeddings of pictures and texts, E numbers each.
+///
+/// An actor on a thread of its own, as libtorch asks; only values cross. The weights are loaded at the first use.
+public actor PictureEmbedder {
+    private let thread: TorchThread
+    private let folder: URL
+    private let device: Device
+    private var loaded: PictureTextEncoder?
+
+    /// The thread that all of this actor's work runs on.
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+    /// - Parameters:
+    ///   - clip: the folder of the model
+    ///   - threads: of one operation; nil leaves libtorch's choice
+    /// - Throws: `TorchError.noThread`.
+    public init(clip: URL, device: Device = .cpu, threads: Int? = nil) throws(TorchError) {
+        folder = clip
+        self.device = device
+        thread = try TorchThread(name: "tihua.embedder", intraOpThreads: threads)
+    }
+
+    private func encoder() throws -> PictureTextEncoder {
+        if let loaded { return loaded }
+        let encoder = try PictureTextEncoder(folder: folder, device: device)
+        loaded = encoder
+        return encoder
+    }
+
+    /// E. Throws where the model cannot be loaded: `ModelError`, `WeightFileError`, `TokenizerError`, `PipelineError`.
+    public var width: Int { get throws { try encoder().width } }
+
+    /// Names the weights, the vocabulary and the configuration. Throws as `width`.
+    public var fingerprint: String {
+        get throws {
+            var fingerprint = Fingerprint()
+            try encoder().fingerprint(into: &fingerprint)
+            return fingerprint.hexadecimal
+        }
+    }
+
+    /// Embeddings of pictures. Throws as `width`, and `PipelineError.notFinite`.
+    ///
+    /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    public func embeddings(of pictures: [Picture], isNormalized: Bool = true) throws -> [[Float]] {
+        let encoder = try encoder()
+        return try checked(
+            encoder.encode(prepared: pictures.map(encoder.preprocessing.pixels), isNormalized: isNormalized))
+    }
+
+    /// Embeddings of texts, which are cut to the length that the model was trained with. Throws as above.
+    public func embeddings(of texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
+        try checked(encoder().encode(texts, isNormalized: isNormalized))
+    }
+
+    /// Embeddings of a whole list by key, of unit length, and what could not be read. Throws as above.
+    public nonisolated func embeddings(
+        of list: PictureList, progress: (Int) -> Void = { _ in }
+    ) async throws -> (rows: [String: [Float]], bad: [(key: String, reason: String)]) {
+        let preprocessing = try await preprocessing()
+        var rows: [String: [Float]] = [:]
+        var bad: [(key: String, reason: String)] = []
+        for start in stride(from: 0, to: list.entries.count, by: PictureTextEncoder.batch) {
+            let range = start..<min(start + PictureTextEncoder.batch, list.entries.count)
+            var keys: [String] = []
+            var pixels: [[Float]] = []
+            for (entry, prepared) in zip(list.entries[range], await list.prepare(range, preprocessing)) {
+                switch prepared {
+                case .success(let values):
+                    keys.append(entry.key)
+                    pixels.append(values)
+                case .failure(let problem): bad.append((entry.key, problem.reason))
+                }
+            }
+            let found = try await embeddings(prepared: pixels, isNormalized: true)
+            rows.merge(zip(keys, found)) { first, _ in first }
+            progress(range.upperBound)
+        }
+        return (rows, bad)
+    }
+
+    func embeddings(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
+        try checked(encoder().encode(prepared: prepared, isNormalized: isNormalized))
+    }
+
+    func preprocessing() throws -> Preprocessing { try encoder().preprocessing }
+
+    private func checked(_ rows: [[Float]]) throws -> [[Float]] {
+        guard rows.allSatisfy({ $0.allSatisfy(\.isFinite) }) else { throw PipelineError.notFinite(path: folder.path) }
+        return rows
+    }
+}
+
+/// Embeds many pictures into one `EmbeddingFile`; what an interrupt leaves is continued, to the same bytes.
+///
+/// Finished parts lie in `OUTPUT.parts/` until all are there. A part always holds the same pictures in the same batches, so
+/// that it does not matter in which run it was made.
+public struct EmbeddingJob: Sendable {
+    /// What a run did.
+    public struct Report: Sendable {
+        /// Pictures in the list.
+        public var pictures = 0
+        /// Of them, those that earlier runs had done.
+        public var earlier = 0
+        /// Those that could not be read, with the reason.
+        public var bad: [(key: String, reason: String)] = []
+        /// Whether it was interrupted.
+        public var isInterrupted = false
+    }
+
+    private let list: PictureList
+    private let embedder: PictureEmbedder
+    private let output: URL
+    private let isNormalized: Bool
+
+    private var parts: URL { output.deletingLastPathComponent().appending(path: output.lastPathComponent + ".parts") }
+
+    /// Pictures of a part: what an interrupt can cost.
+    private static let partSize = 4 * PictureTextEncoder.batch
+
+    /// - Parameter isNormalized: rows of unit length; if not, as the model gives them
+    public init(_ list: PictureList, embedder: PictureEmbedder, output: URL, isNormalized: Bool = false) {
+        self.list = list
+        self.embedder = embedder
+        self.output = output
+        self.isNormalized = isNormalized
+    }
+
+    /// What the parts belong to.
+    private struct Plan: Codable, Equatable {
+        var model: String
+        var pictures: String
+        var isNormalized: Bool
+    }
+
+    /// What may stand in the metadata of a part or of the whole.
+    private static let badKey = "bad"
+    private static let picturesKey = "pictures"
+
+    private struct Bad: Codable {
+        var key: String
+        var reason: String
+    }
+
+    /// Embeds what is not yet embedded, and writes the file when everything is.
+    ///
+    /// - Parameters:
+    ///   - interrupted: asked after each batch; a part that is not full is then made again
+    ///   - progress: told how many pictures are done
+    /// - Throws: `PipelineError.otherWork` if the output or its parts are of another model or of other pictures,
+    ///   `CorporaError.nothingFound` if no picture can be read, errors of the model and of the disk.
+    public func run(
+        interrupted: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
+    ) async throws -> Report {
+        let plan = Plan(
+            model: try await embedder.fingerprint, pictures: list.fingerprint, isNormalized: isNormalized)
+        var report = Report(pictures: list.entries.count)
+        if FileManager.default.fileExists(atPath: output.path) {
+            let file = try EmbeddingFile(contentsOf: output)
+            let found = Plan(
+                model: file.model, pictures: file.metadata[Self.picturesKey] ?? "", isNormalized: file.isNormalized)
+            try check(found, plan, at: output)
+            report.earlier = list.entries.count
+            report.bad = Self.bad(of: file)
+            // A run that was killed behind its last write left its parts.
+            if FileManager.default.fileExists(atPath: parts.path), try FolderLock(folder: parts) != nil {
+                try? FileManager.default.removeItem(at: parts)
+            }
+            return report
+        }
+        let lock = try begin(plan)
+        defer { withExtendedLifetime(lock) {} }
+        let partCount = (list.entries.count + Self.partSize - 1) / Self.partSize
+        let work = (0..<partCount).filter { !isDone($0) }.flatMap { part in batches(of: part).map { (part, $0) } }
+        report.earlier = list.entries.count - work.reduce(0) { $0 + $1.1.count }
+        var done = report.earlier
+        let preprocessing = try await embedder.preprocessing()
+        // The next batch is decoded while this one goes through the model.
+        func prefetch(_ place: Int) -> Task<[Prepared], Never>? {
+            guard work.indices.contains(place) else { return nil }
+            return Task.detached { [list] in await list.prepare(work[place].1, preprocessing) }
+        }
+        var pending = prefetch(0)
+        defer { pending?.cancel() }
+        var open = Part()
+        for (place, (part, batch)) in work.enumerated() {
+            let prepared = await pending?.value ?? []
+            pending = prefetch(place + 1)
+            let pixels = open.add(prepared, of: list.entries[batch])
+            open.values += try await embedder.embeddings(prepared: pixels, isNormalized: isNormalized).flatMap { $0 }
+            done += batch.count
+            progress(done)
+            let isLast = place + 1 == work.count
+            if isLast || work[place + 1].0 != part {
+                try await open.write(to: file(of: part), plan, width: embedder.width)
+                open = Part()
+            }
+            if interrupted(), !isLast {
+                report.isInterrupted = true
+                return report
+            }
+        }
+        let files = try (0..<partCount).map { try EmbeddingFile(contentsOf: file(of: $0)) }
+        report.bad = files.flatMap(Self.bad)
+        if report.bad.count < report.pictures {
+            let bad = report.bad.map { Bad(key: $0.key, reason: $0.reason) }
+            try EmbeddingFile.join(files, metadata: try Self.metadata(bad, plan), to: output)
+        }
+        try? FileManager.default.removeItem(at: parts)
+        guard report.bad.count < report.pictures else {
+            let first = report.bad.first.map { "; the first: \($0.reason)" } ?? ""
+            throw CorporaError.nothingFound(
+                file: "the input of \(report.pictures) pictures", expected: "picture that can be read\(first)")
+        }
+        return report
+    }
+
+    private func check(_ found: Plan, _ plan: Plan, at url: URL) throws {
+        guard found != plan else { return }
+        let what =
+            found.model != plan.model
+            ? "another model"
+            : found.pictures != plan.pictures
+                ? "other pictures"
+                : found.isNormalized ? "rows of unit length" : "rows as the model gives them"
+        throw PipelineError.otherWork(path: url.path, reason: "holds embeddings of \(what)")
+    }
+
+    /// Makes the folder of parts, or finds that it is the right one.
+    ///
+    /// - Returns: what keeps other processes out of it
+    private func begin(_ plan: Plan) throws -> FolderLock {
+        try AtomicFile.makeFolder(at: parts)
+        guard let lock = try FolderLock(folder: parts) else {
+            throw PipelineError.locked(path: parts.path)
+        }
+        AtomicFile.removeLeftovers(in: parts)
+        AtomicFile.removeLeftovers(in: output.deletingLastPathComponent(), of: output.lastPathComponent)
+        let file = parts.appending(path: "plan.json")
+        if FileManager.default.fileExists(atPath: file.path) {
+            guard let found = try? JSONDecoder().decode(Plan.self, from: Data(UserFile.bytes(of: file, limit: 1 << 20)))
+            else {
+                throw PipelineError.otherWork(path: parts.path, reason: "holds no plan that can be read")
+            }
+            try check(found, plan, at: parts)
+            return lock
+        }
+        try AtomicFile.write(Self.json(plan).utf8, to: file)
+        return lock
+    }
+
+    /// The same text for the same value in every process.
+    private static func json(_ value: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        return String(decoding: try encoder.encode(value), as: UTF8.self)
+    }
+
+    private func file(of part: Int) -> URL { parts.appending(path: "part-\(part).safetensors") }
+
+    private func isDone(_ part: Int) -> Bool { FileManager.default.fileExists(atPath: file(of: part).path) }
+
+    private static func metadata(_ bad: [Bad], _ plan: Plan) throws -> [String: String] {
+        [badKey: try json(bad), picturesKey: plan.pictures]
+    }
+
+    private static func bad(of file: EmbeddingFile) -> [(key: String, reason: String)] {
+        let text = file.metadata[badKey] ?? "[]"
+        return ((try? JSONDecoder().decode([Bad].self, from: Data(text.utf8))) ?? []).map { ($0.key, $0.reason) }
+    }
+
+    private func batches(of part: Int) -> [Range<Int>] {
+        let end = min((part + 1) * Self.partSize, list.entries.count)
+        return stride(from: part * Self.partSize, to: end, by: PictureTextEncoder.batch).map {
+            $0..<min($0 + PictureTextEncoder.batch, end)
+        }
+    }
+
+    /// What is to be written together.
+    private struct Part {
+        var keys: [String] = []
+        var values: [Float] = []
+        var bad: [Bad] = []
+
+        func write(to url: URL, _ plan: Plan, width: Int) throws {
+            try EmbeddingFile.write(
+                keys: keys, values: values, width: width, isNormalized: plan.isNormalized, model: plan.model,
+                metadata: try metadata(bad, plan), to: url)
+        }
+
+        /// Notes which pictures are there; the pixels of those.
+        mutating func add(_ prepared: [Prepared], of entries: ArraySlice<PictureList.Entry>) -> [[Float]] {
+            zip(entries, prepared).compactMap { entry, result in
+                switch result {
+                case .success(let pixels):
+                    keys.append(entry.key)
+                    return pixels
+                case .failure(let problem):
+                    bad.append(Bad(key: entry.key, reason: problem.reason))
+                    return nil
+                }
+            }
+        }
+    }
+}
+
+/// Pixels for the model, or why there are none.
+private typealias Prepared = Result<[Float], Unreadable>
+
+private struct Unreadable: Error { let reason: String }
+
+extension PictureList {
+    /// Decodes and resizes on all processors.
+    fileprivate func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing) async -> [Prepared] {
+        await withTaskGroup(of: (Int, Prepared).self) { group in
+            for index in range {
+                group.addTask { (index, prepare(entries[index], preprocessing)) }
+            }
+            var rows = [Prepared](repeating: .failure(Unreadable(reason: "not decoded")), count: range.count)
+            for await (index, row) in group { rows[index - range.lowerBound] = row }
+            return rows
+        }
+    }
+
+    private func prepare(_ entry: Entry, _ preprocessing: Preprocessing) -> Prepared {
+        do {
+            let picture = try Picture(encoded: Array(try bytes(of: entry)), name: entry.key)
+            return .success(preprocessing.pixels(picture))
+        } catch {
+            return .failure(Unreadable(reason: "\(error)"))
+        }
+    }
+}
