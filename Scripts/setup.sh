@@ -275,6 +275,24 @@ check_libtorch() {
     fi
 }
 
+# A package that depends on Tihua finds libtorch by this file: PKG_CONFIG_PATH=<this folder>/Vendor/pkgconfig.
+write_pkgconfig() {
+    local file=Vendor/pkgconfig/tihua-libtorch.pc text
+    text="libdir=$(realpath "${LIBTORCH:-Vendor/libtorch}")/lib
+includedir=\${libdir}/../include
+
+Name: tihua-libtorch
+Description: the libtorch that Tihua was set up with
+Version: $torch_version
+Cflags: -I\${includedir} -I\${includedir}/torch/csrc/api/include
+Libs: -L\${libdir} -ltorch_cpu -lc10"
+    [[ ! -f $file || $(<"$file") != "$text" ]] || return 0
+    mkdir -p Vendor/pkgconfig
+    printf '%s\n' "$text" >"$file.$$"
+    mv -T "$file.$$" "$file"
+}
+
 check_swift
 check_packages
 check_libtorch
+write_pkgconfig

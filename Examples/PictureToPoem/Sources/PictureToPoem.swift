@@ -1,0 +1,20 @@
+// A picture to poems, by the library alone: swift run picture-to-poem photo.jpg
+import Foundation
+import Tihua
+import TihuaPictures
+
+@main
+struct PictureToPoem {
+    static func main() async throws {
+        guard let path = CommandLine.arguments.dropFirst().first else {
+            print("usage: picture-to-poem PICTURE")
+            exit(2)
+        }
+        let poet = try Poet(pack: try Pack(folder: PackLocator().locate()))
+        let result = try await poet.poems(for: [try Picture(contentsOf: URL(filePath: path))])
+        print("keywords:", result.keywords.map(\.word).joined(separator: " "))
+        for poem in result.poems {
+            print(poem.lines.joined(separator: "，") + "。", String(format: "(%.2f)", poem.scores.total))
+        }
+    }
+}
