@@ -106,16 +106,19 @@ let package = Package(
             "TihuaGeneration",
             ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaEvaluation", "TihuaTorch", "TihuaModels"]),
         library(
+            "TihuaEncoders",
+            ["TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaModels"]),
+        library(
             "TihuaTraining",
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
-                "TihuaEvaluation", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
+                "TihuaEvaluation", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
             ]),
         library(
             "Tihua", in: "Engine",
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
-                "TihuaTorch", "TihuaModels", "TihuaGeneration",
+                "TihuaTorch", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
             ]),
 
         .executableTarget(
@@ -123,7 +126,7 @@ let package = Package(
             dependencies: [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
                 "TihuaEvaluation", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua",
-                argumentParser,
+                argumentParser, "TihuaEncoders",
             ], path: "Sources/tihua", swiftSettings: swiftSettings),
 
         .executableTarget(
@@ -165,14 +168,14 @@ let package = Package(
             "Engine",
             [
                 "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaTorch", "TihuaNN",
-                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport",
+                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
             ]),
         tests(
             "Fuzz",
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
                 "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua", "TihuaPackSupport",
-                "TihuaTestSupport",
+                "TihuaTestSupport", "TihuaEncoders",
             ]),
         tests(
             "CLI",

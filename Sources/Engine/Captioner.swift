@@ -1,4 +1,5 @@
 import Foundation
+import TihuaEncoders
 public import TihuaGeneration
 import TihuaModels
 public import TihuaPictures
@@ -252,7 +253,7 @@ public actor Captioner {
                 note("\(hand.url.path): was trained with another CLIP model than this one; its captions may not fit")
             }
         }
-        let seen = eye.encode(prepared: pictures.map(eye.preprocessing.pixels), isNormalized: isNormalized)
+        let seen = try eye.encode(prepared: pictures.map(eye.preprocessing.pixels), isNormalized: isNormalized)
         return try captions(seen, request, eye: request.reranks ? eye : nil)
     }
 
@@ -284,10 +285,10 @@ public actor Captioner {
             return try TextGenerator(hand.model.source(x), device: device, style: style)
                 .generate(embeddings.map { _ in prompt }, decoding)
         }
-        return zip(written, embeddings).map { texts, embedding in
+        return try zip(written, embeddings).map { texts, embedding in
             let begun = hand.tokenizer.encode(request.prompt, addingSpecialTokens: false)
             let captions = texts.map { (text: hand.tokenizer.decode(begun + $0.ids), generated: $0) }
-            let similarities = eye.map { similarity(captions.map(\.text), embedding, $0) }
+            let similarities = try eye.map { try similarity(captions.map(\.text), embedding, $0) }
             let fluencies = texts.map { text in
                 let leaning = style.map {
                     $0.weight * $0.meanLogProbability(of: text.ids + (text.stop.map { [$0] } ?? []), after: begun)
@@ -306,9 +307,9 @@ public actor Captioner {
     }
 
     /// The cosines of texts with a picture.
-    private func similarity(_ texts: [String], _ embedding: [Float], _ eye: PictureTextEncoder) -> [Double] {
+    private func similarity(_ texts: [String], _ embedding: [Float], _ eye: PictureTextEncoder) throws -> [Double] {
         let picture = normalised(embedding)
-        return eye.encode(texts).map { Double(dot($0, picture)) }
+        return try eye.encode(texts).map { Double(dot($0, picture)) }
     }
 
     private func select(

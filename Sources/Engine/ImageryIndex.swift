@@ -1,4 +1,5 @@
 import Foundation
+import TihuaEncoders
 import TihuaTorch
 import TihuaWeightFiles
 
@@ -51,13 +52,13 @@ struct ImageryIndex {
     init(bank: ImageryBank, embeddings: [[Float]]) {
         self.bank = bank
         self.embeddings = embeddings
-        let mean = Tihua.mean(embeddings)
+        let mean = TihuaEncoders.mean(embeddings)
         centred = embeddings.map { row in normalised(zip(row, mean).map { $0 - $1 }) }
     }
 
     /// Encodes every entry: the mean of its prompts' embeddings, at unit length.
-    static func embed(_ bank: ImageryBank, with encoder: PictureTextEncoder) -> [[Float]] {
-        encoder.encode(ensembles: bank.entries.map(ImageryBank.prompts(for:)))
+    static func embed(_ bank: ImageryBank, with encoder: PictureTextEncoder) throws -> [[Float]] {
+        try encoder.encode(ensembles: bank.entries.map(ImageryBank.prompts(for:)))
     }
 
     /// The words that fit a picture, best first, unlike each other: at most four of a category, at most two with the same
@@ -142,7 +143,7 @@ struct BankCache {
         for url in [shipped, file].compactMap({ $0 }) {
             if let rows = read(url, key: key, count: bank.entries.count, width: encoder.width) { return rows }
         }
-        let rows = ImageryIndex.embed(bank, with: encoder)
+        let rows = try ImageryIndex.embed(bank, with: encoder)
         if let file { try? Self.write(rows, key: key, to: file) }
         return rows
     }
@@ -172,25 +173,4 @@ struct BankCache {
         let tensor = Tensor(rows.flatMap { $0 }, [rows.count, rows.first?.count ?? 0])
         try TensorFile.write([("embeddings", tensor)], metadata: ["key": key], to: url)
     }
-}
-
-// MARK: - Vectors
-
-func dot(_ a: [Float], _ b: [Float]) -> Float {
-    var sum: Float = 0
-    for index in 0..<min(a.count, b.count) { sum += a[index] * b[index] }
-    return sum
-}
-
-func mean(_ rows: [[Float]]) -> [Float] {
-    guard let first = rows.first else { return [] }
-    var sum = [Float](repeating: 0, count: first.count)
-    for row in rows { for index in row.indices { sum[index] += row[index] } }
-    return sum.map { $0 / Float(rows.count) }
-}
-
-/// At unit length; zero stays zero.
-func normalised(_ vector: [Float]) -> [Float] {
-    let length = dot(vector, vector).squareRoot()
-    return length > 0 ? vector.map { $0 / length } : vector
 }

@@ -1,5 +1,6 @@
 public import Foundation
 public import TihuaCorpora
+import TihuaEncoders
 import TihuaFiles
 public import TihuaPictures
 public import TihuaTorch
@@ -45,18 +46,17 @@ public actor PictureEmbedder {
         }
     }
 
-    /// Embeddings of pictures. Throws as `width`, and `PipelineError.notFinite`.
+    /// Embeddings of pictures. Throws as `width`, and `ModelError.notFinite`.
     ///
     /// - Parameter isNormalized: of unit length; if not, as the model gives them
     public func embeddings(of pictures: [Picture], isNormalized: Bool = true) throws -> [[Float]] {
         let encoder = try encoder()
-        return try checked(
-            encoder.encode(prepared: pictures.map(encoder.preprocessing.pixels), isNormalized: isNormalized))
+        return try encoder.encode(pictures, isNormalized: isNormalized)
     }
 
     /// Embeddings of texts, which are cut to the length that the model was trained with. Throws as above.
     public func embeddings(of texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
-        try checked(encoder().encode(texts, isNormalized: isNormalized))
+        try encoder().encode(texts, isNormalized: isNormalized)
     }
 
     /// Embeddings of a whole list by key, of unit length, and what could not be read. Throws as above.
@@ -86,15 +86,10 @@ public actor PictureEmbedder {
     }
 
     func embeddings(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
-        try checked(encoder().encode(prepared: prepared, isNormalized: isNormalized))
+        try encoder().encode(prepared: prepared, isNormalized: isNormalized)
     }
 
     func preprocessing() throws -> Preprocessing { try encoder().preprocessing }
-
-    private func checked(_ rows: [[Float]]) throws -> [[Float]] {
-        guard rows.allSatisfy({ $0.allSatisfy(\.isFinite) }) else { throw PipelineError.notFinite(path: folder.path) }
-        return rows
-    }
 }
 
 /// Embeds many pictures into one `EmbeddingFile`; what an interrupt leaves is continued, to the same bytes.

@@ -14,8 +14,6 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case wordUses(path: String, line: Int)
     /// The pack's manifest is no JSON object of the right kind, or names what is not there.
     case manifest(path: String, reason: String)
-    /// The preprocessing that a model folder asks for and Tihua does not do.
-    case preprocessing(path: String, reason: String)
     /// A folder whose model is not one that the pack's place needs.
     case wrongModel(path: String, found: String, needed: String)
     /// Embeddings of another width than the captioner takes.
@@ -32,8 +30,6 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case otherWork(path: String, reason: String)
     /// Work that another process is doing.
     case locked(path: String)
-    /// A model whose numbers are not finite.
-    case notFinite(path: String)
 
     /// One line: what happened, where, what to do.
     public var description: String { printable(message) }
@@ -49,7 +45,6 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .wordUses(let path, let line):
             "\(path), line \(line): not a word, a tab and a whole number; write the file with tihua data words"
         case .manifest(let path, let reason): "\(path): \(reason)"
-        case .preprocessing(let path, let reason): "\(path): \(reason)"
         case .wrongModel(let path, let found, let needed): "\(path): holds a \(found) model where \(needed) is needed"
         case .embeddingWidth(let path, let expected, let found):
             "\(path): takes embeddings of \(expected) numbers, but is given \(found); use the CLIP model that it was trained with"
@@ -62,7 +57,6 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .otherWork(let path, let reason):
             "\(path): \(reason); delete it to begin anew, or name another output"
         case .locked(let path): "\(path): another process is writing there; wait for its end, or name another output"
-        case .notFinite(let path): "\(path): the model gives numbers that are not finite; its weights are damaged"
         }
     }
 }

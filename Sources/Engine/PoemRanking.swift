@@ -1,4 +1,5 @@
 import Foundation
+import TihuaEncoders
 import TihuaGeneration
 import TihuaProsody
 

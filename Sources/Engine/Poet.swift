@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
 public import TihuaPictures
@@ -122,7 +123,7 @@ public actor Poet {
                 path: try pack.requiredPrefix().path, expected: mapper.configuration.embeddingSize, found: image.count)
         }
         let values = withoutGradients { mapper(Tensor(image, [1, image.count]).to(nil, device)).floats }
-        guard values.allSatisfy(\.isFinite) else { throw PipelineError.notFinite(path: try pack.requiredPrefix().path) }
+        guard values.allSatisfy(\.isFinite) else { throw ModelError.notFinite(path: try pack.requiredPrefix().path) }
         return values
     }
 
@@ -155,7 +156,9 @@ public actor Poet {
     /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`.
     public func keywords(forEach pictures: [Picture], count: Int = 8) throws -> [[Keyword]] {
         let eye = try eye()
-        return eye.encoder.encode(pictures).map { eye.index.keywords(for: $0, count: count, scale: eye.encoder.scale) }
+        return try eye.encoder.encode(pictures).map {
+            eye.index.keywords(for: $0, count: count, scale: eye.encoder.scale)
+        }
     }
 
     /// The bank that words are taken from: the pack's, with what was given beside it.
@@ -165,7 +168,7 @@ public actor Poet {
 
     private func embedding(of pictures: [Picture], _ eye: Eye) throws -> [Float] {
         guard !pictures.isEmpty else { throw PipelineError.noPicture }
-        return normalised(mean(eye.encoder.encode(pictures)))
+        return normalised(mean(try eye.encoder.encode(pictures)))
     }
 
     /// Poems for the pictures; several pictures become one poem together.
@@ -240,7 +243,7 @@ public actor Poet {
         asked.method = .greedy
         asked.reranks = false
         asked.maximumLength = 32
-        let seen = eye.encoder.encode(
+        let seen = try eye.encoder.encode(
             prepared: [eye.encoder.preprocessing.pixels(picture)],
             isNormalized: try await captioner.takesUnitEmbeddings())
         let text = try await captioner.captions(forEmbeddings: seen, request: asked).first?.first?.text
@@ -260,7 +263,7 @@ public actor Poet {
         _ image: [Float], _ eye: Eye,
         _ hand: Hand
     ) throws -> [PoemScores] {
-        let texts = eye.encoder.encode(written.map { $0.lines.joined(separator: "，") + "。" })
+        let texts = try eye.encoder.encode(written.map { $0.lines.joined(separator: "，") + "。" })
         let scores = try zip(written, texts).map { poem, text in
             let plan = plans[poem.plan]
             let report = try ProsodyChecker(tones: .strict, book: plan.constraint.book)

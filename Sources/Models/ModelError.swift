@@ -10,6 +10,8 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     case noCheckpoint(folder: String, expected: [String])
     /// The tokenizer's vocabulary and the rows of the embedding differ.
     case vocabulary(folder: String, tokens: Int, rows: Int)
+    /// A model whose numbers are not finite.
+    case notFinite(path: String)
     /// The checkpoint does not fit the model that `config.json` describes.
     case checkpoint(path: String, reason: String)
 
@@ -29,6 +31,7 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(folder): the vocabulary has \(tokens) tokens but the model has \(rows) embedding rows;"
                 + " take vocabulary and weights from the same model"
         case .checkpoint(let path, let reason): "\(path): \(reason)"
+        case .notFinite(let path): "\(path): the model gives numbers that are not finite; its weights are damaged"
         }
     }
 }

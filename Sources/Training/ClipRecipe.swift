@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaEncoders
 import TihuaEvaluation
 import TihuaFiles
 import TihuaGeneration
@@ -416,9 +417,8 @@ public final class ClipTask: TrainingTask {
     /// - Throws: `WeightFileError`.
     public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
         try writeVocabulary(vocabulary, to: folder)
-        try AtomicFile.write(to: folder.appending(path: "preprocessor_config.json")) {
-            try $0.write(Array(Self.preprocessor(size: options.imageSize).utf8))
-        }
+        // Bilinear, since training resizes its cuts so; what is used otherwise than it was learned loses a point of recall.
+        try Preprocessing(size: options.imageSize, filter: .bilinear).write(to: folder)
         // The classifier belongs to the training, not to the model.
         let kept = ParameterStore(seed: 0, device: device)
         _ = ChineseCLIP(configuration, at: kept.root)
@@ -427,23 +427,6 @@ public final class ClipTask: TrainingTask {
                 tensor(entry.name) ?? self.store[entry.name] ?? entry.tensor
             }
         }
-    }
-
-    /// Bilinear, since training resizes its cuts so; what is used otherwise than it was learned loses a point of recall.
-    private static func preprocessor(size: Int) -> String {
-        """
-        {
-          "do_resize": true,
-          "do_center_crop": false,
-          "do_normalize": true,
-          "size": {"height": \(size), "width": \(size)},
-          "resample": 2,
-          "image_mean": [0.48145466, 0.4578275, 0.40821073],
-          "image_std": [0.26862954, 0.26130258, 0.27577711],
-          "image_processor_type": "ChineseCLIPImageProcessor"
-        }
-
-        """
     }
 
     // MARK: - Batches

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Tihua
+import TihuaEncoders
 import TihuaFiles
 import TihuaModels
 import TihuaPictures

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Tihua
 import TihuaCorpora
+import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
 import TihuaTorch

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TihuaCorpora
+import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
 import TihuaPackSupport

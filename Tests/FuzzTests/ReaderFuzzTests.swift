@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import Tihua
 import TihuaCorpora
+import TihuaEncoders
 import TihuaFiles
 import TihuaGeneration
 import TihuaModels

@@ -11,7 +11,7 @@ struct PictureToPoem {
             exit(2)
         }
         let poet = try Poet(pack: try Pack(folder: PackLocator().locate()))
-        let result = try await poet.poems(for: [try Picture(contentsOf: URL(filePath: path))])
+        let result = try await poet.poems(for: [try Picture(contentsOf: path)])
         print("keywords:", result.keywords.map(\.word).joined(separator: " "))
         for poem in result.poems {
             print(poem.lines.joined(separator: "，") + "。", String(format: "(%.2f)", poem.scores.total))

@@ -1,13 +1,15 @@
 public import Foundation
-import TihuaWeightFiles
+public import TihuaWeightFiles
 
 /// A 128-bit name for content, to find what was derived from it. Not for secrets: it withstands accident, not intent.
-struct Fingerprint {
+public struct Fingerprint {
+    package init() {}
+
     private var a: UInt64 = 0x9E37_79B9_7F4A_7C15
     private var b: UInt64 = 0xC2B2_AE3D_27D4_EB4F
     private var count: UInt64 = 0
 
-    mutating func combine(_ bytes: UnsafeRawBufferPointer) {
+    package mutating func combine(_ bytes: UnsafeRawBufferPointer) {
         var offset = 0
         while offset + 8 <= bytes.count {
             mix(bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))
@@ -19,13 +21,13 @@ struct Fingerprint {
         mix(UInt64(bytes.count))
     }
 
-    mutating func combine(_ text: String) {
+    package mutating func combine(_ text: String) {
         var text = text
         text.withUTF8 { combine(UnsafeRawBufferPointer($0)) }
     }
 
     /// A file by its length and up to 1,024 pages evenly spread over it: weights that are trained on differ in every page.
-    mutating func combine(sampling file: MappedFile) {
+    package mutating func combine(sampling file: MappedFile) {
         let (page, pages) = (4096, 1024)
         file.withUnsafeBytes { bytes in
             mix(UInt64(bytes.count))
@@ -44,7 +46,7 @@ struct Fingerprint {
         b = (b << 29 | b >> 35) ^ a
     }
 
-    var hexadecimal: String {
+    package var hexadecimal: String {
         [a, b].map { word in
             let digits = String(word, radix: 16)
             return String(repeating: "0", count: 16 - digits.count) + digits
@@ -54,7 +56,7 @@ struct Fingerprint {
 
 extension Fingerprint {
     /// A model's weights, vocabulary and configuration.
-    mutating func combine(model folder: URL) throws {
+    package mutating func combine(model folder: URL) throws {
         for file in try Checkpoint.open(folder).files { combine(sampling: try MappedFile(contentsOf: file)) }
         for name in ["config.json", "vocab.txt"] {
             let file = folder.appending(path: name)

@@ -1,0 +1,112 @@
+public import Foundation
+import TihuaModels
+public import TihuaPictures
+import TihuaTokenizers
+public import TihuaTorch
+
+/// Embeds pictures and texts in one space: Chinese-CLIP with the preprocessing that its folder states.
+///
+/// Not `Sendable`: it lives on the thread, or in the actor, that made it. E is the width of the space. Everything is embedded
+/// in batches of 32; a model that gives numbers that are not finite is `ModelError.notFinite`.
+public final class PictureTextEncoder {
+    /// The width of the space (E).
+    public let width: Int
+    /// The factor of the cosines that the model was trained with.
+    public let scale: Float
+    /// How pictures are made ready for the model.
+    public let preprocessing: Preprocessing
+    private let model: ChineseCLIP
+    private let tokenizer: BertTokenizer
+    private let device: Device
+    private let folder: URL
+
+    /// Pictures or texts that go through a tower together.
+    public static let batch = 32
+
+    /// Loads a Hugging Face folder.
+    ///
+    /// - Throws: `ModelError`, `WeightFileError`, `TokenizerError`.
+    public init(folder: URL, device: Device) throws {
+        model = try ChineseCLIP.open(folder, device: device).model
+        tokenizer = try BertTokenizer(folder: folder)
+        let rows = model.configuration.text.vocabularySize
+        guard tokenizer.vocabularySize <= rows else {
+            throw ModelError.vocabulary(folder: folder.path, tokens: tokenizer.vocabularySize, rows: rows)
+        }
+        preprocessing = try Preprocessing(folder: folder, size: model.configuration.imageSize)
+        width = model.configuration.projectionSize
+        scale = Float(Foundation.exp(model.logitScale.item))
+        self.device = device
+        self.folder = folder
+    }
+
+    /// Embeddings of pictures, E numbers each.
+    ///
+    /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    public func encode(_ pictures: [Picture], isNormalized: Bool = true) throws -> [[Float]] {
+        try encode(prepared: pictures.map(preprocessing.pixels), isNormalized: isNormalized)
+    }
+
+    /// Embeddings of pictures that `preprocessing` has made ready, E numbers each.
+    ///
+    /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    public func encode(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
+        let size = preprocessing.size
+        return try batches(prepared, isNormalized: isNormalized) { part in
+            self.model.encodeImages(
+                Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(.float32, self.device))
+        }
+    }
+
+    /// Embeddings of texts, E numbers each. Texts are cut to the length that the model was trained with.
+    ///
+    /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    public func encode(_ texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
+        let limit = min(ChineseCLIP.contextLength, model.configuration.text.positionCount)
+        return try batches(texts, isNormalized: isNormalized) { part in
+            let batch = self.tokenizer.encode(batch: part, maximumLength: limit)
+            return self.model.encodeTexts(Tensor.ids(batch.ids, [batch.count, batch.length]).to(.int64, self.device))
+        }
+    }
+
+    /// One embedding of unit length for each list of texts that say the same: the mean of theirs (prompt ensemble, Radford
+    /// et al. 2021, section 3.1.4).
+    public func encode(ensembles: [[String]]) throws -> [[Float]] {
+        let rows = try encode(ensembles.flatMap { $0 })
+        var start = 0
+        return ensembles.map { texts in
+            defer { start += texts.count }
+            return normalised(mean(Array(rows[start..<start + texts.count])))
+        }
+    }
+
+    /// Embeddings as the model gives them at unit length, as `encode` with `isNormalized` gives them at once.
+    public func unit(_ rows: [[Float]]) throws -> [[Float]] {
+        try batches(rows, isNormalized: true) { Tensor($0.flatMap { $0 }, [$0.count, self.width]) }
+    }
+
+    private func batches<Item>(_ items: [Item], isNormalized: Bool, _ embed: ([Item]) -> Tensor) throws -> [[Float]] {
+        let rows = withoutGradients {
+            stride(from: 0, to: items.count, by: Self.batch).flatMap { start in
+                let part = Array(items[start..<min(start + Self.batch, items.count)])
+                let embeddings = embed(part)  // [B, E]
+                let values = (isNormalized ? embeddings.normalized() : embeddings).floats
+                return part.indices.map { Array(values[$0 * self.width..<($0 + 1) * self.width]) }
+            }
+        }
+        guard rows.allSatisfy({ $0.allSatisfy(\.isFinite) }) else { throw ModelError.notFinite(path: folder.path) }
+        return rows
+    }
+
+    /// Takes up what names the weights, the vocabulary and the configuration of this model.
+    ///
+    /// - Throws: `WeightFileError`.
+    public func fingerprint(into fingerprint: inout Fingerprint) throws {
+        try fingerprint.combine(model: folder)
+    }
+
+    /// Names the weights, the vocabulary and the configuration of this model.
+    ///
+    /// - Throws: `WeightFileError`.
+    public func fingerprint() throws -> String { try modelFingerprint(folder) }
+}
