@@ -61,14 +61,16 @@ struct ImageryIndex {
         try encoder.encode(ensembles: bank.entries.map(ImageryBank.prompts(for:)))
     }
 
+    /// The cosines of a picture, of unit length, with the entries of the bank.
+    func cosines(with image: [Float]) -> [Float] { embeddings.map { dot($0, image) } }
+
     /// The words that fit a picture, best first, unlike each other: at most four of a category, at most two with the same
     /// character, and each far from those before it (maximal marginal relevance, Carbonell and Goldstein 1998).
     ///
     /// - Parameters:
-    ///   - image: unit length, E numbers
+    ///   - scores: the picture's cosines with the entries
     ///   - scale: the factor of the cosines in the softmax that gives the scores
-    func keywords(for image: [Float], count: Int, scale: Float) -> [Keyword] {
-        let scores = embeddings.map { dot($0, image) }
+    func keywords(from scores: [Float], count: Int, scale: Float) -> [Keyword] {
         guard let best = scores.max() else { return [] }
         let weights = scores.map { exp(Double(scale * ($0 - best))) }
         let total = weights.reduce(0, +)
@@ -100,8 +102,7 @@ struct ImageryIndex {
     ///
     /// The mean is above 0 for what is likely to be seen, below for what is not. The best is that of the one word that may be
     /// right: 月 is not there where not even the likeliest of its words is.
-    func evidence(for image: [Float]) -> [Character: (mean: Float, best: Float)] {
-        let scores = embeddings.map { dot($0, image) }
+    func evidence(from scores: [Float]) -> [Character: (mean: Float, best: Float)] {
         let mean = scores.reduce(0, +) / Float(max(1, scores.count))
         let variance = scores.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Float(max(1, scores.count))
         guard variance > 0 else { return [:] }

@@ -19,6 +19,8 @@ public struct Pack: Sendable, Equatable {
     public var prefix: URL?
     /// The bank of imagery.
     public var bank: URL?
+    /// Entries beside those of the bank, which no manifest names.
+    public var extraBank: URL?
     /// Tells the lines of the poems that the poet was trained on.
     public var lineFilter: URL?
     /// Tells the two characters in which lines of those poems end.
@@ -94,7 +96,7 @@ public struct Pack: Sendable, Equatable {
 
     /// Takes folders that the user named, and for the rest what `base` has, as far as it still fits: what was measured
     /// with one CLIP model does not hold for another.
-    public init(clip: URL?, poet: URL?, base: Pack?) {
+    public init(clip: URL? = nil, poet: URL? = nil, base: Pack? = nil) {
         name = base?.name ?? "custom"
         self.clip = clip ?? base?.clip
         self.poet = poet ?? base?.poet

@@ -166,7 +166,7 @@ public struct PoemRequest: Sendable {
     private func subset(
         of words: [String], _ uses: WordUses?, _ random: inout SplitMix64
     ) -> [String] {
-        // Who names a few words wants them all.
+        // The user named at most four words: use all of them.
         if !keywords.isEmpty, words.count <= 4 { return words }
         // A false word harms more than a missing one.
         let size = min(words.count, 1 + Int(random.next() % 3))
@@ -188,6 +188,18 @@ public struct PoemRequest: Sendable {
         }
         return chosen
     }
+}
+
+/// What happens while poems are written, in this order.
+public enum PoemEvent: Sendable {
+    /// The pictures went through the image tower.
+    case seen(pictures: Int)
+    /// The words that they call up, or that were asked for, and what happens in the first of them.
+    case words([Keyword], caption: String?)
+    /// So many of all candidates are written; those of a batch advance together, line by line.
+    case draft(Int, of: Int)
+    /// The best are chosen.
+    case done(PoemResult)
 }
 
 /// What the poet gives back for one picture, or for several together.

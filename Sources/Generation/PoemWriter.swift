@@ -105,10 +105,13 @@ public final class PoemWriter {
     ///
     /// Plans of one form go through the model together, those with a prefix by themselves. Cancelling the task ends the work at the next line.
     ///
-    /// - Parameter leaning: what is added to the scores (log-probabilities before temperature) of characters
+    /// - Parameters:
+    ///   - leaning: what is added to the scores (log-probabilities before temperature) of characters
+    ///   - progress: told after each line how many plans that makes; those of a batch advance together, line by line
     /// - Throws: `GenerationError`, `PoetVocabularyError.unknownForm`, `CancellationError`.
     public func write(
-        _ plans: [PoemPlan], sampling: Sampling = Sampling(), leaning: [Character: Float] = [:]
+        _ plans: [PoemPlan], sampling: Sampling = Sampling(), leaning: [Character: Float] = [:],
+        progress: (Int) -> Void = { _ in }
     ) throws -> [WrittenPoem] {
         try sampling.validate()
         var values = [Float](repeating: 0, count: model.scoreCount)
@@ -120,10 +123,16 @@ public final class PoemWriter {
         var kinds: [Kind: [Int]] = [:]
         for (index, plan) in plans.enumerated() { kinds[try kind(of: plan), default: []].append(index) }
         var poems: [WrittenPoem] = []
+        var done = 0
         for indices in kinds.sorted(by: { $0.value[0] < $1.value[0] }).map(\.value) {
             for start in stride(from: 0, to: indices.count, by: Self.batch) {
                 let part = indices[start..<min(start + Self.batch, indices.count)]
-                poems += try withoutGradients { try write(together: part.map { ($0, plans[$0]) }, sampling) }
+                poems += try withoutGradients {
+                    try write(together: part.map { ($0, plans[$0]) }, sampling) { share in
+                        progress(done + Int(share * Double(part.count)))
+                    }
+                }
+                done += part.count
             }
         }
         return poems.sorted { $0.plan < $1.plan }
@@ -142,7 +151,9 @@ public final class PoemWriter {
         return Kind(lineLengths: plan.constraint.form.lineLengths, prefix: plan.prefix.count, head: head)
     }
 
-    private func write(together plans: [(index: Int, plan: PoemPlan)], _ sampling: Sampling) throws -> [WrittenPoem] {
+    private func write(
+        together plans: [(index: Int, plan: PoemPlan)], _ sampling: Sampling, progress: (_ share: Double) -> Void
+    ) throws -> [WrittenPoem] {
         guard let form = plans.first?.plan.constraint.form else { return [] }
         var drafts = plans.map { Draft($0.plan) }
         // Characters, a boundary after each line, and the start of the decoder.
@@ -169,6 +180,7 @@ public final class PoemWriter {
                 pass.pending[row].append(Pass.Token(id: model.boundary(isLast: isLast)))
             }
             if isLast || !model.spansLines { try pass.settle(&drafts, scoringLast: true) }
+            progress(Double(line + 1) / Double(form.lineCount))
         }
         return zip(plans, drafts).compactMap { plan, draft in
             guard draft.isAlive, draft.metre.isComplete else { return nil }

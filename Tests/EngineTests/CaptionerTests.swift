@@ -13,10 +13,10 @@ import TihuaTorch
         try pack.addCaptioner(width: width, t5: t5)
     }
 
-    private func make(_ tiny: TinyPack, _ folder: URL) throws -> Captioner {
+    private func make(_ tiny: TinyPack, _ folder: URL) throws -> Engine {
         var pack = try Pack(folder: tiny.folder)
         pack.captioner = folder
-        return try Captioner(pack: pack, threads: 1)
+        return try Engine(pack: pack, threads: 1)
     }
 
     @Test(arguments: [false, true])
@@ -140,7 +140,7 @@ import TihuaTorch
 
     @Test func aPackWithoutACaptionerSaysSo() async throws {
         let tiny = try TinyPack()
-        let captioner = try Captioner(pack: Pack(folder: tiny.folder), threads: 1)
+        let captioner = try Engine(pack: Pack(folder: tiny.folder), threads: 1)
         let error = await #expect(throws: PipelineError.self) { try await captioner.check(CaptionRequest()) }
         #expect(error?.description.contains("--captioner") == true)
     }

@@ -83,7 +83,7 @@ private final class TextFile {
 
     @Test func nearestWordsComeFirstWithScoresOfAProbability() {
         let index = index([("山", "a", 50), ("水", "b", 10), ("云", "c", 30)])
-        let keywords = index.keywords(for: [1, 0, 0], count: 3, scale: 10)
+        let keywords = index.keywords(from: index.cosines(with: [1, 0, 0]), count: 3, scale: 10)
         #expect(keywords.map(\.word) == ["水", "云", "山"])
         #expect(abs(keywords.map(\.score).reduce(0, +) - 1) < 1e-6)
         #expect(keywords[0].score > keywords[1].score)
@@ -94,7 +94,7 @@ private final class TextFile {
             ("明月", "天", 1), ("孤月", "天", 2), ("残月", "天", 3), ("夕阳", "天", 4), ("朝霞", "天", 5), ("白云", "天", 6),
             ("远山", "地", 40), ("流水", "地", 41),
         ])
-        let words = index.keywords(for: [1, 0, 0], count: 8, scale: 10).map(\.word)
+        let words = index.keywords(from: index.cosines(with: [1, 0, 0]), count: 8, scale: 10).map(\.word)
         #expect(Set(words).count == words.count && words.count == 6)
         #expect(Set(words).isSuperset(of: ["明月", "孤月", "远山", "流水"]) && !words.contains("残月"))
     }
@@ -106,7 +106,8 @@ private final class TextFile {
                 degrees: Float(1)
             )
         }
-        let words = index(crowd + [("远山", "地", 80), ("流水", "水", 85)]).keywords(for: [1, 0, 0], count: 5, scale: 10)
+        let index = index(crowd + [("远山", "地", 80), ("流水", "水", 85)])
+        let words = index.keywords(from: index.cosines(with: [1, 0, 0]), count: 5, scale: 10)
         #expect(words.map(\.category) == ["人", "人", "人", "人", "地"])
     }
 }

@@ -12,8 +12,10 @@ import TihuaWeightFiles
 @testable import Tihua
 
 @Suite struct PoetTests {
-    private func poet(_ pack: TinyPack, bank: URL? = nil, cache: URL? = nil) throws -> Poet {
-        try Poet(pack: Pack(folder: pack.folder), bank: bank, threads: 1, cache: cache)
+    private func poet(_ pack: TinyPack, bank: URL? = nil, cache: URL? = nil) throws -> Engine {
+        var parts = try Pack(folder: pack.folder)
+        parts.extraBank = bank
+        return try Engine(pack: parts, threads: 1, cache: cache)
     }
 
     private func request(candidates: Int = 6) -> PoemRequest {
@@ -72,12 +74,39 @@ import TihuaWeightFiles
         try pack.addCaptioner()
         let pictures = try [10, 240].map { try Picture(contentsOf: pack.picture("\($0).png", red: $0).path) }
         let poet = try poet(pack)
-        let embeddings = try await poet.embeddings(of: pictures)
-        let result = try await poet.poems(forEmbeddings: embeddings, first: pictures[0], request: request())
+        let embeddings = try await poet.embeddings(of: pictures, isNormalized: false)
+        let result = try await poet.poems(forEmbeddings: embeddings, request: request())
         #expect(try await poet.poems(for: pictures, request: request()) == result)
         await #expect(throws: PipelineError.self) {
-            try await poet.poems(forEmbeddings: [], first: pictures[0], request: request())
+            try await poet.poems(forEmbeddings: [], request: request())
         }
+    }
+
+    @Test func aRequestTellsWhatItDoesAsItDoesIt() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        let poet = try poet(pack)
+        var told: [String] = []
+        var drafts: [Int] = []
+        var result: PoemResult?
+        for try await event in poet.events(for: [picture], request: request()) {
+            switch event {
+            case .seen(let count): told.append("seen \(count)")
+            case .words(let words, let caption):
+                #expect(!words.isEmpty && caption == nil)
+                told.append("words")
+            case .draft(let count, let total):
+                #expect(total == 6)
+                drafts.append(count)
+                if told.last != "draft" { told.append("draft") }
+            case .done(let poems):
+                result = poems
+                told.append("done")
+            }
+        }
+        #expect(told == ["seen 1", "words", "draft", "done"])
+        #expect(drafts.last == 6 && drafts == drafts.sorted() && drafts.count == 4)
+        #expect(try await poet.poems(for: [picture], request: request()) == result)
     }
 
     @Test func wishesAreKeptInTraditionalCharactersToo() async throws {

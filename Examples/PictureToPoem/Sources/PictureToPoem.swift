@@ -10,8 +10,8 @@ struct PictureToPoem {
             print("usage: picture-to-poem PICTURE")
             exit(2)
         }
-        let poet = try Poet(pack: try Pack(folder: PackLocator().locate()))
-        let result = try await poet.poems(for: [try Picture(contentsOf: path)])
+        let engine = try Engine(pack: Pack(folder: PackLocator().locate()))
+        let result = try await engine.poems(for: [Picture(contentsOf: path)])
         print("keywords:", result.keywords.map(\.word).joined(separator: " "))
         for poem in result.poems {
             print(poem.lines.joined(separator: "，") + "。", String(format: "(%.2f)", poem.scores.total))

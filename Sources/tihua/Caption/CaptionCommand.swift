@@ -60,8 +60,8 @@ struct CaptionCommand: AsyncParsableCommand {
     func run() async throws {
         let request = try usage { try caption.request() }
         try usage { try request.validate() }
-        let captioner = try weights.makeCaptioner()
-        try await usage { try await captioner.check(request) }
+        let engine = try weights.makeEngine()
+        try await usage { try await engine.check(request) }
         var failed = false
         let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
             TihuaTool.complain("\(error)")
@@ -84,7 +84,7 @@ struct CaptionCommand: AsyncParsableCommand {
                     failed = true
                 }
             }
-            let captions = try await captioner.captions(for: loaded.map(\.picture), request: request)
+            let captions = try await engine.captions(for: loaded.map(\.picture), request: request)
             progress(nil)
             for (item, captions) in zip(loaded, captions) { try show(item.name, captions, request) }
             done += part.count
@@ -93,7 +93,7 @@ struct CaptionCommand: AsyncParsableCommand {
             for start in stride(from: 0, to: table.keys.count, by: Self.batchSize) {
                 let rows = start..<min(start + Self.batchSize, table.keys.count)
                 progress("\(done)/\(total) …")
-                let captions = try await captioner.captions(
+                let captions = try await engine.captions(
                     forEmbeddings: rows.map(table.embedding), request: request)
                 progress(nil)
                 for (row, captions) in zip(rows, captions) { try show(table.keys[row], captions, request) }
@@ -236,10 +236,8 @@ struct CaptionerArguments: ParsableArguments {
     @OptionGroup var place: DeviceOptions
 
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
-    func makeCaptioner() throws -> Captioner {
-        try Captioner(pack: chosen(), device: try place.find(), threads: place.threads) { text in
-            Console.note("\(text)")
-        }
+    func makeEngine() throws -> Engine {
+        try Engine(pack: chosen(), device: try place.find(), threads: place.threads, note: Console.note)
     }
 
     private func chosen() throws -> Pack {

@@ -41,10 +41,10 @@ extension DataCommand {
         var quiet = false
 
         func run() async throws {
-            let embedder = try towers.makeEmbedder()
+            let engine = try towers.makeEngine()
             let list = try PictureList(pictures.map { URL(filePath: $0) })
             if !quiet { list.notes.forEach(Console.note) }
-            let job = EmbeddingJob(list, embedder: embedder, output: URL(filePath: out), isNormalized: unit)
+            let job = EmbeddingJob(list, engine: engine, output: URL(filePath: out), isNormalized: unit)
             let start = ContinuousClock.now
             let count = list.entries.count
             var first: Int?
@@ -66,8 +66,9 @@ extension DataCommand {
             }
             let summary = Summary(
                 pictures: report.pictures, embedded: report.pictures - report.bad.count, earlier: report.earlier,
-                bad: report.bad.map { Summary.Bad(key: $0.key, reason: $0.reason) }, width: try await embedder.width,
-                model: try await embedder.fingerprint, seconds: seconds)
+                bad: report.bad.map { Summary.Bad(key: $0.key, reason: $0.reason) },
+                width: try await engine.embeddingWidth,
+                model: try await engine.fingerprint, seconds: seconds)
             if json {
                 try Console.print(try jsonLine(summary))
             } else if !quiet {
@@ -101,7 +102,7 @@ extension TowerArguments {
     /// The same model as an actor, loaded at its first use.
     ///
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
-    func makeEmbedder() throws -> PictureEmbedder {
-        try PictureEmbedder(clip: folder(), device: try usage { try place.find() }, threads: place.threads)
+    func makeEngine() throws -> Engine {
+        try Engine(pack: Pack(clip: folder()), device: try usage { try place.find() }, threads: place.threads)
     }
 }

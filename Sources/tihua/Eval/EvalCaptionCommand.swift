@@ -123,10 +123,10 @@ struct EvalCaptionCommand: AsyncParsableCommand {
     private func clipScores(
         _ images: [String], _ captions: [[String]], _ references: [[String]]
     ) async throws -> (Double, Double) {
-        let embedder = try towers.makeEmbedder()
+        let engine = try towers.makeEngine()
         let list = try PictureList(pictures.map { URL(filePath: $0) }).restricted(to: Set(images))
         list.notes.forEach(Console.note)
-        let found = try await embedder.embeddings(of: list) { done in
+        let found = try await engine.embeddings(of: list) { done in
             Console.progress("\(done)/\(list.entries.count) pictures")
         }
         Console.progress(nil)
@@ -137,7 +137,7 @@ struct EvalCaptionCommand: AsyncParsableCommand {
         }
         let texts = Set(captions.joined()).union(references.joined()).sorted()
         let rows = Dictionary(
-            uniqueKeysWithValues: zip(texts, try await embedder.embeddings(of: texts)))
+            uniqueKeysWithValues: zip(texts, try await engine.embeddings(of: texts)))
         var (sum, referenceSum, count) = (0.0, 0.0, 0)
         for (place, image) in images.enumerated() {
             let picture = found.rows[image] ?? []

@@ -39,8 +39,8 @@ struct EvalImageryCommand: AsyncParsableCommand {
     func run() async throws {
         let check = try ImageryCheck(readText(URL(filePath: file)), file: file)
         let members = try find(check.rows)
-        let poet = try pack.makePoet()
-        let bank = Set(try await poet.bank().entries.map(\.word))
+        let engine = try pack.makeEngine()
+        let bank = Set(try await engine.bank().entries.map(\.word))
         for row in check.rows {
             if let word = (row.expected + row.forbidden).first(where: { !bank.contains($0) }) {
                 throw EvaluationError.badLine(file: file, line: row.line, reason: "\(word) is not in the bank")
@@ -53,7 +53,7 @@ struct EvalImageryCommand: AsyncParsableCommand {
             let pictures = try members[start..<min(start + Self.batch, members.count)].map { shard, entry in
                 try Picture(encoded: Array(shard.bytes(of: entry)), name: entry.key)
             }
-            said += try await poet.keywords(forEach: pictures, count: top).map { $0.map(\.word) }
+            said += try await engine.keywords(forEach: pictures, count: top).map { $0.map(\.word) }
         }
         Console.progress(nil)
         let report = Report(check.rows, said, top: top)

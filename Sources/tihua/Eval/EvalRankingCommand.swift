@@ -67,14 +67,14 @@ extension EvalCommand {
             // All or none: the reading takes longest.
             if failed { throw ExitCode(1) }
             try PictureInput.protect(inputs, from: file, "the file of pairs")
-            let poet = try pack.makePoet()
+            let engine = try pack.makeEngine()
             var request = PoemRequest()
             request.candidates = candidates
             request.count = candidates
             request.seed = seed
             var lines: [String] = []
             for (number, input) in inputs.enumerated() {
-                let result = try await poet.poems(for: [try input.load()], request: request)
+                let result = try await engine.poems(for: [try input.load()], request: request)
                 let deviations = PoemRanking.deviations(result.poems.map(\.scores))
                 var random = SplitMix64(seed, UInt64(number))
                 for _ in 0..<perPicture where result.poems.count > 1 {

@@ -68,10 +68,10 @@ struct EvalThroughCommand: AsyncParsableCommand {
     func run() async throws {
         let chosen = try pack.chosen()
         let judge = try Judge(try chosen.requiredPoet(), device: try usage { try pack.place.prepare() })
-        let poet = try pack.makePoet()
+        let engine = try pack.makeEngine()
         var request = PoemRequest()
         (request.count, request.candidates, request.seed, request.through) = (1, candidates, seed, .both)
-        try await usage { try await poet.check(request) }
+        try await usage { try await engine.check(request) }
         let list = try pictureList()
         try protect(list.entries.map { ($0.path, $0.identity) }, from: blind, "--blind")
         var rows: [Row] = []
@@ -86,9 +86,9 @@ struct EvalThroughCommand: AsyncParsableCommand {
             var poems: [RankedPoem] = []
             for way in Way.allCases {
                 request.through = way
-                poems += try await poet.poems(for: [picture], request: request).poems.prefix(1)
+                poems += try await engine.poems(for: [picture], request: request).poems.prefix(1)
             }
-            let words = try await poet.keywords(for: [picture], count: 5).map(\.word)
+            let words = try await engine.keywords(for: [picture], count: 5).map(\.word)
             rows.append(Row(picture: entry.key, words: words, poems: poems))
         }
         Console.progress(nil)

@@ -57,8 +57,8 @@ struct KeywordsCommand: AsyncParsableCommand {
         let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: complain)
         try PictureInput.protect(inputs, from: writeCalibration, "--write-calibration")
         try PictureInput.protect(inputs, from: writeBankCache, "--write-bank-cache")
-        let poet = try pack.makePoet()
-        if let writeBankCache { try await poet.writeBankCache(to: URL(filePath: writeBankCache)) }
+        let engine = try pack.makeEngine()
+        if let writeBankCache { try await engine.writeBankCache(to: URL(filePath: writeBankCache)) }
         var embeddings: [[Float]] = []
         defer { progress(nil) }
         for start in stride(from: 0, to: inputs.count, by: Self.batchSize) {
@@ -69,10 +69,10 @@ struct KeywordsCommand: AsyncParsableCommand {
                 do { loaded.append((input.name, try result.get())) } catch { complain(error) }
             }
             if writeCalibration != nil {
-                embeddings += try await poet.embeddings(of: loaded.map(\.picture))
+                embeddings += try await engine.embeddings(of: loaded.map(\.picture))
                 continue
             }
-            let found = try await poet.keywords(forEach: loaded.map(\.picture), count: n)
+            let found = try await engine.keywords(forEach: loaded.map(\.picture), count: n)
             progress(nil)
             for (item, keywords) in zip(loaded, found) {
                 let report = Report(picture: item.name, keywords: keywords.map(KeywordReport.init))
@@ -80,7 +80,7 @@ struct KeywordsCommand: AsyncParsableCommand {
             }
         }
         if let writeCalibration, !embeddings.isEmpty {
-            try await poet.writeCalibration(embeddings, to: URL(filePath: writeCalibration))
+            try await engine.writeCalibration(embeddings, to: URL(filePath: writeCalibration))
         }
         if failed { throw ExitCode(1) }
     }

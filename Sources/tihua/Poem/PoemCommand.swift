@@ -57,26 +57,27 @@ struct PoemCommand: AsyncParsableCommand {
         }
         let isSeveral = !together && (pictures.count > 1 || inputs.contains { !$0.isNamed })
         let target = try rendering.target(for: inputs, isSeveral: isSeveral)
-        let poet = try pack.makePoet()
+        let engine = try pack.makeEngine()
         if let target {
             // What is given must be drawable before any work is done; the rest is written in characters that are.
             try usage { try target.check([poem.acrostic, poem.firstLine]) }
-            request.withheld = try target.undrawable(String(try await poet.characters()))
+            request.withheld = try target.undrawable(String(try await engine.writableCharacters()))
         }
-        try await usage { try await poet.check(request) }
+        try await usage { try await engine.check(request) }
         guard !inputs.isEmpty else { throw ExitCode(1) }
         try target?.prepare()
         if together {
-            let isWhole = try await writeTogether(inputs, poet, request, target)
+            let isWhole = try await writeTogether(inputs, engine, request, target)
             if failed || !isWhole { throw ExitCode(1) }
             return
         }
         for (place, input) in inputs.enumerated() {
             do {
-                progress("\(input.name)  \(place + 1)/\(inputs.count) …")
+                let heading = "\(input.name)  \(place + 1)/\(inputs.count)"
+                progress("\(heading) …")
                 defer { progress(nil) }
                 let picture = try input.load()
-                let result = try await poet.poems(for: [picture], request: request)
+                let result = try await engine.poems(for: [picture], request: request, progress: report(heading))
                 progress(nil)
                 try show(result, [input.name], isLast: place + 1 == inputs.count)
                 try render(result, on: picture, at: place, target)
@@ -95,7 +96,7 @@ struct PoemCommand: AsyncParsableCommand {
     ///
     /// - Returns: whether all could be read
     private func writeTogether(
-        _ inputs: [PictureInput], _ poet: Poet, _ request: PoemRequest, _ target: RenderTarget?
+        _ inputs: [PictureInput], _ engine: Engine, _ request: PoemRequest, _ target: RenderTarget?
     ) async throws -> Bool {
         var first: (picture: Picture, place: Int)?
         var names: [String] = []
@@ -115,11 +116,12 @@ struct PoemCommand: AsyncParsableCommand {
                     TihuaTool.complain("\(error)")
                 }
             }
-            embeddings += try await poet.embeddings(of: loaded)
+            embeddings += try await engine.embeddings(of: loaded, isNormalized: false)
         }
         guard let first else { return false }
-        progress("\(names.count) pictures …")
-        let result = try await poet.poems(forEmbeddings: embeddings, first: first.picture, request: request)
+        let heading = "\(names.count) pictures"
+        progress("\(heading) …")
+        let result = try await engine.poems(forEmbeddings: embeddings, request: request, progress: report(heading))
         progress(nil)
         try show(result, names, isLast: true)
         try render(result, on: first.picture, at: first.place, target)
@@ -163,6 +165,19 @@ struct PoemCommand: AsyncParsableCommand {
         let marked = lines.enumerated().map { $1 + (stops.contains($0) ? "。" : "，") }
         guard form.kind != .ci else { return form.parted(marked) }
         return stride(from: 0, to: marked.count, by: 2).map { marked[$0..<min($0 + 2, marked.count)].joined() }
+    }
+
+    /// What the engine does, behind a heading, on the line that goes away again.
+    private func report(_ heading: String) -> @Sendable (PoemEvent) -> Void {
+        guard !quiet else { return { _ in } }
+        return { event in
+            switch event {
+            case .seen: Console.progress("\(heading)  seen …")
+            case .words(let words, _): Console.progress("\(heading)  \(words.map(\.word).joined(separator: " ")) …")
+            case .draft(let count, let total): Console.progress("\(heading)  draft \(count) of \(total) …")
+            case .done: Console.progress(nil)
+            }
+        }
     }
 
     /// A line on the terminal that goes away again; nothing in a pipe.
@@ -272,13 +287,12 @@ struct PackArguments: ParsableArguments {
 
     @OptionGroup var place: DeviceOptions
 
-    /// The poet with the weights that were asked for.
+    /// The engine with the weights that were asked for.
     ///
     /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
-    func makePoet() throws -> Poet {
+    func makeEngine() throws -> Engine {
         let device = try place.find()
-        return try Poet(
-            pack: try chosen(), bank: bank.map { URL(filePath: $0) }, device: device, threads: place.threads)
+        return try Engine(pack: chosen(), device: device, threads: place.threads)
     }
 
     /// The pack with what was named in place of its parts.
@@ -287,6 +301,7 @@ struct PackArguments: ParsableArguments {
     func chosen() throws -> Pack {
         var pack = try models()
         if let prefix { pack.prefix = URL(filePath: prefix) }
+        pack.extraBank = bank.map { URL(filePath: $0) }
         return pack
     }
 

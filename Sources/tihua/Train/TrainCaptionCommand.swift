@@ -130,18 +130,18 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         sources.isTextOnly = textOnly
         let start = try self.start(report)
         let vocabulary = try (lm ?? from).map(Self.vocabulary)
-        let embedder = try PictureEmbedder(clip: try needsClip ? clipFolder() : URL(filePath: ""), device: device)
+        let engine = try Engine(pack: Pack(clip: needsClip ? clipFolder() : nil), device: device)
         let needsTexts = textOnly || !style.isEmpty
-        if needsTexts { sources.clipModel = try await embedder.fingerprint }
+        if needsTexts { sources.clipModel = try await engine.fingerprint }
         var files = embeddings.map { URL(filePath: $0) }
-        if !shard.isEmpty { files.append(try await embed(embedder, report)) }
+        if !shard.isEmpty { files.append(try await embed(engine, report)) }
         if !files.isEmpty { sources.pictures = try EmbeddingTable(contentsOf: files) }
         if sources.pictures == nil, !captions.isEmpty, !textOnly {
             throw ValidationError("captions need their pictures: give --embeddings or --shard, or --text-only")
         }
         let dataset = try await CaptionDataset(sources, vocabulary: vocabulary, options: options) { texts in
             report("embedding \(texts.count) texts")
-            return try await embedder.embeddings(of: texts)
+            return try await engine.embeddings(of: texts)
         }
         let counts = dataset.counts
         let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
@@ -195,7 +195,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     }
 
     /// Embeds the pictures of all shards into a file of the run's folder, which another start takes up again.
-    private func embed(_ embedder: PictureEmbedder, _ report: (String) -> Void) async throws -> URL {
+    private func embed(_ engine: Engine, _ report: (String) -> Void) async throws -> URL {
         let list = try PictureList(shard.map { URL(filePath: $0) })
         list.notes.forEach(report)
         let folder = URL(filePath: run.out)
@@ -203,7 +203,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let file = folder.appending(path: "embeddings.safetensors")
         report("embedding \(list.entries.count) pictures into \(file.path)")
         let interruption = Interruption()
-        let result = try await EmbeddingJob(list, embedder: embedder, output: file)
+        let result = try await EmbeddingJob(list, engine: engine, output: file)
             .run(interrupted: { interruption.wasRequested })
         if result.isInterrupted { throw ExitCode(130) }
         if !result.bad.isEmpty {

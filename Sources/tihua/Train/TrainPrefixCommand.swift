@@ -54,8 +54,8 @@ struct TrainPrefixCommand: AsyncParsableCommand {
         let models = try models()
         let folder = try ModelFolder(at: models.requiredPoet())
         let vocabulary = try PoetVocabulary(contentsOf: folder.url.appending(path: "vocab.txt"))
-        let embedder = try PictureEmbedder(clip: models.requiredClip(), device: device, threads: run.place.threads)
-        let width = try await embedder.width
+        let engine = try Engine(pack: models, device: device, threads: run.place.threads)
+        let width = try await engine.embeddingWidth
         let imageMean = options.addsModalityOffset ? try models.imageMean(width: width) : nil
         let content = try data.read()
         let dataset = try await PrefixDataset(
@@ -63,7 +63,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
             options: options
         ) { texts in
             report("embedding \(texts.count) texts")
-            return try await embedder.embeddings(of: texts)
+            return try await engine.embeddings(of: texts)
         }
         let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
         report(
@@ -72,7 +72,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
         try run.train(
             PrefixTask(
                 dataset: dataset, options: options, training: training, device: device, poet: folder,
-                imageMean: imageMean, clipModel: await embedder.fingerprint,
+                imageMean: imageMean, clipModel: await engine.fingerprint,
                 poetModel: modelFingerprint(folder.url)), training)
     }
 

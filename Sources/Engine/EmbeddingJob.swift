@@ -2,95 +2,6 @@ public import Foundation
 public import TihuaCorpora
 import TihuaEncoders
 import TihuaFiles
-public import TihuaPictures
-public import TihuaTorch
-
-/// A Chinese-CLIP by itself: embeddings of pictures and texts, E numbers each.
-///
-/// An actor on a thread of its own, as libtorch asks; only values cross. The weights are loaded at the first use.
-public actor PictureEmbedder {
-    private let thread: TorchThread
-    private let folder: URL
-    private let device: Device
-    private var loaded: PictureTextEncoder?
-
-    /// The thread that all of this actor's work runs on.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
-
-    /// - Parameters:
-    ///   - clip: the folder of the model
-    ///   - threads: of one operation; nil leaves libtorch's choice
-    /// - Throws: `TorchError.noThread`.
-    public init(clip: URL, device: Device = .cpu, threads: Int? = nil) throws(TorchError) {
-        folder = clip
-        self.device = device
-        thread = try TorchThread(name: "tihua.embedder", intraOpThreads: threads)
-    }
-
-    private func encoder() throws -> PictureTextEncoder {
-        if let loaded { return loaded }
-        let encoder = try PictureTextEncoder(folder: folder, device: device)
-        loaded = encoder
-        return encoder
-    }
-
-    /// E. Throws where the model cannot be loaded: `ModelError`, `WeightFileError`, `TokenizerError`, `PipelineError`.
-    public var width: Int { get throws { try encoder().width } }
-
-    /// Names the weights, the vocabulary and the configuration. Throws as `width`.
-    public var fingerprint: String {
-        get throws {
-            var fingerprint = Fingerprint()
-            try encoder().fingerprint(into: &fingerprint)
-            return fingerprint.hexadecimal
-        }
-    }
-
-    /// Embeddings of pictures. Throws as `width`, and `ModelError.notFinite`.
-    ///
-    /// - Parameter isNormalized: of unit length; if not, as the model gives them
-    public func embeddings(of pictures: [Picture], isNormalized: Bool = true) throws -> [[Float]] {
-        let encoder = try encoder()
-        return try encoder.encode(pictures, isNormalized: isNormalized)
-    }
-
-    /// Embeddings of texts, which are cut to the length that the model was trained with. Throws as above.
-    public func embeddings(of texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
-        try encoder().encode(texts, isNormalized: isNormalized)
-    }
-
-    /// Embeddings of a whole list by key, of unit length, and what could not be read. Throws as above.
-    public nonisolated func embeddings(
-        of list: PictureList, progress: (Int) -> Void = { _ in }
-    ) async throws -> (rows: [String: [Float]], bad: [(key: String, reason: String)]) {
-        let preprocessing = try await preprocessing()
-        var rows: [String: [Float]] = [:]
-        var bad: [(key: String, reason: String)] = []
-        for start in stride(from: 0, to: list.entries.count, by: PictureTextEncoder.batch) {
-            let range = start..<min(start + PictureTextEncoder.batch, list.entries.count)
-            var keys: [String] = []
-            var pixels: [[Float]] = []
-            for (entry, prepared) in zip(list.entries[range], await list.prepare(range, preprocessing)) {
-                switch prepared {
-                case .success(let values):
-                    keys.append(entry.key)
-                    pixels.append(values)
-                case .failure(let problem): bad.append((entry.key, problem.reason))
-                }
-            }
-            let found = try await embeddings(prepared: pixels, isNormalized: true)
-            rows.merge(zip(keys, found)) { first, _ in first }
-            progress(range.upperBound)
-        }
-        return (rows, bad)
-    }
-
-    func embeddings(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
-        try encoder().encode(prepared: prepared, isNormalized: isNormalized)
-    }
-
-    func preprocessing() throws -> Preprocessing { try encoder().preprocessing }
-}
 
 /// Embeds many pictures into one `EmbeddingFile`; what an interrupt leaves is continued, to the same bytes.
 ///
@@ -101,16 +12,16 @@ public struct EmbeddingJob: Sendable {
     public struct Report: Sendable {
         /// Pictures in the list.
         public var pictures = 0
-        /// Of them, those that earlier runs had done.
+        /// Pictures that earlier runs had already embedded.
         public var earlier = 0
-        /// Those that could not be read, with the reason.
+        /// Pictures that could not be read, with the reason.
         public var bad: [(key: String, reason: String)] = []
         /// Whether it was interrupted.
         public var isInterrupted = false
     }
 
     private let list: PictureList
-    private let embedder: PictureEmbedder
+    private let engine: Engine
     private let output: URL
     private let isNormalized: Bool
 
@@ -120,9 +31,9 @@ public struct EmbeddingJob: Sendable {
     private static let partSize = 4 * PictureTextEncoder.batch
 
     /// - Parameter isNormalized: rows of unit length; if not, as the model gives them
-    public init(_ list: PictureList, embedder: PictureEmbedder, output: URL, isNormalized: Bool = false) {
+    public init(_ list: PictureList, engine: Engine, output: URL, isNormalized: Bool = false) {
         self.list = list
-        self.embedder = embedder
+        self.engine = engine
         self.output = output
         self.isNormalized = isNormalized
     }
@@ -154,7 +65,7 @@ public struct EmbeddingJob: Sendable {
         interrupted: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
     ) async throws -> Report {
         let plan = Plan(
-            model: try await embedder.fingerprint, pictures: list.fingerprint, isNormalized: isNormalized)
+            model: try await engine.fingerprint, pictures: list.fingerprint, isNormalized: isNormalized)
         var report = Report(pictures: list.entries.count)
         if FileManager.default.fileExists(atPath: output.path) {
             let file = try EmbeddingFile(contentsOf: output)
@@ -175,7 +86,7 @@ public struct EmbeddingJob: Sendable {
         let work = (0..<partCount).filter { !isDone($0) }.flatMap { part in batches(of: part).map { (part, $0) } }
         report.earlier = list.entries.count - work.reduce(0) { $0 + $1.1.count }
         var done = report.earlier
-        let preprocessing = try await embedder.preprocessing()
+        let preprocessing = try await engine.preprocessing()
         // The next batch is decoded while this one goes through the model.
         func prefetch(_ place: Int) -> Task<[Prepared], Never>? {
             guard work.indices.contains(place) else { return nil }
@@ -188,12 +99,12 @@ public struct EmbeddingJob: Sendable {
             let prepared = await pending?.value ?? []
             pending = prefetch(place + 1)
             let pixels = open.add(prepared, of: list.entries[batch])
-            open.values += try await embedder.embeddings(prepared: pixels, isNormalized: isNormalized).flatMap { $0 }
+            open.values += try await engine.embeddings(prepared: pixels, isNormalized: isNormalized).flatMap { $0 }
             done += batch.count
             progress(done)
             let isLast = place + 1 == work.count
             if isLast || work[place + 1].0 != part {
-                try await open.write(to: file(of: part), plan, width: embedder.width)
+                try await open.write(to: file(of: part), plan, width: engine.embeddingWidth)
                 open = Part()
             }
             if interrupted(), !isLast {
@@ -301,34 +212,6 @@ public struct EmbeddingJob: Sendable {
                     return nil
                 }
             }
-        }
-    }
-}
-
-/// Pixels for the model, or why there are none.
-private typealias Prepared = Result<[Float], Unreadable>
-
-private struct Unreadable: Error { let reason: String }
-
-extension PictureList {
-    /// Decodes and resizes on all processors.
-    fileprivate func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing) async -> [Prepared] {
-        await withTaskGroup(of: (Int, Prepared).self) { group in
-            for index in range {
-                group.addTask { (index, prepare(entries[index], preprocessing)) }
-            }
-            var rows = [Prepared](repeating: .failure(Unreadable(reason: "not decoded")), count: range.count)
-            for await (index, row) in group { rows[index - range.lowerBound] = row }
-            return rows
-        }
-    }
-
-    private func prepare(_ entry: Entry, _ preprocessing: Preprocessing) -> Prepared {
-        do {
-            let picture = try Picture(encoded: Array(try bytes(of: entry)), name: entry.key)
-            return .success(preprocessing.pixels(picture))
-        } catch {
-            return .failure(Unreadable(reason: "\(error)"))
         }
     }
 }

@@ -1,0 +1,80 @@
+public import TihuaCorpora
+import TihuaEncoders
+import TihuaFiles
+public import TihuaPictures
+
+/// Pictures and texts to vectors in the space of the pack's CLIP model, E numbers each. Everything here throws, beside what
+/// is named, `ModelError`, `WeightFileError` and `TokenizerError` where the model cannot be loaded.
+extension Engine {
+    /// The width of the space (E).
+    public var embeddingWidth: Int { get throws { try towers().width } }
+
+    /// Names the weights, the vocabulary and the configuration of the CLIP model.
+    public var fingerprint: String { get throws { try towers().fingerprint() } }
+
+    /// Embeddings of pictures.
+    ///
+    /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    public func embeddings(of pictures: [Picture], isNormalized: Bool = true) throws -> [[Float]] {
+        try towers().encode(pictures, isNormalized: isNormalized)
+    }
+
+    /// Embeddings of texts, which are cut to the length that the model was trained with.
+    ///
+    /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    public func embeddings(of texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
+        try towers().encode(texts, isNormalized: isNormalized)
+    }
+
+    /// Embeddings of unit length of a whole list, by key, and what could not be read.
+    public nonisolated func embeddings(
+        of list: PictureList, progress: (Int) -> Void = { _ in }
+    ) async throws -> (rows: [String: [Float]], bad: [(key: String, reason: String)]) {
+        let preprocessing = try await preprocessing()
+        var rows: [String: [Float]] = [:]
+        var bad: [(key: String, reason: String)] = []
+        for start in stride(from: 0, to: list.entries.count, by: PictureTextEncoder.batch) {
+            let range = start..<min(start + PictureTextEncoder.batch, list.entries.count)
+            var keys: [String] = []
+            var pixels: [[Float]] = []
+            for (entry, prepared) in zip(list.entries[range], await list.prepare(range, preprocessing)) {
+                switch prepared {
+                case .success(let values):
+                    keys.append(entry.key)
+                    pixels.append(values)
+                case .failure(let problem): bad.append((entry.key, problem.reason))
+                }
+            }
+            let found = try await embeddings(prepared: pixels, isNormalized: true)
+            rows.merge(zip(keys, found)) { first, _ in first }
+            progress(range.upperBound)
+        }
+        return (rows, bad)
+    }
+
+    func embeddings(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
+        try towers().encode(prepared: prepared, isNormalized: isNormalized)
+    }
+
+    func preprocessing() throws -> Preprocessing { try towers().preprocessing }
+}
+
+/// Pixels for the model, or why there are none.
+typealias Prepared = Result<[Float], Unreadable>
+
+struct Unreadable: Error { let reason: String }
+
+extension PictureList {
+    /// Decodes and resizes on all processors.
+    func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing) async -> [Prepared] {
+        await range.concurrentMap { index in
+            do {
+                let entry = entries[index]
+                return .success(
+                    preprocessing.pixels(try Picture(encoded: Array(try bytes(of: entry)), name: entry.key)))
+            } catch {
+                return .failure(Unreadable(reason: "\(error)"))
+            }
+        }
+    }
+}
