@@ -5,6 +5,7 @@ import TihuaModels
 public import TihuaPictures
 import TihuaTokenizers
 public import TihuaTorch
+import TihuaVerse
 
 /// What captions are asked for.
 public struct CaptionRequest: Sendable, Equatable {

@@ -6,6 +6,7 @@ public import TihuaPictures
 import TihuaProsody
 import TihuaTokenizers
 public import TihuaTorch
+import TihuaVerse
 
 /// From pictures to classical poems, with a pack of weights.
 ///
@@ -61,7 +62,7 @@ public actor Poet {
     private struct Hand {
         let writer: PoemWriter
         let converter: ChineseConverter
-        let uses: WordUses?
+        let uses: WordFrequencies?
     }
 
     private func eye() throws -> Eye {
@@ -85,10 +86,10 @@ public actor Poet {
     private func hand() throws -> Hand {
         if let loadedHand { return loadedHand }
         let writer = try pack.poemWriter(device: device)
-        writer.stock = try pack.stockPairs.map { try StockPairs(contentsOf: $0) }
+        writer.stock = try pack.stockPairs.map { try OverusedPairs(contentsOf: $0) }
         let hand = Hand(
             writer: writer, converter: try ChineseConverter(),
-            uses: try pack.wordUses.map { try WordUses(contentsOf: $0) })
+            uses: try pack.wordUses.map { try WordFrequencies(contentsOf: $0) })
         loadedHand = hand
         return hand
     }
@@ -175,7 +176,7 @@ public actor Poet {
     ///
     /// Equal requests with equal seeds give equal poems on the same machine.
     ///
-    /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `PoetVocabularyError` for the request, `ModelError`,
+    /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `VerseError` for the request, `ModelError`,
     ///   `WeightFileError`, `TokenizerError` for the weights, `CancellationError`.
     public func poems(for pictures: [Picture], request: PoemRequest = PoemRequest()) async throws -> PoemResult {
         try await poems(request, first: pictures.first) { try self.embedding(of: pictures, $0) }
