@@ -66,6 +66,7 @@ let package = Package(
         .library(name: "TihuaTorch", targets: ["TihuaTorch", "TihuaNN"]),
         // Without libtorch.
         .library(name: "TihuaProsody", targets: ["TihuaProsody"]),
+        .library(name: "TihuaVerse", targets: ["TihuaVerse"]),
         .library(name: "TihuaTokenizers", targets: ["TihuaTokenizers"]),
         .library(name: "TihuaPictures", targets: ["TihuaPictures"]),
         .library(name: "TihuaWeightFiles", targets: ["TihuaWeightFiles"]),
@@ -92,7 +93,9 @@ let package = Package(
         library("TihuaTokenizers", ["TihuaFiles", "CTihuaOpenCC"]),
         library("TihuaPictures", ["TihuaFiles", "CTihuaVips"]),
         library("TihuaWeightFiles", ["TihuaFiles", "CTihuaZlib"]),
-        library("TihuaCorpora", ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaWeightFiles"]),
+        library("TihuaVerse", ["TihuaFiles", "TihuaProsody", "TihuaTokenizers"]),
+        library(
+            "TihuaCorpora", ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaWeightFiles"]),
         library("TihuaEvaluation", ["TihuaFiles", "TihuaProsody"]),
 
         // Over libtorch.
@@ -104,7 +107,7 @@ let package = Package(
         library("TihuaModels", ["TihuaFiles", "TihuaWeightFiles", "TihuaTorch", "TihuaNN"]),
         library(
             "TihuaGeneration",
-            ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaEvaluation", "TihuaTorch", "TihuaModels"]),
+            ["TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaTorch", "TihuaModels"]),
         library(
             "TihuaEncoders",
             ["TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaModels"]),
@@ -112,20 +115,22 @@ let package = Package(
             "TihuaTraining",
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
-                "TihuaEvaluation", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
+                "TihuaEvaluation", "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
+                "TihuaEncoders",
             ]),
         library(
             "Tihua", in: "Engine",
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
-                "TihuaTorch", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
+                "TihuaVerse", "TihuaTorch", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
             ]),
 
         .executableTarget(
             name: "TihuaCLI",
             dependencies: [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
-                "TihuaEvaluation", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua",
+                "TihuaEvaluation", "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
+                "TihuaTraining", "Tihua",
                 argumentParser, "TihuaEncoders",
             ], path: "Sources/tihua", swiftSettings: swiftSettings),
 
@@ -138,11 +143,15 @@ let package = Package(
         .target(name: "TihuaTestSupport", path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .target(
             name: "TihuaPackSupport",
-            dependencies: ["TihuaProsody", "TihuaPictures", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration"],
+            dependencies: [
+                "TihuaProsody", "TihuaPictures", "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels",
+                "TihuaGeneration",
+            ],
             path: "Tests/PackSupport",
             swiftSettings: swiftSettings),
         tests("Files", ["TihuaFiles"]),
         tests("Prosody", ["TihuaProsody", "TihuaTestSupport"]),
+        tests("Verse", ["TihuaProsody", "TihuaVerse", "TihuaTestSupport"]),
         tests("Tokenizers", ["TihuaTokenizers", "TihuaTestSupport"]),
         tests("Pictures", ["TihuaPictures", "CTihuaVips", "TihuaTestSupport"]),
         tests("WeightFiles", ["TihuaFiles", "TihuaWeightFiles", "TihuaTestSupport"]),
@@ -155,26 +164,28 @@ let package = Package(
         tests(
             "Generation",
             [
-                "TihuaProsody", "TihuaWeightFiles", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
+                "TihuaProsody", "TihuaWeightFiles", "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels",
+                "TihuaGeneration",
                 "TihuaTestSupport",
             ]),
         tests(
             "Training",
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
-                "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining",
+                "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining",
             ]),
         tests(
             "Engine",
             [
-                "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaTorch", "TihuaNN",
+                "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaVerse", "TihuaTorch",
+                "TihuaNN",
                 "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
             ]),
         tests(
             "Fuzz",
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
-                "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua", "TihuaPackSupport",
+                "TihuaVerse", "TihuaNN", "TihuaModels", "TihuaTraining", "Tihua", "TihuaPackSupport",
                 "TihuaTestSupport", "TihuaEncoders",
             ]),
         tests(

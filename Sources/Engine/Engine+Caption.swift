@@ -5,6 +5,7 @@ import TihuaModels
 public import TihuaPictures
 import TihuaTokenizers
 import TihuaTorch
+import TihuaVerse
 
 /// Captions of pictures: the picture's embedding, a mapping network, a language model.
 extension Engine {

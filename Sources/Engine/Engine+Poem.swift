@@ -6,6 +6,7 @@ public import TihuaPictures
 import TihuaProsody
 import TihuaTokenizers
 import TihuaTorch
+import TihuaVerse
 
 /// Poems of pictures: the embedding finds words in the bank of imagery, or becomes a prefix by a mapping network; candidates
 /// are written for different choices of words, or behind the prefix, under the metre; the best that differ are given back.
@@ -28,7 +29,7 @@ extension Engine {
     struct PoetPart {
         let writer: PoemWriter
         let converter: ChineseConverter
-        let uses: WordUses?
+        let uses: WordFrequencies?
     }
 
     private func imagery() throws -> ImageryPart {
@@ -49,10 +50,10 @@ extension Engine {
     private func poet() throws -> PoetPart {
         try part(\.poet) {
             let writer = try pack.poemWriter(device: device)
-            writer.stock = try pack.stockPairs.map { try StockPairs(contentsOf: $0) }
+            writer.stock = try pack.stockPairs.map { try OverusedPairs(contentsOf: $0) }
             return PoetPart(
                 writer: writer, converter: try ChineseConverter(),
-                uses: try pack.wordUses.map { try WordUses(contentsOf: $0) })
+                uses: try pack.wordUses.map { try WordFrequencies(contentsOf: $0) })
         }
     }
 
@@ -168,7 +169,7 @@ extension Engine {
     /// Equal requests with equal seeds give equal poems on the same machine.
     ///
     /// - Parameter progress: told what is done, as it is done; `done` is told too, before it is returned
-    /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `PoetVocabularyError` for the request, `ModelError`,
+    /// - Throws: `PipelineError`, `ProsodyError`, `GenerationError`, `VerseError` for the request, `ModelError`,
     ///   `WeightFileError`, `TokenizerError` for the weights, `CancellationError`.
     public func poems(
         for pictures: [Picture], request: PoemRequest = PoemRequest(),

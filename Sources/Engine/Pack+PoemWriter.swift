@@ -4,6 +4,7 @@ public import TihuaGeneration
 import TihuaModels
 import TihuaTokenizers
 public import TihuaTorch
+import TihuaVerse
 
 extension Pack {
     /// The pack's poet as it writes: no line of the poems that it was trained on, endings of lines that poets use. What it

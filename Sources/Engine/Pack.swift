@@ -25,7 +25,7 @@ public struct Pack: Sendable, Equatable {
     public var lineFilter: URL?
     /// Tells the two characters in which lines of those poems end.
     public var endingFilter: URL?
-    /// What the poet writes too often; see `StockPairs`.
+    /// What the poet writes too often; see `OverusedPairs`.
     public var stockPairs: URL?
     /// In how many of those poems each word of the bank stands, and how they rhyme.
     public var wordUses: URL?

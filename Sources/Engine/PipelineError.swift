@@ -10,8 +10,6 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case bankColumns(path: String, line: Int, found: Int)
     /// A row whose word is empty, too long or not Chinese, or that describes nothing.
     case bankEntry(path: String, line: Int, reason: String)
-    /// A row of the counts of words that is none.
-    case wordUses(path: String, line: Int)
     /// The pack's manifest is no JSON object of the right kind, or names what is not there.
     case manifest(path: String, reason: String)
     /// A folder whose model is not one that the pack's place needs.
@@ -42,8 +40,6 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
         case .bankColumns(let path, let line, let found):
             "\(path), line \(line): \(found) columns where 3 are needed: word, category, descriptions, with tabs between"
         case .bankEntry(let path, let line, let reason): "\(path), line \(line): \(reason)"
-        case .wordUses(let path, let line):
-            "\(path), line \(line): not a word, a tab and a whole number; write the file with tihua data words"
         case .manifest(let path, let reason): "\(path): \(reason)"
         case .wrongModel(let path, let found, let needed): "\(path): holds a \(found) model where \(needed) is needed"
         case .embeddingWidth(let path, let expected, let found):

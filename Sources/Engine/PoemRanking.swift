@@ -1,7 +1,7 @@
 import Foundation
 import TihuaEncoders
-import TihuaGeneration
 import TihuaProsody
+import TihuaVerse
 
 /// Why a poem stands where it does. All but `total` are of the poem alone and compare across pictures.
 public struct PoemScores: Sendable, Equatable, Encodable {
@@ -10,7 +10,7 @@ public struct PoemScores: Sendable, Equatable, Encodable {
     /// What the picture says of the poem's characters that stand in words of the bank, on average, in deviations of the bank;
     /// below 0 where the poem speaks of what is not to be seen.
     public var imagery: Double
-    /// The model's mean log-probability of a token, in nats, less what it overdoes (see `StockPairs`).
+    /// The model's mean log-probability of a token, in nats, less what it overdoes (see `OverusedPairs`).
     public var fluency: Double
     /// The share of characters that suit the strict tone pattern, 0...1; 1 where the form has none.
     public var tone: Double

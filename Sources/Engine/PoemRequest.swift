@@ -1,6 +1,7 @@
 public import TihuaGeneration
 public import TihuaProsody
 import TihuaTokenizers
+import TihuaVerse
 
 /// What is asked of the poet besides the picture.
 public struct PoemRequest: Sendable {
@@ -119,7 +120,7 @@ public struct PoemRequest: Sendable {
     ///   - uses: what the poet has read; words and rhymes that it knows well are asked for more often
     func plans(
         keywords: [Keyword], caption: String? = nil, prefix: [Float] = [], constraints: [MetreConstraint],
-        uses: WordUses? = nil
+        uses: WordFrequencies? = nil
     ) -> [PoemPlan] {
         var random = SplitMix64(seed: seed)
         return (0..<candidates).map { index in
@@ -145,7 +146,7 @@ public struct PoemRequest: Sendable {
     /// groups more often where that is not known): who knows the rhyme from the start leads up to it. The constraint
     /// stays open, so that what is settled (an acrostic, a first line) may still decide otherwise.
     private func suggestedRhyme(
-        _ constraint: MetreConstraint, _ uses: WordUses?, _ random: inout SplitMix64
+        _ constraint: MetreConstraint, _ uses: WordFrequencies?, _ random: inout SplitMix64
     ) -> RhymeGroup? {
         guard constraint.book == constraint.form.defaultBook else { return nil }
         // Where level and oblique characters rhyme, not every group has both.
@@ -164,7 +165,7 @@ public struct PoemRequest: Sendable {
     }
 
     private func subset(
-        of words: [String], _ uses: WordUses?, _ random: inout SplitMix64
+        of words: [String], _ uses: WordFrequencies?, _ random: inout SplitMix64
     ) -> [String] {
         // The user named at most four words: use all of them.
         if !keywords.isEmpty, words.count <= 4 { return words }
@@ -183,7 +184,7 @@ public struct PoemRequest: Sendable {
             let word = left.remove(at: index ?? left.count - 1)
             chosen.append(word)
             // One season, one hour; and a poem has little room for a character twice.
-            left.removeAll { PoemPrompt.clash($0, word) || !Set($0).isDisjoint(with: word) }
+            left.removeAll { SeasonAndHour.clash($0, word) || !Set($0).isDisjoint(with: word) }
             if left.isEmpty { break }
         }
         return chosen

@@ -1,5 +1,6 @@
 import TihuaProsody
 import TihuaTorch
+import TihuaVerse
 
 /// What the rules of a metre need to know of every token, and the masks made of it.
 ///

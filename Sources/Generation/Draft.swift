@@ -1,4 +1,5 @@
 import TihuaProsody
+import TihuaVerse
 
 /// A poem under way: where it stands in its metre, what it has used, and its own random numbers.
 ///
@@ -41,7 +42,7 @@ struct Draft {
         self.plan = plan
         metre = MetreState(plan.constraint)
         random = SplitMix64(seed: plan.seed)
-        for character in plan.prompt.keywords.joined() { untimely.formUnion(Moment.others(than: character)) }
+        for character in plan.prompt.keywords.joined() { untimely.formUnion(SeasonAndHour.others(than: character)) }
     }
 
     /// Whether the prompt has the two characters in a word.
@@ -70,7 +71,7 @@ struct Draft {
         guard metre.append(character) else { return false }
         if let last = tokens.last { followers[last, default: []].insert(token) }
         uses[token, default: 0] += 1
-        untimely.formUnion(Moment.others(than: character))
+        untimely.formUnion(SeasonAndHour.others(than: character))
         characters.append(character)
         tokens.append(token)
         repeats.append(isRepeat)

@@ -1,6 +1,7 @@
 public import TihuaModels
 import TihuaProsody
 public import TihuaTorch
+public import TihuaVerse
 
 /// Writes without any constraint: what a poet does when only its own scores decide, ends of lines and of poems among them.
 ///
@@ -23,7 +24,7 @@ public struct FreeWriter {
     /// The lines of a poem for each plan, in the plans' order; of a plan's constraint only the form counts, for how long a
     /// poem may become. A token that is no character becomes □.
     ///
-    /// - Throws: `GenerationError`, `PoetVocabularyError.unknownForm`, `CancellationError`.
+    /// - Throws: `GenerationError`, `VerseError.unknownForm`, `CancellationError`.
     public func write(_ plans: [PoemPlan], sampling: Sampling = Sampling()) throws -> [[String]] {
         try sampling.validate()
         var poems = [[String]](repeating: [], count: plans.count)

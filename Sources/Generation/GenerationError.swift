@@ -14,12 +14,8 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
     case noPrefix
     /// There is nothing to continue.
     case emptyPrompt
-    /// The vocabulary is neither that of a Tihua poet nor that of an Image2Poem model.
-    case unknownFormat(missing: [String])
     /// Every candidate came to a dead end, or only repeated lines that are known already.
     case nothingWritten(candidates: Int)
-    /// A row of a file of stock pairs that is none.
-    case stockPairs(path: String, line: Int)
     /// The model gives scores that are no numbers.
     case brokenModel
 
@@ -39,12 +35,8 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
                 + "take the mapping network that was trained with it"
         case .noPrefix: "an encoder-decoder takes no prefix; write through keywords, or with a GPT2 poet"
         case .emptyPrompt: "there is nothing to continue; give a text, token ids or a picture"
-        case .unknownFormat(let missing):
-            "this vocabulary is of no poet that is known: it has no \(missing.joined(separator: ", "))"
         case .nothingWritten(let candidates):
             "none of \(candidates) candidates became a poem; try another seed, more --candidates or a higher --temperature"
-        case .stockPairs(let path, let line):
-            "\(path):\(line): not two characters, a tab and a number of 0 to 20; write the file with tihua data stock"
         case .brokenModel: "the model's scores are not numbers; its weights are damaged, get them again"
         }
     }

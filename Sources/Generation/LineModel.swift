@@ -1,5 +1,6 @@
 import TihuaModels
 import TihuaTorch
+import TihuaVerse
 
 /// T5, one session a line, as Image2Poem writes: the encoder reads the prompt and the lines before, the decoder writes the
 /// next one.

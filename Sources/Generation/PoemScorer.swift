@@ -1,6 +1,7 @@
 public import TihuaModels
 public import TihuaProsody
 public import TihuaTorch
+public import TihuaVerse
 
 /// How likely a poet finds poems that are there already, and what a metre takes from its choices.
 ///
@@ -67,7 +68,7 @@ public final class PoemScorer {
     /// boundary between two lines, the end behind the last.
     ///
     /// - Parameter progress: called with the number of texts that are done
-    /// - Throws: `GenerationError.tooLong`, `.brokenModel`, `PoetVocabularyError.unknownForm`, `CancellationError`.
+    /// - Throws: `GenerationError.tooLong`, `.brokenModel`, `VerseError.unknownForm`, `CancellationError`.
     public func logProbabilities(
         of texts: [Text], progress: (Int) -> Void = { _ in }
     ) throws -> [[Double]] {

@@ -1,6 +1,7 @@
 public import TihuaModels
 public import TihuaProsody
 public import TihuaTorch
+public import TihuaVerse
 
 /// One poem that is to be written.
 public struct PoemPlan: Sendable {
@@ -53,7 +54,7 @@ public final class PoemWriter {
     /// and tone leave a small model few characters at the end of a line, and it takes what makes no word.
     public var isEnding: (String) -> Bool = { _ in true }
     /// What the model writes too often; nil takes it as it is. Words that a prompt asks for are not held back.
-    public var stock: StockPairs?
+    public var stock: OverusedPairs?
     /// Of the poems under way, `[V]`.
     private var leaning: Tensor?
     private var tables: [RhymeBook: CharacterTable] = [:]
@@ -108,7 +109,7 @@ public final class PoemWriter {
     /// - Parameters:
     ///   - leaning: what is added to the scores (log-probabilities before temperature) of characters
     ///   - progress: told after each line how many plans that makes; those of a batch advance together, line by line
-    /// - Throws: `GenerationError`, `PoetVocabularyError.unknownForm`, `CancellationError`.
+    /// - Throws: `GenerationError`, `VerseError.unknownForm`, `CancellationError`.
     public func write(
         _ plans: [PoemPlan], sampling: Sampling = Sampling(), leaning: [Character: Float] = [:],
         progress: (Int) -> Void = { _ in }

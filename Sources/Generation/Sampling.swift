@@ -1,5 +1,6 @@
 import Foundation
 import TihuaTorch
+import TihuaVerse
 
 /// How a token is drawn from the scores of a model.
 public struct Sampling: Sendable, Equatable {

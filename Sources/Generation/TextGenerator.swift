@@ -1,5 +1,6 @@
 import TihuaModels
 public import TihuaTorch
+import TihuaVerse
 
 /// What a text continues.
 public struct TextPrompt: Sendable, Equatable {

@@ -1,6 +1,6 @@
 import Foundation
-import TihuaEvaluation
 import TihuaTorch
+import TihuaVerse
 
 /// The manner of some sentences, to which a language model leans while it writes. Nothing is trained.
 ///

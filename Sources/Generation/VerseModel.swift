@@ -1,5 +1,6 @@
 import TihuaModels
 import TihuaTorch
+import TihuaVerse
 
 /// A language model as the writer uses it: rows of tokens that grow together.
 protocol VerseModel {

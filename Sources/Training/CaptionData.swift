@@ -1,7 +1,7 @@
 public import Foundation
 public import TihuaCorpora
 import TihuaEvaluation
-import TihuaGeneration
+import TihuaFiles
 import TihuaTokenizers
 import TihuaTorch
 import TihuaWeightFiles

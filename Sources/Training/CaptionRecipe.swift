@@ -1,10 +1,12 @@
 public import Foundation
 import TihuaEvaluation
+import TihuaFiles
 import TihuaGeneration
 public import TihuaModels
 public import TihuaNN
 import TihuaTokenizers
 public import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 // How a captioner is trained: on pictures' embeddings (Mokady et al. 2021, ClipCap), or on texts alone (Nukrai et al. 2022,
@@ -584,13 +586,5 @@ final class CaptionJudge {
             }
         }
         return (100 * total / Double(pictures.count), examples)
-    }
-}
-
-extension SplitMix64 {
-    /// The first number of the stream.
-    var peek: UInt64 {
-        var copy = self
-        return copy.next()
     }
 }

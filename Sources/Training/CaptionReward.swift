@@ -1,10 +1,12 @@
 public import Foundation
 import TihuaEvaluation
+import TihuaFiles
 import TihuaGeneration
 public import TihuaModels
 public import TihuaNN
 import TihuaTokenizers
 public import TihuaTorch
+import TihuaVerse
 
 // Self-critical training of a captioner that speaks already (Rennie et al. 2017; Cho et al. 2022, Fine-grained Image Captioning
 // with CLIP Reward, arXiv 2205.13115): captions are drawn, rewarded, and made more or less probable by how much better they

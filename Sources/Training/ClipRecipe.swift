@@ -2,12 +2,12 @@ public import Foundation
 import TihuaEncoders
 import TihuaEvaluation
 import TihuaFiles
-import TihuaGeneration
 public import TihuaModels
 public import TihuaNN
 import TihuaPictures
 import TihuaTokenizers
 public import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 // How the two towers are trained: pictures against captions with a contrastive loss in which everything that is said of the

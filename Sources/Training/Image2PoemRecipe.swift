@@ -1,8 +1,9 @@
 public import Foundation
-import TihuaGeneration
+public import TihuaCorpora
 import TihuaModels
 public import TihuaNN
 public import TihuaTorch
+import TihuaVerse
 
 // Image2Poem's own objective for GPT2 (github.com/weiji-Feng/Image2Poem at 0b34182: data_process/dataset.py,
 // pretrain/trainer.py), on quatrains:

@@ -1,11 +1,11 @@
 public import Foundation
 public import TihuaCorpora
 import TihuaFiles
-public import TihuaGeneration
 public import TihuaModels
 public import TihuaNN
-public import TihuaProsody
+import TihuaProsody
 public import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 // How a poet is trained: poems as prompts and lines (see `PoemPrompt`), every condition dropped at random, so that each subset
@@ -85,117 +85,20 @@ public struct PoetOptions: RecipeOptions, Codable, Sendable, Equatable {
     }
 }
 
-/// One poem of the training set: its lines as ids, and what its prompt may say.
-public struct PoemExample: Sendable {
-    /// The form of the poem, one with a metre in `Prosody`.
-    public let form: Form
-    /// The lines, without punctuation.
-    public let lines: [String]
-    /// The group of the rhymes, nil where they share none (or the form has none).
-    public let rhyme: RhymeGroup?
-    /// Words of the poem, best first.
-    public let keywords: [String]
-    /// A sentence that says in modern Chinese what a line of the poem says; nil where none is known.
-    public let theme: String?
-    /// What a picture of one of the keywords shows, in modern Chinese; a theme where no better one is known.
-    public let descriptions: [String]
+extension PoetOptions {
+    /// Which poems of a corpus become examples.
+    public var dataset: PoemDataset.Options {
+        .init(positionCount: positionCount, minimumCharacterCount: minimumCharacterCount, holdOut: holdOut)
+    }
 }
 
-/// The poems of a corpus as examples, split by poem into training and held-out ones.
-///
-/// A poem that stands twice is on one side. Poems that begin with the same line as a held-out one, or share a line of five or
-/// more characters with it (variants, quotations), are left out of the training ones.
-public struct PoemDataset: Sendable {
-    /// The tokens of the poet.
-    public let vocabulary: PoetVocabulary
-    /// What is trained on.
-    public let training: [PoemExample]
-    /// What is held out.
-    public let validation: [PoemExample]
-    /// How many poems were left out, by reason.
-    public let dropped: [String: Int]
-
-    /// Builds the examples.
-    ///
-    /// - Parameters:
-    ///   - poems: of any form; those whose form has no metre in `Prosody` are left out
-    ///   - words: what keywords may be: imagery, word lists
-    ///   - themes: a classical line to sentences that say the same in modern Chinese
-    ///   - descriptions: a word to what a picture of it shows, in modern Chinese
-    ///   - vocabulary: of a poet that is trained on; nil makes one from the poems
-    public init(
-        poems: [CorpusPoem], words: [String], themes: [String: [String]] = [:], descriptions: [String: [String]] = [:],
-        vocabulary given: PoetVocabulary? = nil, options: PoetOptions
-    ) {
-        var dropped: [String: Int] = [:]
-        var kept: [(poem: CorpusPoem, form: Form)] = []
-        for poem in poems {
-            if let form = Self.form(of: poem) {
-                kept.append((poem, form))
-            } else {
-                dropped["form without a metre", default: 0] += 1
-            }
-        }
-        var counts: [Character: Int] = [:]
-        for (poem, _) in kept {
-            for line in poem.lines { for character in line { counts[character, default: 0] += 1 } }
-        }
-        for texts in themes.values {
-            for text in texts { for character in text { counts[character, default: 0] += 1 } }
-        }
-        // Few descriptions stand for many prompts.
-        for texts in descriptions.values {
-            for character in texts.joined() { counts[character, default: 0] += options.minimumCharacterCount }
-        }
-        let vocabulary =
-            given
-            ?? PoetVocabulary(
-                characters: counts.filter { $0.value >= options.minimumCharacterCount && $0.key.isHan }
-                    .sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { $0.key })
-        let extractor = KeywordExtractor(words: words, poems: kept.map(\.poem.lines))
-        var training: [PoemExample] = []
-        var validation: [PoemExample] = []
-        let known = vocabulary.characters
-        for (poem, form) in kept {
-            // A poet that has no token for a tune would learn it under another's name.
-            guard vocabulary.id(of: PoetVocabulary.token(of: form)) != nil else {
-                dropped["forms without a token", default: 0] += 1
-                continue
-            }
-            guard poem.lines.allSatisfy({ $0.allSatisfy(known.contains) }) else {
-                dropped["rare characters", default: 0] += 1
-                continue
-            }
-            // Prompts take at most some 40 tokens.
-            guard form.characterCount + form.lineCount + 40 <= options.positionCount else {
-                dropped["too long", default: 0] += 1
-                continue
-            }
-            let keywords = poem.keywords ?? extractor.keywords(of: poem.lines, limit: 6).map(\.word)
-            let example = PoemExample(
-                form: form, lines: poem.lines, rhyme: Self.rhyme(of: poem.lines, form: form), keywords: keywords,
-                theme: poem.lines.lazy.compactMap { themes[$0]?.first }.first,
-                descriptions: keywords.flatMap { descriptions[$0] ?? [] })
-            // By a hash of the poem, so that the same poem is always on the same side.
-            if options.holdOut > 0, stableHash(poem.lines.joined()) % UInt64(options.holdOut) == 0 {
-                validation.append(example)
-            } else {
-                training.append(example)
-            }
-        }
-        let heldOpenings = Set(validation.compactMap(\.lines.first))
-        let heldLines = Set(validation.flatMap(\.lines).filter { $0.count >= 5 })
-        let all = training.count
-        training.removeAll { example in
-            example.lines.first.map(heldOpenings.contains) == true || example.lines.contains(where: heldLines.contains)
-        }
-        if training.count < all { dropped["too like a held-out poem"] = all - training.count }
-        self.vocabulary = vocabulary
-        self.training = training
-        self.validation = validation
-        self.dropped = dropped
+extension PromptChances {
+    init(_ options: PoetOptions) {
+        self.init(keyword: options.keywordChance, rhyme: options.rhymeChance, theme: options.themeChance)
     }
+}
 
+extension PoemDataset {
     /// Checks that there is something to train on.
     ///
     /// - Throws: `TrainingError.data` that says why poems were left out.
@@ -204,83 +107,6 @@ public struct PoemDataset: Sendable {
         let reasons =
             dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(validation.count) held out"]
         throw .data(path: "the corpus", reason: "no poems are left to train on (\(reasons.joined(separator: ", ")))")
-    }
-
-    /// A number that differs where the training poems or what their prompts say differ.
-    var fingerprint: String {
-        var state = stableHash(vocabulary.tokens.joined(separator: "\n"))
-        for example in training {
-            state = stableHash(example.lines.joined(), from: state)
-            state = stableHash(example.keywords.joined(separator: " ") + (example.theme ?? ""), from: state)
-            for text in example.descriptions { state = stableHash(text, from: state) }
-        }
-        return String(state, radix: 16)
-    }
-
-    /// The form of a poem by its label and the lengths of its lines; nil where `Prosody` has no such form.
-    public static func form(of poem: CorpusPoem) -> Form? {
-        let lengths = poem.lines.map(\.count)
-        if let tune = poem.tune {
-            return Form.all.first { $0.kind == .ci && $0.name == tune && $0.lineLengths == lengths }
-        }
-        return shiForms[lengths]
-    }
-
-    private static let shiForms: [[Int]: Form] = Dictionary(
-        [Form.wujue, .qijue, .wulv, .qilv].map { ($0.lineLengths, $0) }, uniquingKeysWith: { first, _ in first })
-
-    /// The group that all rhyming lines share, of the form's own book; nil where they share none.
-    public static func rhyme(of lines: [String], form: Form) -> RhymeGroup? {
-        let book = form.defaultBook
-        var shared: RhymeGroupSet?
-        for index in form.rhymingLines where lines.indices.contains(index) {
-            guard let last = lines[index].last else { return nil }
-            let found = groups(of: last, in: book)
-            shared = shared?.intersection(found) ?? found
-        }
-        guard let id = shared?.ids.first else { return nil }
-        return book.groups[id]
-    }
-}
-
-/// FNV-1a over UTF-8, the same on every machine.
-func stableHash(_ text: String, from state: UInt64 = 0xcbf2_9ce4_8422_2325) -> UInt64 {
-    text.utf8.reduce(state) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-}
-
-/// The chance of each condition to stand in a prompt.
-struct PromptChances {
-    var keyword: Double
-    var rhyme: Double
-    var theme: Double
-
-    static let all = PromptChances(keyword: 1, rhyme: 1, theme: 0)
-    static let none = PromptChances(keyword: 0, rhyme: 0, theme: 0)
-
-    init(keyword: Double, rhyme: Double, theme: Double) {
-        (self.keyword, self.rhyme, self.theme) = (keyword, rhyme, theme)
-    }
-
-    init(_ options: PoetOptions) {
-        self.init(keyword: options.keywordChance, rhyme: options.rhymeChance, theme: options.themeChance)
-    }
-
-    /// What is asked for, to get this poem as the answer.
-    func prompt(for example: PoemExample, using random: inout SplitMix64) -> PoemPrompt {
-        var prompt = PoemPrompt(form: example.form)
-        if Double.random(in: 0..<1, using: &random) < rhyme { prompt.rhyme = example.rhyme }
-        if Double.random(in: 0..<1, using: &random) < keyword, !example.keywords.isEmpty {
-            // One to four of the best, in any order: a picture's words come in no order either.
-            let count = Int.random(in: 1...min(4, example.keywords.count), using: &random)
-            prompt.keywords = Array(example.keywords.shuffled(using: &random).prefix(count))
-        }
-        if Double.random(in: 0..<1, using: &random) < theme {
-            // One or two descriptions, as a caption of a picture speaks of one thing or of two.
-            let count = Int.random(in: 1...2, using: &random)
-            let described = example.descriptions.shuffled(using: &random).prefix(count).joined(separator: "，")
-            prompt.theme = example.theme ?? (described.isEmpty ? nil : described)
-        }
-        return prompt
     }
 }
 

@@ -1,10 +1,11 @@
 public import Foundation
 public import TihuaCorpora
-public import TihuaGeneration
+import TihuaFiles
 public import TihuaModels
 public import TihuaNN
 import TihuaProsody
 public import TihuaTorch
+public import TihuaVerse
 import TihuaWeightFiles
 
 // How a mapping network before a poet is trained, so that a picture becomes a poem without keywords: as CapDec (Nukrai et al.
@@ -101,15 +102,13 @@ public struct PrefixDataset: Sendable {
         options: PrefixOptions, embedTexts: ([String]) async throws -> [[Float]]
     ) async throws {
         try options.validate()
-        var shape = PoetOptions()
-        shape.holdOut = options.holdOut
         let short = poems.filter { poem in
             poem.lines.reduce(0) { $0 + $1.unicodeScalars.count } <= options.longestPoem
         }
         let words = descriptions.keys.sorted()
         let dataset = PoemDataset(
             poems: short, words: words, themes: themes, descriptions: descriptions, vocabulary: vocabulary,
-            options: shape)
+            options: .init(holdOut: options.holdOut))
         var dropped = dataset.dropped
         dropped["too long", default: 0] += poems.count - short.count
         func shown(_ examples: [PoemExample]) -> [PoemExample] {

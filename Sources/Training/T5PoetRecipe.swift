@@ -1,9 +1,10 @@
 public import Foundation
-import TihuaGeneration
+public import TihuaCorpora
 import TihuaModels
 public import TihuaNN
 import TihuaProsody
 public import TihuaTorch
+import TihuaVerse
 
 // An encoder-decoder that writes a poem line by line (Image2Poem, data_process/dataset.py, `T5DataLoader`): each poem gives as
 // many pairs as it has lines. The encoder reads what is asked for and the lines before, the decoder writes the next line.

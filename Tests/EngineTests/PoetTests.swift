@@ -7,6 +7,7 @@ import TihuaModels
 import TihuaPackSupport
 import TihuaPictures
 import TihuaProsody
+import TihuaVerse
 import TihuaWeightFiles
 
 @testable import Tihua
@@ -194,12 +195,12 @@ import TihuaWeightFiles
         #expect(first > last)
         // Words that the poet hardly knows give way to those that it knows.
         var counts = Dictionary(uniqueKeysWithValues: words.map { ($0.word, $0.word == "鹤" ? 100 : 0) })
-        let known = request.plans(keywords: words, constraints: [constraint], uses: WordUses(counts: counts))
+        let known = request.plans(keywords: words, constraints: [constraint], uses: WordFrequencies(counts: counts))
         #expect(known.count { $0.prompt.keywords.contains("鹤") } > 2 * last)
         // Rhymes are suggested as often as they were read, and not at all where that was never.
         #expect(Set(known.compactMap(\.prompt.rhyme?.name)).count > 5)
         (counts["[韵:一先]"], counts["[韵:十灰]"]) = (30, 10)
-        let rhymed = request.plans(keywords: words, constraints: [constraint], uses: WordUses(counts: counts))
+        let rhymed = request.plans(keywords: words, constraints: [constraint], uses: WordFrequencies(counts: counts))
             .compactMap(\.prompt.rhyme?.name)
         let often = rhymed.count { $0 == "一先" }
         #expect(rhymed.count == 40 && often > 20 && rhymed.count { $0 == "十灰" } == 40 - often && often < 40)
@@ -390,20 +391,20 @@ import TihuaWeightFiles
             before.flatMap(\.lines).flatMap { line in zip(line, line.dropFirst()).map { String([$0, $1]) } })
         try write(stock: pairs.map { "\($0)\t20\n" }.joined(), words: "明月\t0\n孤舟\t2659\n")
         let after = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
-        let stock = try StockPairs(contentsOf: pack.folder.appending(path: "stock.tsv"))
+        let stock = try OverusedPairs(contentsOf: pack.folder.appending(path: "stock.tsv"))
         #expect(!after.isEmpty && after.allSatisfy { stock.excess(in: $0.lines) < 60 } && after != before)
         #expect(before.allSatisfy { stock.excess(in: $0.lines) >= 20 * 24 })
 
         try write(stock: "不知\n", words: "明月\t0\n")
-        await #expect(throws: GenerationError.self) {
+        await #expect(throws: VerseError.self) {
             try await poet(pack).poems(for: [picture], request: request(candidates: 3))
         }
         try write(stock: "", words: "明月\t0\n\n孤舟 3\n")
         let file = pack.folder.appending(path: "words.tsv").path
-        await #expect(throws: PipelineError.wordUses(path: file, line: 3)) {
+        await #expect(throws: VerseError.wordFrequencies(path: file, line: 3)) {
             try await poet(pack).poems(for: [picture], request: request(candidates: 3))
         }
-        let familiarity = try WordUses(
+        let familiarity = try WordFrequencies(
             contentsOf: {
                 try write(stock: "", words: "a\t0\nb\t9\nc\t99\nd\t5000\n")
                 return pack.folder.appending(path: "words.tsv")

@@ -4,7 +4,6 @@ import Tihua
 import TihuaCorpora
 import TihuaEncoders
 import TihuaFiles
-import TihuaGeneration
 import TihuaModels
 import TihuaNN
 import TihuaPackSupport
@@ -12,6 +11,7 @@ import TihuaPictures
 import TihuaProsody
 import TihuaTestSupport
 import TihuaTokenizers
+import TihuaVerse
 import TihuaWeightFiles
 
 @testable import TihuaTraining
@@ -111,7 +111,7 @@ enum Reader: String, CaseIterable, CustomTestStringConvertible {
         case .rules:
             _ = try ImageryRules(contentsOf: file("rules.tsv")).words(label: nil, captions: ["一只狗"], teacherClass: 7)
         case .lineFilter: _ = try LineFilter(contentsOf: file("lines.bin")).contains("春江潮水连海平")
-        case .stockPairs: _ = try StockPairs(contentsOf: file("stock.tsv"))
+        case .stockPairs: _ = try OverusedPairs(contentsOf: file("stock.tsv"))
         case .picture: _ = try Picture(encoded: bytes, name: "picture")
         case .checkpoint:
             _ = try file("checkpoint.safetensors")

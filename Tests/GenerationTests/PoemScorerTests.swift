@@ -4,6 +4,7 @@ import TihuaGeneration
 import TihuaModels
 import TihuaProsody
 import TihuaTorch
+import TihuaVerse
 
 @Suite struct PoemScorerTests {
     private func scorer(_ poet: TinyPoet) throws -> PoemScorer {

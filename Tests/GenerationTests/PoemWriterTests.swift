@@ -3,6 +3,7 @@ import TihuaModels
 import TihuaNN
 import TihuaProsody
 import TihuaTorch
+import TihuaVerse
 
 @testable import TihuaGeneration
 
@@ -36,18 +37,11 @@ import TihuaTorch
     }
 
     @Test func aPoemIsToldOffForASecondSeasonOrHour() throws {
-        #expect(Moment.clash("春草", "秋色") && Moment.clash("晓风", "暮云") && Moment.clash("夜雨", "昼眠"))
-        #expect(!Moment.clash("春草", "春风") && !Moment.clash("春草", "夜雨") && !Moment.clash("山", "水"))
-        for (a, b) in [("春", "冬"), ("晚", "晨")] {
-            #expect(Moment.others(than: Character(a)).contains(Character(b)))
-            #expect(Moment.others(than: Character(b)).contains(Character(a)))
-        }
-
         let poet = try TinyPoet()
         let named = [Character("春"), "秋", "夜", "晓"].filter { poet.format.id(of: $0) != nil }
         try #require(named.count >= 2)
         for character in named {
-            let rivals = Moment.others(than: character).compactMap(poet.format.id)
+            let rivals = SeasonAndHour.others(than: character).compactMap(poet.format.id)
             let penalties = Draft(try poet.plan(keywords: [String(character)])).penalties(poet.format, excluded: [])
             #expect(rivals.allSatisfy { (penalties[$0] ?? 0) < 0 } && penalties.count == rivals.count)
         }
@@ -160,21 +154,6 @@ import TihuaTorch
         #expect(abs(poem.logProbability - expected) < 1e-3)
     }
 
-    /// A poet that was trained before a tune had a pattern writes it under the name of the tune that is most like it.
-    @Test func tunesWithoutATokenAreWrittenAllTheSame() throws {
-        let poet = try TinyPoet()
-        let old = poet.vocabulary.filter { !["[菩萨蛮]", "[望江南·双调]", "[临江仙·五十八字]"].contains($0) }
-        let vocabulary = try PoetVocabulary(tokens: old)
-        for (name, token) in [("望江南·双调", "[望江南]"), ("临江仙·五十八字", "[临江仙]"), ("望江南", "[望江南]")] {
-            let ids = try vocabulary.encode(PoemPrompt(form: Form(named: name)))
-            #expect(ids == [vocabulary.start, try #require(vocabulary.id(of: token)), vocabulary.separator])
-        }
-        let ids = try vocabulary.encode(PoemPrompt(form: Form(named: "菩萨蛮")))
-        #expect(ids.count == 3 && vocabulary.tokens[Int(ids[1])] != "[菩萨蛮]")
-        let shi = try PoetVocabulary(tokens: old.filter { $0 != "[五律]" })
-        #expect(throws: PoetVocabularyError.unknownForm("五律")) { try shi.encode(PoemPrompt(form: .wulv)) }
-    }
-
     @Test func knownLinesAreWrittenAnew() throws {
         let poet = try TinyPoet()
         let plans = try (0..<6).map { try poet.plan(.wujue, seed: UInt64($0)) }
@@ -257,13 +236,35 @@ import TihuaTorch
         #expect(throws: ModelError.self) { try PoemWriter(poet.model, format: format) }
     }
 
-    @Test func vocabularyOfNoPoetIsRefused() {
-        #expect(throws: GenerationError.unknownFormat(missing: ["[EOS]"])) {
-            try PoetFormat(tokens: ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "山"])
+    /// What is stock is written less often, except where the prompt asks for it.
+    @Test func aWriterHoldsItsStockBack() throws {
+        let poet = try TinyPoet()
+        let plans = try (0..<16).map { try poet.plan(seed: UInt64($0)) }
+        let plain = try poet.writer().write(plans)
+        func counts(_ poems: [WrittenPoem]) -> [String: Int] {
+            var counts: [String: Int] = [:]
+            for line in poems.flatMap(\.lines) {
+                for pair in zip(line, line.dropFirst()) { counts[String([pair.0, pair.1]), default: 0] += 1 }
+            }
+            return counts
         }
-        #expect(throws: PoetVocabularyError.missingToken("[TOPIC]")) {
-            try PoetFormat(tokens: ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[EOS]", "[KW]", "[LINE]", "山"])
-        }
+        let before = counts(plain)
+        let writer = try poet.writer()
+        writer.stock = OverusedPairs(written: [String](), read: [])
+        #expect(try writer.write(plans) == plain)
+
+        let often = before.filter { $0.value >= 3 }.keys.sorted()
+        let written = often.flatMap { Array(repeating: $0, count: 100_000) }
+        writer.stock = OverusedPairs(written: written, read: [])
+        let after = counts(try writer.write(plans))
+        let (many, few) = (
+            often.reduce(0) { $0 + before[$1, default: 0] }, often.reduce(0) { $0 + after[$1, default: 0] }
+        )
+        #expect(!often.isEmpty && few < many / 2, "\(often.count) pairs, \(many) before, \(few) after")
+        let asked = try (0..<16).map { try poet.plan(keywords: Array(often.prefix(1)), seed: UInt64($0)) }
+        writer.stock = OverusedPairs(
+            written: often.prefix(1).flatMap { Array(repeating: $0, count: 100_000) }, read: [])
+        #expect(try writer.write(asked) == poet.writer().write(asked))
     }
 }
 
@@ -292,18 +293,6 @@ import TihuaTorch
         #expect(together.map(\.lines) == uncached.map(\.lines))
         #expect(alone.first?.lines == together[1].lines)
         for (a, b) in zip(together, uncached) { #expect(abs(a.logProbability - b.logProbability) < 1e-3) }
-    }
-
-    @Test func image2PoemReadsAsItWasTrained() throws {
-        let poet = try TinyPoet(format: .image2poem)
-        let prompt = PoemPrompt(form: .wujue, keywords: ["关", "键"])
-        // 0 [PAD] 1 [UNK] 2 [SEP] 3 [CLS] 4 [MASK] 5 [EOS] 6 | 7 ： 8 关 9 键 10 词
-        let first: [Int32] = [3, 8, 9, 10, 7, 8, 9, 5, 5, 2]
-        let second: [Int32] = [3, 8, 9, 10, 7, 8, 9, 5, 10, 5, 2]
-        #expect(try poet.format.encoderInput(prompt, lines: []) == first)
-        #expect(try poet.format.encoderInput(prompt, lines: ["词"]) == second)
-        #expect(try poet.format.prompt(prompt) == Array(first.prefix(8)))
-        #expect(poet.format.decoderStart(3) == [3, 3])
     }
 
     @Test func knownLinesAreWrittenAnew() throws {

@@ -2,6 +2,7 @@ import Testing
 import TihuaModels
 import TihuaProsody
 import TihuaTorch
+import TihuaVerse
 
 @testable import TihuaGeneration
 

@@ -4,6 +4,7 @@ import TihuaNN
 import TihuaProsody
 import TihuaTestSupport
 import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 @testable import TihuaGeneration

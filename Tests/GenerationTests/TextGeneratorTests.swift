@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import TihuaModels
 import TihuaTorch
+import TihuaVerse
 
 @testable import TihuaGeneration
 
@@ -271,17 +272,5 @@ private func expectEqual(
             let found = Double(drawn.count { $0 == token }) / Double(draws)
             #expect(abs(found - share / total) < 0.03 && (share > 0 || found == 0), "token \(token)")
         }
-    }
-}
-
-@Suite struct TextSelectionTests {
-    @Test func equalTextsCountOnceAndLikeOnesStepBack() {
-        let texts = ["一只狗在草地上", "一只狗在草地上", "一只狗在草地里", "两个孩子踢球", ""]
-        let scores = [-1, -1, -1.05, -1.3, -9]
-        #expect(selectDiverse(texts, scores: scores, count: 5).prefix(2) == [0, 3])
-        #expect(selectDiverse(texts, scores: scores, count: 5).count == 4)
-        #expect(selectDiverse(texts, scores: scores, count: 3, diversity: 0) == [0, 2, 3])
-        #expect(selectDiverse(texts, scores: scores, count: 0).isEmpty)
-        #expect(selectDiverse([], scores: [], count: 3).isEmpty)
     }
 }

@@ -5,6 +5,7 @@ import TihuaNN
 import TihuaPictures
 import TihuaProsody
 import TihuaTorch
+import TihuaVerse
 
 /// A whole pack with small random weights, written to a folder that goes away with it.
 public final class TinyPack: Sendable {

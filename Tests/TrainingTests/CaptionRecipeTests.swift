@@ -6,6 +6,7 @@ import TihuaModels
 import TihuaNN
 import TihuaTokenizers
 import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 @testable import TihuaTraining

@@ -1,9 +1,9 @@
 import Foundation
 import Testing
-import TihuaGeneration
 import TihuaModels
 import TihuaNN
 import TihuaTorch
+import TihuaVerse
 
 @testable import TihuaTraining
 

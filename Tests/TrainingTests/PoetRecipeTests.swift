@@ -3,6 +3,7 @@ import TihuaCorpora
 import TihuaGeneration
 import TihuaProsody
 import TihuaTorch
+import TihuaVerse
 
 @testable import TihuaTraining
 
@@ -21,7 +22,7 @@ import TihuaTorch
         let poems =
             [CorpusPoem(form: "", lines: Self.lines, keywords: example.keywords)] + toyPoems(6)
             + toyPoems(6, syllables: 7)
-        let dataset = PoemDataset(poems: poems, words: [], options: options)
+        let dataset = PoemDataset(poems: poems, words: [], options: options.dataset)
         return try Image2PoemTask(dataset: dataset, options: options, objective: objective, training: toyRun())
     }
 
@@ -153,7 +154,7 @@ import TihuaTorch
     private func split(_ poems: [CorpusPoem], holdOut: Int = 3) -> PoemDataset {
         var options = toyPoetOptions()
         options.holdOut = holdOut
-        return PoemDataset(poems: poems, words: [], options: options)
+        return PoemDataset(poems: poems, words: [], options: options.dataset)
     }
 
     @Test func aPoemThatStandsTwiceIsOnOneSide() {

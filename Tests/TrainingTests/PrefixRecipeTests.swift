@@ -1,10 +1,10 @@
 import Foundation
 import Testing
 import TihuaCorpora
-import TihuaGeneration
 import TihuaModels
 import TihuaNN
 import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 @testable import TihuaTraining
@@ -26,7 +26,7 @@ struct ToyPrefix {
         if !FileManager.default.fileExists(atPath: url.path) {
             var options = toyPoetOptions()
             (options.holdOut, options.dropout) = (0, 0)
-            let data = PoemDataset(poems: Self.poems, words: [], vocabulary: vocabulary, options: options)
+            let data = PoemDataset(poems: Self.poems, words: [], vocabulary: vocabulary, options: options.dataset)
             var run = toyRun(steps: isTrained ? 60 : 1)
             (run.accumulation, run.learningRate, run.averageDecay) = (1, 0.01, 0)
             let task = try PoetTask(dataset: data, options: options, training: run)

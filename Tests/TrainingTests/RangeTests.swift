@@ -139,7 +139,7 @@ import TihuaTorch
         }
         try poet.validate()
         let dataset = PoemDataset(
-            poems: toyPoems(48), words: [], descriptions: ["山水": ["一座山", "一条河"]], options: poet)
+            poems: toyPoems(48), words: [], descriptions: ["山水": ["一座山", "一条河"]], options: poet.dataset)
         var tasks: [any TrainingTask] = []
         if !(options is T5Options), !(options is Image2PoemOptions) {
             tasks.append(try PoetTask(dataset: dataset, options: poet, training: run))
@@ -159,7 +159,7 @@ import TihuaTorch
                 let number = Self.text(value, isWhole: option.isWhole)
                 let options = try #require(Part.training.options(option.name, number) as? TrainingOptions)
                 let task = try PoetTask(
-                    dataset: PoemDataset(poems: toyPoems(48), words: [], options: toyPoetOptions()),
+                    dataset: PoemDataset(poems: toyPoems(48), words: [], options: toyPoetOptions().dataset),
                     options: toyPoetOptions(), training: options)
                 do {
                     try train(task, options, in: scratch["\(index)-\(end)"], interruptedAt: 2)
@@ -182,7 +182,8 @@ import TihuaTorch
         (options.hiddenSize, options.layerCount) = (1 << 16, 1024)
         let error = #expect(throws: TrainingError.self) {
             try PoetTask(
-                dataset: PoemDataset(poems: toyPoems(48), words: [], options: toyPoetOptions()), options: options,
+                dataset: PoemDataset(poems: toyPoems(48), words: [], options: toyPoetOptions().dataset),
+                options: options,
                 training: toyRun())
         }
         let message = error?.description ?? ""

@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TihuaCorpora
 import TihuaFiles
 import TihuaNN
 import TihuaWeightFiles
@@ -10,7 +11,8 @@ import TihuaWeightFiles
 @Suite struct RunFolderTests {
     private func task(_ run: TrainingOptions = toyRun()) throws -> PoetTask {
         try PoetTask(
-            dataset: PoemDataset(poems: toyPoems(48), words: [], options: toyPoetOptions()), options: toyPoetOptions(),
+            dataset: PoemDataset(poems: toyPoems(48), words: [], options: toyPoetOptions().dataset),
+            options: toyPoetOptions(),
             training: run)
     }
 

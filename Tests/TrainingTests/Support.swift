@@ -2,11 +2,11 @@ import Foundation
 import Testing
 import TihuaCorpora
 import TihuaFiles
-import TihuaGeneration
 import TihuaModels
 import TihuaNN
 import TihuaPictures
 import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 @testable import TihuaTraining
@@ -186,7 +186,7 @@ enum Toy: String, CaseIterable, CustomTestStringConvertible {
         shape.innerSize = 64
         shape.headSize = 16
         shape.isGated = self == .t5
-        func dataset() -> PoemDataset { PoemDataset(poems: toyPoems(48), words: [], options: options) }
+        func dataset() -> PoemDataset { PoemDataset(poems: toyPoems(48), words: [], options: options.dataset) }
         switch self {
         case .gpt2: return try PoetTask(dataset: dataset(), options: options, training: run)
         case .t5:

@@ -1,10 +1,11 @@
 import Foundation
 import Testing
+import TihuaCorpora
 import TihuaFiles
-import TihuaGeneration
 import TihuaModels
 import TihuaNN
 import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 @testable import TihuaTraining
@@ -274,7 +275,7 @@ import TihuaWeightFiles
         try expectRefusal("image2poem-gpt2", Toy.image2poemGPT2.task(run, in: scratch), run)
         try expectRefusal("hiddenSize", Toy.gpt2.task(run, in: scratch) { $0.hiddenSize = 16 }, run)
         let options = toyPoetOptions()
-        let dataset = PoemDataset(poems: toyPoems(40), words: [], options: options)
+        let dataset = PoemDataset(poems: toyPoems(40), words: [], options: options.dataset)
         try expectRefusal("other data", PoetTask(dataset: dataset, options: options, training: run), run)
         #expect(try Data(contentsOf: file) == before)
         try before.prefix(before.count / 2).write(to: file)

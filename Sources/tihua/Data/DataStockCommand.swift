@@ -7,6 +7,7 @@ import TihuaGeneration
 import TihuaModels
 import TihuaProsody
 import TihuaTraining
+import TihuaVerse
 import TihuaWeightFiles
 
 extension DataCommand {
@@ -72,7 +73,7 @@ extension DataCommand {
                 if !quiet { Console.progress("\(start + part.count) of \(plans.count) poems …") }
             }
             if !quiet { Console.progress(nil) }
-            let pairs = StockPairs(written: written, read: read)
+            let pairs = OverusedPairs(written: written, read: read)
             try AtomicFile.write(to: URL(filePath: out)) { try $0.write(Array(pairs.text.utf8)) }
             guard !quiet else { return }
             Console.note("\(pairs.excess.count) pairs of \(plans.count) poems, \(out)")

@@ -2,9 +2,9 @@ import ArgumentParser
 import Foundation
 import TihuaCorpora
 import TihuaFiles
-import TihuaGeneration
 import TihuaProsody
 import TihuaTraining
+import TihuaVerse
 import TihuaWeightFiles
 
 extension DataCommand {

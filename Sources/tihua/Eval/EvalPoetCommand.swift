@@ -8,6 +8,7 @@ import TihuaProsody
 import TihuaTokenizers
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 
 extension EvalCommand {
     /// `tihua eval poet`: a poet on poems that it was not trained on.
@@ -138,7 +139,7 @@ extension EvalCommand {
             let models = try models()
             guard let poet = models.poet else { throw EvalPoetFailure.noPoet(models.name) }
             let folder = try ModelFolder(at: poet)
-            let stock = try models.stockPairs.map { try StockPairs(contentsOf: $0) }
+            let stock = try models.stockPairs.map { try OverusedPairs(contentsOf: $0) }
             guard folder.architecture == .gpt2 else {
                 throw EvalPoetFailure.notMeasured(folder.url.path, folder.architecture.rawValue)
             }

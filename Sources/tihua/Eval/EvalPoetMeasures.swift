@@ -6,6 +6,7 @@ import TihuaModels
 import TihuaProsody
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 
 /// The measures of one poet on poems that it was not trained on.
 final class PoetMeasures {
@@ -56,7 +57,7 @@ final class PoetMeasures {
 
     init(
         model: GPT2, vocabulary: PoetVocabulary, device: Device, poems: [PoemExample], known: Known, limit: Int?,
-        stock: StockPairs? = nil, keywordCount: Int, seed: UInt64
+        stock: OverusedPairs? = nil, keywordCount: Int, seed: UInt64
     ) throws {
         self.known = known
         self.vocabulary = vocabulary

@@ -3,9 +3,9 @@ import Foundation
 import Tihua
 import TihuaEvaluation
 import TihuaFiles
-import TihuaGeneration
 import TihuaPictures
 import TihuaTraining
+import TihuaVerse
 import TihuaWeightFiles
 
 extension EvalCommand {

@@ -10,6 +10,7 @@ import TihuaPictures
 import TihuaProsody
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 import TihuaWeightFiles
 
 /// `tihua eval through`: the ways from a picture to a poem, side by side.
@@ -142,7 +143,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
     private struct Judge {
         let scorer: PoemScorer
 
-        /// - Throws: `PipelineError.wrongModel` for a T5, `ModelError`, `PoetVocabularyError`.
+        /// - Throws: `PipelineError.wrongModel` for a T5, `ModelError`, `VerseError`.
         init(_ url: URL, device: Device) throws {
             let folder = try ModelFolder(at: url)
             guard folder.architecture == .gpt2 else {

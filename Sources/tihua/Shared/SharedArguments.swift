@@ -7,6 +7,7 @@ import TihuaGeneration
 import TihuaPictures
 public import TihuaProsody
 import TihuaTorch
+import TihuaVerse
 
 /// Where a command computes, and on how many threads.
 struct DeviceOptions: ParsableArguments {
@@ -89,7 +90,7 @@ func usage<Result>(_ body: () async throws -> Result) async throws -> Result {
 private func asUsage(_ error: any Error) -> any Error {
     let isUsage =
         switch error {
-        case is ProsodyError, PoetVocabularyError.unknownForm: true
+        case is ProsodyError, VerseError.unknownForm: true
         case GenerationError.sampling, TorchError.noDevice: true
         case PipelineError.text, PipelineError.setting: true
         case PictureError.unknownOutput, PictureError.noFont, PictureError.noGlyph: true

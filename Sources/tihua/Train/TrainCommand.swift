@@ -1,12 +1,12 @@
 import ArgumentParser
 import Foundation
 import TihuaCorpora
-import TihuaGeneration
 import TihuaModels
 import TihuaNN
 import TihuaTokenizers
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 
 /// `tihua train`: the recipes.
 struct TrainCommand: AsyncParsableCommand {
@@ -231,7 +231,7 @@ struct PoetListArguments: ParsableArguments {
         let data = try read(corpus, converter: converter)
         return PoemDataset(
             poems: data.poems, words: data.words + KeywordExtractor.frequentPairs(in: data.poems.lazy.map(\.lines)),
-            themes: data.themes, descriptions: data.descriptions, vocabulary: vocabulary, options: options)
+            themes: data.themes, descriptions: data.descriptions, vocabulary: vocabulary, options: options.dataset)
     }
 
     /// What the files hold.

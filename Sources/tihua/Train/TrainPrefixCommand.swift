@@ -3,10 +3,10 @@ import Foundation
 import Tihua
 import TihuaCorpora
 import TihuaEncoders
-import TihuaGeneration
 import TihuaModels
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 
 /// `tihua train prefix`: a mapping network from pictures to a poet.
 struct TrainPrefixCommand: AsyncParsableCommand {

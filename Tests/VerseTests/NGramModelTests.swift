@@ -1,7 +1,7 @@
 import Foundation
 import Testing
-import TihuaEvaluation
 import TihuaTestSupport
+import TihuaVerse
 
 @Suite struct NGramModelTests {
     private struct Golden: Decodable {

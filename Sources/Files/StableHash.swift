@@ -1,15 +1,15 @@
 /// A 64-bit hash of text that is the same on every machine and in every run, unlike Swift's `Hasher`.
-enum StableHash {
+package enum StableHash {
     static let seed: UInt64 = 0xcbf2_9ce4_8422_2325
 
-    /// FNV-1a over the bytes, then the finaliser of MurmurHash3 so that all bits are good.
-    static func hash(_ text: String) -> UInt64 { finish(add(text, to: seed)) }
+    /// FNV-1a over UTF-8, then the finaliser of MurmurHash3, so that every bit depends on the whole text.
+    package static func hash(_ text: String) -> UInt64 { finish(add(text, to: seed)) }
 
-    static func hash(_ lines: [String]) -> UInt64 {
+    package static func hash(_ lines: [String]) -> UInt64 {
         finish(lines.reduce(seed) { add("\n", to: add($1, to: $0)) })
     }
 
-    static func hash(_ bytes: some Sequence<UInt8>) -> UInt64 {
+    package static func hash(_ bytes: some Sequence<UInt8>) -> UInt64 {
         finish(bytes.reduce(seed) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 })
     }
 
@@ -25,4 +25,9 @@ enum StableHash {
         value = (value ^ value >> 33) &* 0xc4ce_b9fe_1a85_ec53
         return value ^ value >> 33
     }
+}
+
+/// FNV-1a over UTF-8 without a finaliser. Which poems and pictures are held out depends on it, so it stays as it is.
+package func stableHash(_ text: String, from state: UInt64 = 0xcbf2_9ce4_8422_2325) -> UInt64 {
+    text.utf8.reduce(state) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
 }

@@ -6,7 +6,7 @@ import TihuaFiles
 /// A small model that is drawn from below temperature 1 falls back on what is probable anywhere. What it overdoes can be counted:
 /// let it answer the prompts of poems that people wrote, and compare how often a pair stands in either. While a poem is
 /// written a pair's excess is taken off its second character; where poems are ranked it is taken off their probability.
-public struct StockPairs: Sendable, Equatable {
+public struct OverusedPairs: Sendable, Equatable {
     /// How much too probable a pair is, in nats, above 0.
     public let excess: [String: Double]
 
@@ -32,7 +32,7 @@ public struct StockPairs: Sendable, Equatable {
 
     /// Reads rows of a pair and its excess, with a tab between.
     ///
-    /// - Throws: `GenerationError.stockPairs` with the line, or `FileError` if the file cannot be read.
+    /// - Throws: `VerseError.overusedPairs` with the line, or `FileError` if the file cannot be read.
     public init(contentsOf url: URL) throws {
         var excess: [String: Double] = [:]
         let text = try UserFile.text(of: url, limit: 1 << 26)
@@ -40,7 +40,7 @@ public struct StockPairs: Sendable, Equatable {
         where !row.isEmpty {
             let columns = row.split(separator: "\t")
             guard columns.count == 2, columns[0].count == 2, let value = Double(columns[1]), (0...20).contains(value)
-            else { throw GenerationError.stockPairs(path: url.path, line: index + 1) }
+            else { throw VerseError.overusedPairs(path: url.path, line: index + 1) }
             excess[String(columns[0])] = value
         }
         self.excess = excess

@@ -27,21 +27,6 @@ public struct PoemPrompt: Sendable, Equatable {
     }
 }
 
-/// Why a vocabulary cannot serve a poet, or a prompt cannot be written in it.
-public enum PoetVocabularyError: Error, Equatable, Sendable, CustomStringConvertible {
-    case missingToken(String)
-    case unknownForm(String)
-
-    /// One line: what happened, what to do.
-    public var description: String {
-        switch self {
-        case .missingToken(let token):
-            "the vocabulary has no token \(token); it is not that of a Tihua poet (train one with tihua train poet)"
-        case .unknownForm(let form): "this poet was not trained on the form \(form); ask for another with --form"
-        }
-    }
-}
-
 /// The tokens of a poet: special tokens, forms, rhyme groups, and one token for each character.
 public struct PoetVocabulary: Sendable {
     /// `vocab.txt`, one token a line; the id is the line number from 0.
@@ -78,7 +63,7 @@ public struct PoetVocabulary: Sendable {
 
     /// The tokens of a `vocab.txt`.
     ///
-    /// - Throws: `PoetVocabularyError.missingToken` if it is not the vocabulary of a poet.
+    /// - Throws: `VerseError.missingToken` if it is not the vocabulary of a poet.
     public init(tokens: [String]) throws {
         self.tokens = tokens
         var ids: [String: Int32] = [:]
@@ -90,7 +75,7 @@ public struct PoetVocabulary: Sendable {
             if token.count == 1, let character = token.first { characterIDs[character] = Int32(index) }
         }
         func required(_ token: String) throws -> Int32 {
-            guard let id = ids[token] else { throw PoetVocabularyError.missingToken(token) }
+            guard let id = ids[token] else { throw VerseError.missingToken(token) }
             return id
         }
         padding = try required("[PAD]")
@@ -107,7 +92,7 @@ public struct PoetVocabulary: Sendable {
 
     /// The tokens of a `vocab.txt` file, one a line.
     ///
-    /// - Throws: `PoetVocabularyError`, or `TokenizerError` if the file cannot be read.
+    /// - Throws: `VerseError`, or `TokenizerError` if the file cannot be read.
     public init(contentsOf url: URL) throws {
         try self.init(tokens: vocabularyTokens(at: url))
     }
@@ -144,7 +129,7 @@ public struct PoetVocabulary: Sendable {
 
     /// The ids of a prompt, `[CLS]` to `[SEP]`.
     ///
-    /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form, nor for any ci where it is one.
+    /// - Throws: `VerseError.unknownForm` if the poet has no token for the form, nor for any ci where it is one.
     public func encode(_ prompt: PoemPrompt) throws -> [Int32] {
         let (head, tail) = try parts(of: prompt)
         return head + tail
@@ -152,9 +137,9 @@ public struct PoetVocabulary: Sendable {
 
     /// The ids of a prompt up to where its keywords stand, and from there on.
     ///
-    /// - Throws: `PoetVocabularyError.unknownForm` if the poet has no token for the form.
+    /// - Throws: `VerseError.unknownForm` if the poet has no token for the form.
     public func parts(of prompt: PoemPrompt) throws -> (head: [Int32], tail: [Int32]) {
-        guard let form = formID(prompt.form) else { throw PoetVocabularyError.unknownForm(prompt.form.name) }
+        guard let form = formID(prompt.form) else { throw VerseError.unknownForm(prompt.form.name) }
         var head = [start, form]
         if let rhyme = prompt.rhyme, let id = ids[Self.token(of: rhyme)] { head.append(id) }
         var tail: [Int32] = []

@@ -30,14 +30,14 @@ public struct PoetFormat: Sendable {
     /// Ends a line of an encoder-decoder's poem.
     public let lineEnd: Int32
     /// The character of each id, nil for special tokens and longer ones.
-    let characters: [Character?]
+    package let characters: [Character?]
 
     private let ids: [Character: Int32]
     private let vocabulary: PoetVocabulary?
     private let colonWord: [Int32]
 
     /// - Parameter tokens: `vocab.txt`, one token a line.
-    /// - Throws: `GenerationError.unknownFormat`, `PoetVocabularyError.missingToken`.
+    /// - Throws: `VerseError.unknownFormat`, `VerseError.missingToken`.
     public init(tokens: [String]) throws {
         var named: [String: Int32] = [:]
         var ids: [Character: Int32] = [:]
@@ -62,7 +62,7 @@ public struct PoetFormat: Sendable {
         let missing = needed.filter { named[$0] == nil }
         guard let padding = named["[PAD]"], let unknown = named["[UNK]"], let start = named["[CLS]"],
             let separator = named["[SEP]"], let end = named["[EOS]"]
-        else { throw GenerationError.unknownFormat(missing: missing) }
+        else { throw VerseError.unknownFormat(missing: missing) }
         kind = .image2poem
         vocabulary = nil
         (self.padding, self.unknown, self.start) = (padding, unknown, start)
@@ -82,21 +82,21 @@ public struct PoetFormat: Sendable {
 
     /// What a decoder continues with the first line.
     ///
-    /// - Throws: `PoetVocabularyError.unknownForm`.
+    /// - Throws: `VerseError.unknownForm`.
     public func prompt(_ prompt: PoemPrompt) throws -> [Int32] {
         let (head, tail) = try parts(of: prompt)
         return head + tail
     }
 
     /// The same in two parts: up to where keywords stand, and from there on. A prefix stands between them.
-    func parts(of prompt: PoemPrompt) throws -> (head: [Int32], tail: [Int32]) {
+    package func parts(of prompt: PoemPrompt) throws -> (head: [Int32], tail: [Int32]) {
         if let vocabulary { return try vocabulary.parts(of: prompt) }
         // [CLS] 关键词：k1k2 [EOS]; the training data had the keywords without their spaces.
         return ([start] + colonWord, encode(prompt.keywords.joined()) + [lineEnd])
     }
 
     /// The tokens of a decoder's poem between its prompt and its next line.
-    func continuation(after lines: [String]) -> [Int32] {
+    package func continuation(after lines: [String]) -> [Int32] {
         lines.flatMap { encode($0) + [lineBoundary] }
     }
 
@@ -106,7 +106,7 @@ public struct PoetFormat: Sendable {
     /// inference did not keep to: before the first line there are two `[EOS]`, and the keywords (at most four) keep
     /// boundaries, which the character tokenizer drops like all spaces.
     ///
-    /// - Throws: `PoetVocabularyError.unknownForm`.
+    /// - Throws: `VerseError.unknownForm`.
     public func encoderInput(_ prompt: PoemPrompt, lines: [String]) throws -> [Int32] {
         if let vocabulary { return try vocabulary.encode(prompt) + continuation(after: lines) }
         let keywords = prompt.keywords.prefix(4).joined()
