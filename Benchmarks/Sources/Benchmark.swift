@@ -47,7 +47,7 @@ struct Generate: ParsableCommand {
 
     func run() throws {
         Runtime.threadCount = settings.threads
-        let model = try GPT2.load(ModelFolder(at: settings.url), dtype: settings.type)
+        let model = try GPT2.open(settings.url, dtype: settings.type).model
         let ids = Tensor.ids((0..<prompt).map { Int32(100 + 7 * $0) }, [1, prompt])
         let generator = Generator(seed: 1)
         try settings.time {
@@ -91,7 +91,7 @@ struct Caption: ParsableCommand {
         Runtime.threadCount = settings.threads
         let model = try ClipCap.open(settings.url, dtype: settings.type).model
         let picture = Tensor.randn([1, model.configuration.embeddingSize], generator: Generator(seed: 1))
-        var decoding = Decoding.seed(stop: -1, unknown: 100)
+        var decoding = Decoding.clipCapChinese(stop: -1, unknown: 100)
         (decoding.count, decoding.rules.maximumLength) = (candidates, tokens)
         var seed: UInt64 = 0
         try settings.time {

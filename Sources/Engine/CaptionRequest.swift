@@ -42,9 +42,9 @@ public struct CaptionRequest: Sendable, Equatable {
     /// One caption by beam search.
     public init() {}
 
-    /// What ClipCap-Chinese does when it predicts: the samples of `Decoding.seed`, as they come.
-    public static let seed: CaptionRequest = {
-        let decoding = Decoding.seed(stop: 0, unknown: nil)
+    /// What ClipCap-Chinese does when it predicts: the samples of `Decoding.clipCapChinese`, as they come.
+    public static let clipCapChinese: CaptionRequest = {
+        let decoding = Decoding.clipCapChinese(stop: 0, unknown: nil)
         var request = CaptionRequest()
         request.count = decoding.count
         if case .sampling(let sampling) = decoding.method {

@@ -181,9 +181,7 @@ extension Engine {
             throw PipelineError.setting(
                 name: "the prompt", value: request.prompt, range: "characters of the captioner's vocabulary only")
         }
-        if case .t5(let model) = captioner.model.languageModel {
-            return [Int32(model.configuration.startTokenID)] + ids
-        }
+        if let start = captioner.model.languageModel.startTokenID { return [start] + ids }
         return ids
     }
 

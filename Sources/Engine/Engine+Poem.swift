@@ -61,10 +61,10 @@ extension Engine {
     private func prefixMapper() throws -> PrefixMapper {
         try part(\.prefix) {
             let url = try pack.requiredPrefix()
-            let mapper = try PrefixMapper.open(url, device: device)
+            let mapper = try PrefixMapper.open(url, device: device).model
             let poet = try pack.requiredPoet()
             let folder = try ModelFolder(at: poet)
-            guard folder.architecture == .gpt2 else {
+            guard folder.architecture == GPT2.architecture else {
                 throw PipelineError.wrongModel(
                     path: poet.path, found: folder.architecture.rawValue, needed: "gpt2, for a prefix,")
             }

@@ -14,7 +14,7 @@ extension Pack {
     ///   what the pack names.
     public func poemWriter(device: Device = .cpu) throws -> PoemWriter {
         let folder = try ModelFolder(at: requiredPoet())
-        guard folder.architecture == .gpt2 || folder.architecture == .t5 else {
+        guard folder.holdsLanguageModel else {
             throw PipelineError.wrongModel(
                 path: folder.url.path, found: folder.architecture.rawValue, needed: "gpt2 or t5")
         }
@@ -24,16 +24,9 @@ extension Pack {
         let format = try PoetFormat(tokens: vocabularyTokens(at: vocabulary))
         let filter = try lineFilter.map { try LineFilter(contentsOf: $0) }
         let isKnown: (String) -> Bool = { filter?.contains($0) ?? false }
-        let writer: PoemWriter
-        if folder.architecture == .gpt2 {
-            let model = try GPT2.load(folder, device: device)
-            try folder.check(vocabulary: format.tokenCount, rows: model.configuration.vocabularySize)
-            writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
-        } else {
-            let model = try T5.load(folder, device: device)
-            try folder.check(vocabulary: format.tokenCount, rows: model.configuration.vocabularySize)
-            writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
-        }
+        let model = try folder.openLanguageModel(device: device).model
+        try folder.check(vocabulary: format.tokenCount, rows: model.vocabularySize)
+        let writer = try PoemWriter(model, format: format, device: device, isKnown: isKnown)
         if let endings = try endingFilter.map({ try LineFilter(contentsOf: $0) }) {
             writer.isEnding = { endings.contains($0) }
         }

@@ -33,7 +33,7 @@ public struct Decoding: Sendable, Equatable {
 
     /// What ClipCap-Chinese does (its predict.py): 10 samples from a nucleus of 0.8 at temperature 1, up to 101 tokens,
     /// since it counts to "more than 100"; `[UNK]` is never written, `[SEP]` ends a text, and nothing else is forbidden.
-    public static func seed(stop: Int32, unknown: Int32?) -> Decoding {
+    public static func clipCapChinese(stop: Int32, unknown: Int32?) -> Decoding {
         Decoding(
             .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8)), count: 10,
             rules: TokenRules(stop: [stop], suppressed: unknown.map { [$0] } ?? [], maximumLength: 101))

@@ -8,6 +8,7 @@ public import TihuaVerse
 /// For measuring what the constraint of `PoemWriter` gives; repetition is not discouraged either. Not `Sendable`.
 public struct FreeWriter {
     private let verse: DecoderVerse
+    private let positionCount: Int
 
     /// The most poems in one batch, as in `PoemWriter`.
     private static let batch = 128
@@ -18,6 +19,7 @@ public struct FreeWriter {
 
     /// A decoder in Tihua's format.
     public init(_ model: GPT2, format: PoetFormat, device: Device = .cpu) {
+        positionCount = model.configuration.positionCount
         verse = DecoderVerse(model: model, format: format, device: device)
     }
 
@@ -30,7 +32,6 @@ public struct FreeWriter {
         var poems = [[String]](repeating: [], count: plans.count)
         let order = plans.indices.sorted { (size(plans[$0]), $0) < (size(plans[$1]), $1) }
         let prompts = try plans.map { try verse.format.prompt($0.prompt).count }
-        let positions = verse.model.configuration.positionCount
         var rows: [Int] = []
         func finish() throws {
             let written = try withoutGradients { try write(together: rows.map { plans[$0] }, sampling) }
@@ -40,7 +41,7 @@ public struct FreeWriter {
         for row in order {
             // A long prompt beside a long poem would need more room than either has of its own.
             let longest = (rows + [row]).map { prompts[$0] }.max() ?? 0
-            if !rows.isEmpty, rows.count == Self.batch || longest + size(plans[row]) + Self.slack > positions {
+            if !rows.isEmpty, rows.count == Self.batch || longest + size(plans[row]) + Self.slack > positionCount {
                 try finish()
             }
             rows.append(row)

@@ -68,32 +68,22 @@ public final class PoemWriter {
     /// The most poems in one batch.
     private static let batch = 128
 
-    /// A decoder: GPT2 in Tihua's or in Image2Poem's format.
+    /// A poet in Tihua's or in Image2Poem's format. A model with an encoder writes line by line.
     ///
     /// - Parameter isKnown: whether a line is one of the training poems
     /// - Throws: `ModelError.vocabulary` if the format has more tokens than the model has rows.
     public convenience init(
-        _ model: GPT2, format: PoetFormat, device: Device = .cpu, isKnown: @escaping (String) -> Bool = { _ in false }
+        _ model: any TokenDecoder, format: PoetFormat, device: Device = .cpu,
+        isKnown: @escaping (String) -> Bool = { _ in false }
     ) throws {
-        let rows = model.configuration.vocabularySize
-        guard format.tokenCount <= rows else {
-            throw ModelError.vocabulary(folder: "poet", tokens: format.tokenCount, rows: rows)
+        guard format.tokenCount <= model.vocabularySize else {
+            throw ModelError.vocabulary(folder: "poet", tokens: format.tokenCount, rows: model.vocabularySize)
         }
-        self.init(DecoderVerse(model: model, format: format, device: device), format: format, isKnown: isKnown)
-    }
-
-    /// An encoder-decoder that writes line by line: T5 in Tihua's or in Image2Poem's format.
-    ///
-    /// - Parameter isKnown: whether a line is one of the training poems
-    /// - Throws: `ModelError.vocabulary` if the format has more tokens than the model has rows.
-    public convenience init(
-        _ model: T5, format: PoetFormat, device: Device = .cpu, isKnown: @escaping (String) -> Bool = { _ in false }
-    ) throws {
-        let rows = model.configuration.vocabularySize
-        guard format.tokenCount <= rows else {
-            throw ModelError.vocabulary(folder: "poet", tokens: format.tokenCount, rows: rows)
-        }
-        self.init(EncoderDecoderVerse(model: model, format: format, device: device), format: format, isKnown: isKnown)
+        let verse: any VerseModel =
+            model.hasEncoder
+            ? EncoderDecoderVerse(model: model, format: format, device: device)
+            : DecoderVerse(model: model, format: format, device: device)
+        self.init(verse, format: format, isKnown: isKnown)
     }
 
     init(_ model: any VerseModel, format: PoetFormat, isKnown: @escaping (String) -> Bool) {

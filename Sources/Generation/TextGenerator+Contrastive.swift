@@ -1,3 +1,4 @@
+import TihuaModels
 import TihuaTorch
 
 extension TextGenerator {
@@ -6,7 +7,7 @@ extension TextGenerator {
     func contrast(
         _ session: TokenSession, _ search: ContrastiveSearch, _ rules: AppliedRules
     ) throws -> [[GeneratedText]] {
-        let tried = min(search.candidates, source.vocabularySize)
+        let tried = min(search.candidates, source.model.vocabularySize)
         var texts = session.rows.map { _ in OpenText() }
         var live = Array(texts.indices)  // the text of each prompt
         var context = session.hidden.to(.float32).normalized()  // [P, S, C]

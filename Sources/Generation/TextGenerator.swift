@@ -4,7 +4,7 @@ import TihuaVerse
 
 /// What a text continues.
 public struct TextPrompt: Sendable, Equatable {
-    /// GPT2: the tokens before, none where there is a prefix. T5: the decoder's, none for its start token alone.
+    /// The tokens before; none where there is a prefix, or for a model's start token alone.
     public var ids: [Int32]
     /// Equal prompts with equal seeds become equal texts, whatever they are written together with, up to the rounding of
     /// the scores.
@@ -44,7 +44,7 @@ public struct GeneratedText: Sendable, Equatable {
     }
 }
 
-/// Continues prompts with a GPT2 or a T5: greedy, samples, beams or contrastive search, all texts of all prompts in one
+/// Continues prompts with a language model: greedy, samples, beams or contrastive search, all texts of all prompts in one
 /// batch, each prompt read once. Not `Sendable`: it lives on its model's thread.
 public final class TextGenerator {
     /// The model with what it is given beside tokens.
@@ -79,11 +79,11 @@ public final class TextGenerator {
     public func generate(_ prompts: [TextPrompt], _ decoding: Decoding) throws -> [[GeneratedText]] {
         try decoding.validate()
         precondition(
-            source.promptCount == nil || source.promptCount == prompts.count,
-            "\(prompts.count) prompts, but the source has \(source.promptCount ?? 0)")
+            [nil, prompts.count].contains(source.context.batch),
+            "\(prompts.count) prompts, but the source has \(source.context.batch ?? 0)")
         guard !prompts.isEmpty else { return [] }
         let starts = try prompts.map(start)
-        let longest = (starts.map(\.count).max() ?? 0) + source.prefixLength
+        let longest = (starts.map(\.count).max() ?? 0) + source.context.prefixLength
         guard longest + decoding.rules.maximumLength <= source.positionCount else {
             throw GenerationError.noRoom(
                 prompt: longest, new: decoding.rules.maximumLength, positions: source.positionCount)
@@ -111,17 +111,14 @@ public final class TextGenerator {
 
     /// The tokens that the model is given first.
     private func start(_ prompt: TextPrompt) throws -> [Int32] {
-        let rows = source.vocabularySize
+        let rows = source.model.vocabularySize
         if let wrong = prompt.ids.first(where: { !(0..<rows).contains(Int($0)) }) {
             throw GenerationError.token(id: Int(wrong), vocabularySize: rows)
         }
-        switch source {
-        case .decoder(_, let prefix):
-            guard !prompt.ids.isEmpty || prefix != nil else { throw GenerationError.emptyPrompt }
-            return prompt.ids
-        case .encoderDecoder(let model, _, _):
-            return prompt.ids.isEmpty ? [Int32(model.configuration.startTokenID)] : prompt.ids
-        }
+        guard prompt.ids.isEmpty else { return prompt.ids }
+        if let start = source.model.startTokenID { return [start] }
+        guard source.context.prefix != nil else { throw GenerationError.emptyPrompt }
+        return []
     }
 
     /// A text under way.
@@ -219,14 +216,14 @@ struct AppliedRules {
     private let rules: TokenRules
     private let suppression: Tensor?
     private let style: TextStyle?
-    /// Tokens in front of every text that are none of a sentence: T5's start.
+    /// Tokens in front of every text that are none of a sentence: the model's start token.
     private let leadCount: Int
 
     init(_ rules: TokenRules, style: TextStyle?, source: TextSource, device: Device) {
         self.rules = rules
         self.style = style
-        suppression = rules.suppression(vocabularySize: source.vocabularySize, device: device)
-        if case .encoderDecoder = source { leadCount = 1 } else { leadCount = 0 }
+        suppression = rules.suppression(vocabularySize: source.model.vocabularySize, device: device)
+        leadCount = source.model.startTokenID == nil ? 0 : 1
     }
 
     var stop: [Int32] { rules.stop }

@@ -2,36 +2,20 @@ public import TihuaModels
 public import TihuaTorch
 
 /// A language model and what it is given beside tokens. P prompts, C the model's width.
-public enum TextSource {
-    /// GPT2. The prefix, embeddings `[P, length, C]`, stands in front of each prompt's tokens: ClipCap's picture.
-    case decoder(GPT2, prefix: Tensor? = nil)
-    /// T5. What its encoder has read: the hidden states `[P, S, C]`, and a bool `[P, S]`, false for padding, nil for none.
-    case encoderDecoder(T5, memory: Tensor, mask: Tensor? = nil)
+public struct TextSource {
+    /// What writes.
+    public let model: any TokenDecoder
+    /// What it is given beside the tokens of each prompt, P rows: a picture's embeddings, what an encoder has read, or nothing.
+    public let context: DecodingContext
 
-    /// V: the number of scores.
-    public var vocabularySize: Int {
-        switch self {
-        case .decoder(let model, _): model.configuration.vocabularySize
-        case .encoderDecoder(let model, _, _): model.configuration.vocabularySize
-        }
+    /// A model with what it is given.
+    public init(_ model: any TokenDecoder, _ context: DecodingContext = DecodingContext()) {
+        self.model = model
+        self.context = context
     }
 
-    /// The longest sequence, prefix included. T5's relative positions have no end; a limit keeps its table of distances
-    /// small.
-    public var positionCount: Int {
-        switch self {
-        case .decoder(let model, _): model.configuration.positionCount
-        case .encoderDecoder: 4096
-        }
-    }
-
-    /// The tokens that end a text, where the model's configuration names some.
-    public var endTokenIDs: [Int32] {
-        switch self {
-        case .decoder(let model, _): model.configuration.eosTokenIDs.map(Int32.init)
-        case .encoderDecoder(let model, _, _): model.configuration.eosTokenIDs.map(Int32.init)
-        }
-    }
+    /// The longest sequence, prefix included. Relative positions have no end; a limit keeps their table of distances small.
+    public var positionCount: Int { model.positionLimit ?? 4096 }
 
     /// The scores of the token after each of `ids`, which stand behind the prefix or behind the encoder's memory of batch 1.
     ///
@@ -43,37 +27,8 @@ public enum TextSource {
         return session.logits(hidden.narrowed(1, hidden.size(1) - ids.count..<hidden.size(1))).squeezed(0)
     }
 
-    /// Positions that stand in front of the tokens.
-    var prefixLength: Int {
-        if case .decoder(_, let prefix?) = self { prefix.size(1) } else { 0 }
-    }
-
-    /// P, nil where nothing is given beside tokens.
-    var promptCount: Int? {
-        switch self {
-        case .decoder(_, let prefix): prefix?.size(0)
-        case .encoderDecoder(_, let memory, _): memory.size(0)
-        }
-    }
-
     /// Some of the prompts.
-    func prompts(_ range: Range<Int>) -> TextSource {
-        switch self {
-        case .decoder(let model, let prefix): .decoder(model, prefix: prefix?.narrowed(0, range))
-        case .encoderDecoder(let model, let memory, let mask):
-            .encoderDecoder(model, memory: memory.narrowed(0, range), mask: mask?.narrowed(0, range))
-        }
-    }
-
-    /// The same rows as `TokenSession.reorder` gives them.
-    func reordered(by rows: Tensor) -> TextSource {
-        switch self {
-        case .decoder(let model, let prefix): .decoder(model, prefix: prefix?.gatheringSlices(0, at: rows))
-        case .encoderDecoder(let model, let memory, let mask):
-            .encoderDecoder(
-                model, memory: memory.gatheringSlices(0, at: rows), mask: mask?.gatheringSlices(0, at: rows))
-        }
-    }
+    func prompts(_ range: Range<Int>) -> TextSource { TextSource(model, context.rows(range)) }
 }
 
 /// Rows of tokens under way: prompts of any length, then as many new tokens in each row. B rows, T new tokens, S positions.
@@ -82,8 +37,11 @@ public enum TextSource {
 /// padding, and a row's scores are what they are alone.
 final class TokenSession {
     private let device: Device
-    private var source: TextSource
-    private let cache: Cache
+    private let model: any TokenDecoder
+    /// What stands beside the tokens of each row.
+    private var context: DecodingContext
+    /// nil where every step computes the whole sequence anew.
+    private let cache: KeyValueCache?
     /// The tokens of each row, its padding in front, without the prefix.
     private(set) var rows: [[Int32]]
     /// Padding in front of each row.
@@ -100,12 +58,6 @@ final class TokenSession {
     /// The number of positions that every row takes, prefix and padding included.
     private(set) var length = 0
 
-    private enum Cache {
-        case none
-        case decoder(KeyValueCache)
-        case encoderDecoder(T5Cache)
-    }
-
     /// Reads the prompts.
     ///
     /// - Parameters:
@@ -115,8 +67,9 @@ final class TokenSession {
     ///   - caching: off, every step computes the whole sequence anew
     init(_ source: TextSource, prompts: [[Int32]], room: Int, caching: Bool = true, device: Device) {
         let longest = prompts.map(\.count).max() ?? 0
-        let prefixLength = source.prefixLength
-        self.source = source
+        model = source.model
+        context = source.context
+        let prefixLength = context.prefixLength
         self.device = device
         padding = prompts.map { longest - $0.count }
         origins = Array(prompts.indices)
@@ -127,13 +80,7 @@ final class TokenSession {
             }
             present = Tensor(known, [prompts.count, prefixLength + longest]).to(.bool, device)
         }
-        let capacity = prefixLength + longest + room
-        cache =
-            switch source {
-            case _ where !caching: .none
-            case .decoder(let model, _): .decoder(model.makeCache(capacity: capacity))
-            case .encoderDecoder(let model, _, _): .encoderDecoder(model.makeCache(capacity: capacity))
-            }
+        cache = caching ? model.makeCache(capacity: prefixLength + longest + room) : nil
         length = prefixLength + longest
         hidden = run(rows, after: 0)
         next = logits(hidden.narrowed(1, length - 1..<length)).selected(1, 0)
@@ -167,11 +114,7 @@ final class TokenSession {
     func rewind(to length: Int, next: Tensor) {
         for index in rows.indices { rows[index].removeLast(self.length - length) }
         present = present?.narrowed(1, 0..<length)
-        switch cache {
-        case .none: break
-        case .decoder(let cache): cache.truncate(length)
-        case .encoderDecoder(let cache): cache.truncate(length)
-        }
+        cache?.truncate(length)
         self.length = length
         self.next = next
     }
@@ -185,12 +128,8 @@ final class TokenSession {
         let indices = Tensor(order.map(Int64.init)).to(.int64, device)
         let prompts = order.map { origins[$0] }
         let isSamePrompts = prompts == origins
-        if !isSamePrompts { source = source.reordered(by: indices) }
-        switch cache {
-        case .none: break
-        case .decoder(let cache): cache.reorder(by: indices, from: start)
-        case .encoderDecoder(let cache): cache.reorder(by: indices, from: start, keepingMemory: isSamePrompts)
-        }
+        if !isSamePrompts { context = context.rows(indices) }
+        cache?.reorder(by: indices, from: start, keepingMemory: isSamePrompts)
         origins = prompts
         rows = order.map { rows[$0] }
         padding = order.map { padding[$0] }
@@ -199,12 +138,7 @@ final class TokenSession {
     }
 
     /// hidden `[B, T, C]` -> float32 `[B, T, V]`
-    func logits(_ hidden: Tensor) -> Tensor {
-        switch source {
-        case .decoder(let model, _): model.logits(hidden)
-        case .encoderDecoder(let model, _, _): model.logits(hidden)
-        }
-    }
+    func logits(_ hidden: Tensor) -> Tensor { model.logits(hidden) }
 
     private func advance(_ tokens: [[Int32]]) {
         let count = tokens.first?.count ?? 0
@@ -212,12 +146,7 @@ final class TokenSession {
         if let present {
             self.present = .concatenated([present, .ones([rows.count, count], dtype: .bool, device: device)], 1)
         }
-        if case .none = cache {
-            let all = run(rows, after: 0)
-            hidden = all.narrowed(1, length..<length + count)
-        } else {
-            hidden = run(tokens, after: length)
-        }
+        hidden = cache == nil ? run(rows, after: 0).narrowed(1, length..<length + count) : run(tokens, after: length)
         length += count
     }
 
@@ -225,21 +154,12 @@ final class TokenSession {
     private func run(_ tokens: [[Int32]], after start: Int) -> Tensor {
         let (batch, count) = (tokens.count, tokens.first?.count ?? 0)
         let ids = Tensor.ids(tokens.flatMap { $0 }, [batch, count]).to(.int64, device)
-        switch source {
-        case .decoder(let model, let prefix):
-            let total = start == 0 ? count + (prefix?.size(1) ?? 0) : count
-            let positions = present.map { positionIDs(present: $0).narrowed(1, start..<start + total) }
-            var store: KeyValueCache?
-            if case .decoder(let cache) = cache { store = cache }
-            return model.hidden(
-                ids, positions: positions, mask: present.map { causalMask(present: $0, last: total) }, cache: store,
-                prefix: start == 0 ? prefix : nil)
-        case .encoderDecoder(let model, let memory, let memoryMask):
-            var store: T5Cache?
-            if case .encoderDecoder(let cache) = cache { store = cache }
-            return model.decode(
-                ids, memory: memory, memoryMask: memoryMask,
-                mask: present.map { causalMask(present: $0, last: count) }, cache: store)
-        }
+        var context = context
+        if start > 0 { context.prefix = nil }
+        let total = context.prefixLength + count
+        return model.hidden(
+            ids, context: context,
+            positions: present.map { positionIDs(present: $0).narrowed(1, start..<start + total) },
+            mask: present.map { causalMask(present: $0, last: total) }, cache: cache, dropout: nil)
     }
 }

@@ -18,15 +18,15 @@ protocol VerseModel {
     func session(for drafts: [Draft], room: Int) throws -> TokenSession
 }
 
-/// GPT2, one session a poem: prompt, lines with a boundary between them, end.
+/// A model without an encoder, one session a poem: prompt, lines with a boundary between them, end.
 struct DecoderVerse: VerseModel {
-    let model: GPT2
+    let model: any TokenDecoder
     let format: PoetFormat
     let device: Device
     /// Off in tests that compare: every step then runs the whole sequence.
     var caching = true
 
-    var scoreCount: Int { model.configuration.vocabularySize }
+    var scoreCount: Int { model.vocabularySize }
     var spansLines: Bool { true }
 
     func boundary(isLast: Bool) -> Int32 { isLast ? format.end : format.lineBoundary }
@@ -38,8 +38,8 @@ struct DecoderVerse: VerseModel {
             (prefix == nil ? start.head : []) + start.tail + format.continuation(after: draft.lines)
         }
         let longest = (prefix?.size(1) ?? 0) + (prompts.map(\.count).max() ?? 0)
-        guard longest + room <= model.configuration.positionCount else {
-            throw GenerationError.tooLong(tokens: longest + room, positions: model.configuration.positionCount)
+        if let positions = model.positionLimit, longest + room > positions {
+            throw GenerationError.tooLong(tokens: longest + room, positions: positions)
         }
         // One prompt for all is run once.
         let isShared =
@@ -48,7 +48,7 @@ struct DecoderVerse: VerseModel {
                 || zip(starts, drafts).allSatisfy {
                     $0.head == starts[0].head && $1.plan.prefix == drafts[0].plan.prefix
                 })
-        let source = TextSource.decoder(model, prefix: prefix)
+        let source = TextSource(model, DecodingContext(prefix: prefix))
         let session = TokenSession(
             isShared ? source.prompts(0..<1) : source, prompts: isShared ? Array(prompts.prefix(1)) : prompts,
             room: room, caching: caching, device: device)
@@ -56,14 +56,14 @@ struct DecoderVerse: VerseModel {
         return session
     }
 
-    /// The embeddings of what stands before the keywords, with each plan's prefix behind them; nil where no plan has one. B
-    /// plans, whose heads are of one length, as are their prefixes.
+    /// The embeddings of what stands before the keywords, with each plan's prefix behind them; nil where no plan has one.
+    /// B plans, whose heads are of one length, as are their prefixes.
     ///
     /// - Returns: `[B, head + K, C]`
     /// - Throws: `GenerationError.prefixWidth`.
     private func prefix(of values: [[Float]], behind heads: [[Int32]]) throws(GenerationError) -> Tensor? {
         guard let count = values.first?.count, count > 0 else { return nil }
-        let width = model.configuration.hiddenSize
+        let width = model.hiddenSize
         guard count % width == 0 else { throw .prefixWidth(numbers: count, width: width) }
         let head = model.embed(Tensor.ids(heads.flatMap { $0 }, [heads.count, heads[0].count]).to(.int64, device))
         let mapped = Tensor(values.flatMap { $0 }, [values.count, count / width, width]).to(nil, device)

@@ -1,12 +1,12 @@
-// BERT (Devlin et al. 2019), the encoder of `transformers` `BertModel` (v5.23, models/bert/modeling_bert.py).
+// BERT (Devlin et al. 2019, arXiv 1810.04805), the encoder of Hugging Face transformers' BertModel (v5.23,
+// https://github.com/huggingface/transformers, models/bert/modeling_bert.py).
 // B batch, T tokens, C width, H heads, D head width.
 
-public import Foundation
 public import TihuaNN
 public import TihuaTorch
 
 /// The sizes of a BERT encoder, with the keys and the defaults of Hugging Face's `BertConfig`.
-public struct BERTConfiguration: Codable, Sendable, Equatable {
+public struct BERTConfiguration: ModelConfiguration {
     /// Rows of the word embedding.
     public var vocabularySize = 30522
     /// C, the width of the hidden states.
@@ -152,7 +152,10 @@ extension BERTConfiguration {
 }
 
 /// A BERT encoder without pooler: post-norm layers, erf GELU, learned positions.
-public final class BERT {
+public final class BERT: LoadableModel {
+    /// `bert` in `config.json`: a plain BERT, with or without the heads of its pretraining, which are not loaded.
+    public static let architecture = Architecture("bert", classes: ["Bert"])
+
     /// The sizes that the encoder was made with.
     public let configuration: BERTConfiguration
     /// The element type of the activations; the parameters keep their own.
@@ -191,49 +194,12 @@ extension BERT {
     private static let ignored = ["cls.", "pooler."]
     private static let ignoredSuffix = ".position_ids"
 
-    /// A checkpoint's name in the model; nil for what is no part of the encoder. Files converted from TensorFlow call a norm's
-    /// weight and bias gamma and beta.
-    static func parameterName(_ name: String) -> String? {
+    /// A checkpoint's name in the model; nil for what is no part of the encoder. Files converted from TensorFlow call a
+    /// norm's weight and bias gamma and beta.
+    public static func parameterName(_ name: String) -> String? {
         let name = name.hasPrefix("bert.") ? String(name.dropFirst("bert.".count)) : name
         if name.hasSuffix(ignoredSuffix) || ignored.contains(where: name.hasPrefix) { return nil }
         return name.replacing("LayerNorm.gamma", with: "LayerNorm.weight").replacing(
             "LayerNorm.beta", with: "LayerNorm.bias")
-    }
-
-    /// Opens a folder of a plain BERT, with or without the heads of its pretraining, which are not loaded.
-    ///
-    /// - Parameters:
-    ///   - dtype: of the parameters
-    ///   - computeType: of the activations; nil is `dtype`
-    /// - Throws: `ModelError`, `WeightFileError`.
-    public static func open(
-        _ url: URL, dtype: DType = .float32, computeType: DType? = nil, device: Device = .cpu
-    ) throws -> (model: BERT, store: ParameterStore) {
-        let folder = try ModelFolder(at: url)
-        guard folder.architecture == .bert else {
-            throw ModelError.unknownArchitecture(
-                path: url.appending(path: "config.json").path, found: folder.architecture.rawValue,
-                known: [Architecture.bert.rawValue])
-        }
-        let configuration: BERTConfiguration = try folder.configuration()
-        try folder.check(parameterCount: configuration.parameterCount)
-        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
-        let model = BERT(configuration, computeType: computeType ?? dtype, at: store.root)
-        try folder.load(into: store, renaming: parameterName)
-        return (model, store)
-    }
-}
-
-extension Tensor {
-    /// [B, T, H * D] -> [B, H, T, D]
-    func splitHeads(_ count: Int) -> Tensor {
-        let shape = shape
-        return reshaped(shape[0], shape[1], count, shape[2] / count).transposed(1, 2)
-    }
-
-    /// [B, H, T, D] -> [B, T, H * D]
-    func mergedHeads() -> Tensor {
-        let shape = shape
-        return transposed(1, 2).reshaped(shape[0], shape[2], shape[1] * shape[3])
     }
 }

@@ -87,43 +87,39 @@ extension ChineseCLIP {
         return [(model, CheckpointSource(name: name))]
     }
 
-    /// Opens a model: a folder with `config.json`, or one, or a file, with a checkpoint in the original layout alone.
+    /// What `config.json` says, or what the tensors tell of a checkpoint in the original layout alone.
     ///
-    /// - Parameters:
-    ///   - imageSize: another side of the pictures than the checkpoint's, for which positions are resized
-    ///   - dtype: of the parameters
-    ///   - computeType: of the activations; nil is `dtype`
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public static func configuration(
+        of folder: ModelFolder, _ checkpoint: Checkpoint, notes: inout [String]
+    ) throws -> ChineseCLIPConfiguration {
+        try folder.hasConfiguration
+            ? folder.configuration(of: Self.self)
+            : ChineseCLIPConfiguration(inferredFrom: checkpoint.withoutTrainerPrefixes(isPart))
+    }
+
+    /// Opens a model for pictures of another side than the checkpoint's, for which its positions are resized.
+    ///
+    /// - Parameters: as for `open` without a size
     /// - Throws: `ModelError`, `WeightFileError`.
     public static func open(
-        _ url: URL, imageSize: Int? = nil, dtype: DType = .float32, computeType: DType? = nil, device: Device = .cpu
-    ) throws -> (model: ChineseCLIP, store: ParameterStore) {
-        let checkpoint = try Checkpoint.open(url).withoutTrainerPrefixes(isPart)
-        var configuration: ChineseCLIPConfiguration
-        if FileManager.default.fileExists(atPath: url.appending(path: "config.json").path) {
-            let folder = try ModelFolder(at: url)
-            guard folder.architecture == .chineseCLIP else {
-                throw ModelError.unknownArchitecture(
-                    path: url.appending(path: "config.json").path, found: folder.architecture.rawValue,
-                    known: [Architecture.chineseCLIP.rawValue])
-            }
-            configuration = try folder.configuration()
-            try folder.check(parameterCount: configuration.parameterCount)
-        } else {
-            configuration = try ChineseCLIPConfiguration(inferredFrom: checkpoint)
-            // A tensor of torch.save can repeat one number along a dimension, and so claim more than any memory holds.
-            let bytes = checkpoint.files.compactMap { try? $0.resourceValues(forKeys: [.fileSizeKey]).fileSize }.reduce(
-                0, +)
-            guard configuration.parameterCount <= Double(bytes) else {
-                throw ModelError.checkpoint(
-                    path: checkpoint.files.first?.path ?? url.path,
-                    reason: "is a file of \(bytes) bytes whose shapes claim more numbers than that; it is damaged")
-            }
+        _ url: URL, imageSize: Int, dtype: DType = .float32, computeType: DType? = nil, device: Device = .cpu
+    ) throws -> OpenedModel<ChineseCLIP> {
+        let folder = try ModelFolder(at: url, orCheckpointOf: architecture)
+        return try open(folder, dtype: dtype, computeType: computeType, device: device) {
+            try $0.withImageSize(imageSize)
+        } loading: { checkpoint, store, _ in
+            try load(checkpoint, into: store, resizingPositions: true)
         }
-        if let imageSize { configuration = try configuration.withImageSize(imageSize) }
-        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
-        let model = ChineseCLIP(configuration, computeType: computeType ?? dtype, at: store.root)
-        try load(checkpoint, into: store, resizingPositions: imageSize != nil)
-        return (model, store)
+    }
+
+    /// Fills a store from a checkpoint of any layout, strictly.
+    ///
+    /// - Throws: `ModelError.checkpoint` with the file and what does not fit.
+    public static func load(
+        _ checkpoint: Checkpoint, into store: ParameterStore, as configuration: ChineseCLIPConfiguration
+    ) throws {
+        try load(checkpoint, into: store, resizingPositions: false)
     }
 
     /// Fills a store from a checkpoint of any layout, strictly.

@@ -1,5 +1,6 @@
-// Chinese-CLIP (Yang et al. 2022, arXiv 2211.01335) with the names of `transformers` `ChineseCLIPModel`
-// (v5.23, models/chinese_clip/modeling_chinese_clip.py).
+// Chinese-CLIP (Yang et al. 2022, arXiv 2211.01335, https://github.com/OFA-Sys/Chinese-CLIP at 31863c7) with the names of
+// Hugging Face transformers' ChineseCLIPModel (v5.23, https://github.com/huggingface/transformers,
+// models/chinese_clip/modeling_chinese_clip.py).
 // B batch, S picture side, P patches, T tokens, C width, H heads, E joint embedding.
 
 public import TihuaNN
@@ -80,7 +81,7 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
 /// The sizes of both towers, with the keys and the defaults of `ChineseCLIPConfig`.
 ///
 /// A `vision_config` with the key `layers` (stages, as `[3, 4, 6, 3]`) is a residual network, which has no Hugging Face form.
-public struct ChineseCLIPConfiguration: Codable, Sendable, Equatable {
+public struct ChineseCLIPConfiguration: ModelConfiguration {
     /// What looks at the picture.
     public enum Vision: Sendable, Equatable {
         case transformer(VisionTransformerConfiguration)
@@ -153,7 +154,7 @@ public struct ChineseCLIPConfiguration: Codable, Sendable, Equatable {
         self.init()
         try reader.require(.modelType, is: "chinese_clip")
         try reader.size(.projectionSize, into: &projectionSize)
-        initialLogitScale = try values.decodeIfPresent(Double.self, forKey: .initialLogitScale) ?? initialLogitScale
+        try reader.read(.initialLogitScale, into: &initialLogitScale)
         for key in [CodingKeys.textOverrides, .text] {
             guard let found = try values.decodeIfPresent(BERTConfiguration.self, forKey: key) else { continue }
             text = found
@@ -298,7 +299,9 @@ struct VisionTransformer: ImageTower {
 }
 
 /// Chinese-CLIP: an image tower and a BERT text tower with a joint embedding.
-public final class ChineseCLIP {
+public final class ChineseCLIP: LoadableModel {
+    /// `chinese_clip` in `config.json`.
+    public static let architecture = Architecture("chinese_clip", classes: ["ChineseCLIP"])
     /// The id that fills texts up; never attended to.
     public static let padding = 0
     /// The number of ids that published models were trained with, `[CLS]` and `[SEP]` included.
@@ -365,4 +368,49 @@ public final class ChineseCLIP {
 
 extension Double {
     var reciprocal: Double { 1 / self }
+}
+
+extension ChineseCLIPConfiguration {
+    /// Multiplications of one picture through its tower: those of its matrix products and convolutions.
+    public var multiplicationsPerPicture: Double {
+        switch vision {
+        case .transformer(let vision):
+            let (width, patch) = (Double(vision.hiddenSize), Double(vision.patchSize))
+            let patches = Double(vision.gridSize * vision.gridSize)
+            let block = Self.block(tokens: patches + 1, width: width, inner: Double(vision.intermediateSize))
+            return patches * 3 * patch * patch * width + Double(vision.layerCount) * block + width
+                * Double(projectionSize)
+        case .resNet(let vision):
+            let width = Double(vision.width)
+            var pixels = Double(vision.imageSize * vision.imageSize) / 4
+            // The stem at half the side, then a pool.
+            var sum = pixels * 9 * (3 * width / 2 + width * width / 4 + width * width / 2)
+            pixels /= 4
+            var channels = width
+            for (stage, count) in vision.layers.enumerated() {
+                let planes = width * Double(1 << stage)
+                for index in 0..<count {
+                    let after = index == 0 && stage > 0 ? pixels / 4 : pixels
+                    sum += pixels * (channels * planes + 9 * planes * planes) + after * 4 * planes * planes
+                    if index == 0 { sum += after * channels * 4 * planes }
+                    (channels, pixels) = (4 * planes, after)
+                }
+            }
+            // The attention pool: keys and values of every place, one query.
+            return sum + 2 * (pixels + 1) * channels * channels + channels * (channels + Double(projectionSize))
+        }
+    }
+
+    /// Multiplications of one text of so many characters through its tower.
+    public func multiplications(perTextOf length: Int) -> Double {
+        let width = Double(text.hiddenSize)
+        // [CLS] and [SEP] besides.
+        let block = Self.block(tokens: Double(length + 2), width: width, inner: Double(text.intermediateSize))
+        return Double(text.layerCount) * block + width * Double(projectionSize)
+    }
+
+    /// A transformer block: four projections, scores and mixing, two layers of the feed-forward part.
+    private static func block(tokens: Double, width: Double, inner: Double) -> Double {
+        tokens * (4 * width * width + 2 * width * inner + 2 * tokens * width)
+    }
 }

@@ -17,6 +17,11 @@ struct ConfigurationReader<Key: CodingKey> {
         value = found
     }
 
+    /// Reads a value, if the file has it.
+    func read<Value: Decodable>(_ key: Key, into value: inout Value) throws {
+        if let found = try values.decodeIfPresent(Value.self, forKey: key) { value = found }
+    }
+
     /// Reads the small number that a norm adds.
     func epsilon(_ key: Key, into value: inout Double) throws {
         guard let found = try values.decodeIfPresent(Double.self, forKey: key) else { return }
@@ -25,9 +30,17 @@ struct ConfigurationReader<Key: CodingKey> {
     }
 
     /// Refuses a setting, if the file has it, with another value than the one that is implemented.
-    func require(_ key: Key, is supported: String) throws {
-        guard let found = try values.decodeIfPresent(String.self, forKey: key) else { return }
-        try require(found == supported, key, found, known: supported)
+    func require<Value: Decodable & Equatable>(_ key: Key, is supported: Value) throws {
+        guard let found = try values.decodeIfPresent(Value.self, forKey: key) else { return }
+        try require(found == supported, key, "\(found)", known: "\(supported)")
+    }
+
+    /// Reads a nonlinearity by its name, if the file has it.
+    func activation(_ key: Key, into value: inout Activation) throws {
+        guard let name = try values.decodeIfPresent(String.self, forKey: key) else { return }
+        let known = Activation.allCases.map(\.rawValue).joined(separator: ", ")
+        try require(Activation(rawValue: name) != nil, key, name, known: known)
+        value = Activation(rawValue: name) ?? value
     }
 
     /// - Throws: `ModelError.unsupported` unless `condition`.

@@ -3,13 +3,13 @@
 // https://github.com/lukemelas/EfficientNet-PyTorch), which follows tensorflow/tpu, models/official/efficientnet/lite.
 // B batch, C channels, H x W pixels, G = H / 32 rounded up, F = 1280 features.
 
-public import Foundation
+import Foundation
 public import TihuaNN
 public import TihuaTorch
-import TihuaWeightFiles
+public import TihuaWeightFiles
 
 /// The sizes of an EfficientNet-Lite. The defaults are Lite0's.
-public struct EfficientNetConfiguration: Codable, Sendable, Equatable {
+public struct EfficientNetConfiguration: ModelConfiguration {
     /// Channels of the blocks as a multiple of Lite0's, `width_coefficient`.
     public var widthCoefficient = 1.0
     /// Blocks of the inner stages as a multiple of Lite0's, `depth_coefficient`.
@@ -98,7 +98,7 @@ public struct EfficientNetConfiguration: Codable, Sendable, Equatable {
     /// - Throws: `ModelError.unsupported` for sizes out of range; `DecodingError`.
     public init(from decoder: any Decoder) throws {
         let reader = try ConfigurationReader(
-            decoder, model: Architecture.efficientNetLite.rawValue, keyedBy: CodingKeys.self)
+            decoder, model: EfficientNet.architecture.rawValue, keyedBy: CodingKeys.self)
         func coefficient(_ key: CodingKeys, into value: inout Double) throws {
             guard let found = try reader.values.decodeIfPresent(Double.self, forKey: key) else { return }
             try reader.require((0.1...8).contains(found), key, "\(found)", known: "0.1 to 8")
@@ -113,7 +113,7 @@ public struct EfficientNetConfiguration: Codable, Sendable, Equatable {
     /// Writes every key.
     public func encode(to encoder: any Encoder) throws {
         var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(Architecture.efficientNetLite, forKey: .modelType)
+        try values.encode(EfficientNet.architecture.rawValue, forKey: .modelType)
         try values.encode(widthCoefficient, forKey: .widthCoefficient)
         try values.encode(depthCoefficient, forKey: .depthCoefficient)
         try values.encode(imageSize, forKey: .imageSize)
@@ -201,18 +201,24 @@ struct InvertedResidual {
 /// EfficientNet-Lite: what a picture of one thing shows, and the features from which that is told.
 ///
 /// Not `Sendable`: it lives on one thread.
-public final class EfficientNet {
+public final class EfficientNet: LoadableModel {
+    /// `efficientnet_lite` in `config.json`.
+    public static let architecture = Architecture("efficientnet_lite", classes: ["EfficientNetLite"])
+
     /// What the network was made with.
     public let configuration: EfficientNetConfiguration
+    /// The element type of the activations.
+    public let computeType: DType
     private let stem: NormalizedConvolution
     private let blocks: [InvertedResidual]
     private let head: NormalizedConvolution
     private let classifier: Linear
 
     /// Declares the parameters under `path`, which is the store's root for a checkpoint.
-    public init(_ configuration: EfficientNetConfiguration, at path: ParameterPath) {
+    public init(_ configuration: EfficientNetConfiguration, computeType: DType = .float32, at path: ParameterPath) {
         typealias C = EfficientNetConfiguration
         self.configuration = configuration
+        self.computeType = computeType
         let shapes = configuration.blocks
         stem = NormalizedConvolution(3, C.stemWidth, kernel: 3, stride: 2, "_conv_stem", norm: "_bn0", at: path)
         blocks = shapes.enumerated().map { InvertedResidual($1, at: path / "_blocks" / $0) }
@@ -244,7 +250,7 @@ public final class EfficientNet {
     ///   - train: whether the norms take the batch's statistics and move the running ones
     /// - Returns: `[B, F, G, G]`, from 0 to 6
     public func featureMap(_ pixels: Tensor, train: Bool = false) -> Tensor {
-        var x = stem(pixels, train: train).clamped(to: 0...6)
+        var x = stem(pixels.to(computeType), train: train).clamped(to: 0...6)
         for block in blocks { x = block(x, train: train) }
         return head(x, train: train).clamped(to: 0...6)
     }
@@ -259,29 +265,15 @@ public final class EfficientNet {
         classifier(features(pixels, train: train))
     }
 
-    /// Opens a published `.pth` of Lite0 to Lite4, whose shapes tell which it is, or a folder with `config.json`.
+    /// What `config.json` says, or which of Lite0 to Lite4 the shapes of a published `.pth` tell.
     ///
-    /// - Returns: the network as it was trained, not folded, and its parameters
     /// - Throws: `ModelError` for weights of another network, `WeightFileError`.
-    public static func open(
-        _ url: URL, dtype: DType = .float32, device: Device = .cpu
-    ) throws -> (model: EfficientNet, store: ParameterStore) {
-        let checkpoint = try Checkpoint.open(url).withoutTrainerPrefixes { name in
-            ["_conv_stem.", "_bn", "_blocks.", "_conv_head.", "_fc."].contains(where: name.hasPrefix)
-        }
-        let isFolder = checkpoint.files.first != url
-        let configuration =
-            isFolder
-            ? try ModelFolder(at: url).configuration(as: EfficientNetConfiguration.self)
-            : try variant(of: checkpoint)
-        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
-        let model = EfficientNet(configuration, at: store.root)
-        do {
-            try store.load(names: checkpoint.tensors.map(\.name)) { try Tensor.borrowing(checkpoint.tensor($0)) }
-        } catch let error as ParameterError {
-            throw ModelError.checkpoint(path: url.path, reason: "\(error)")
-        }
-        return (model, store)
+    public static func configuration(
+        of folder: ModelFolder, _ checkpoint: Checkpoint, notes: inout [String]
+    ) throws -> EfficientNetConfiguration {
+        if folder.hasConfiguration { return try folder.configuration(of: Self.self) }
+        let parts = ["_conv_stem.", "_bn", "_blocks.", "_conv_head.", "_fc."]
+        return try variant(of: checkpoint.withoutTrainerPrefixes { parts.contains(where: $0.hasPrefix) })
     }
 
     /// The Lite whose blocks and channels a checkpoint has.

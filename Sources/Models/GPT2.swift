@@ -1,7 +1,8 @@
 public import TihuaNN
 public import TihuaTorch
 
-// GPT2 (Radford et al. 2019), with the names of Hugging Face transformers' modeling_gpt2.py, GPT2LMHeadModel.
+// GPT2 (Radford et al. 2019, "Language Models are Unsupervised Multitask Learners"), with the names of Hugging Face
+// transformers' GPT2LMHeadModel (https://github.com/huggingface/transformers, models/gpt2/modeling_gpt2.py).
 // B batch, T new tokens, S all tokens, C width, H heads, D head width, V vocabulary.
 
 /// The shape of a GPT2, as `config.json` states it.
@@ -18,26 +19,21 @@ public struct GPT2Configuration: Sendable, Equatable {
     public var innerSize: Int
     /// The longest sequence.
     public var positionCount: Int
-    /// Between the two layers of the feed-forward part, `activation_function`.
+    /// The nonlinearity between the two layers of the feed-forward part, `activation_function`.
     public var activation: Activation
-    /// Added to the variance, `layer_norm_epsilon`.
+    /// What layer norms add to the variance, `layer_norm_epsilon`.
     public var layerNormEpsilon: Double
-    /// Dropout after the embeddings, on the attention weights and at the end of each branch, in training. Tihua applies
-    /// one rate, that of the `Dropout` it is given; the three are kept for the file.
+    /// The dropout of the embeddings in training. Tihua applies one rate, that of the `Dropout` it is given; this and the
+    /// two below are kept for the file.
     public var embeddingDropout: Double
-    /// Of attention weights in training, `attn_pdrop`.
+    /// The dropout of attention weights, `attn_pdrop`.
     public var attentionDropout: Double
-    /// Of what each part of a block adds in training, `resid_pdrop`.
+    /// The dropout of what each branch adds, `resid_pdrop`.
     public var residualDropout: Double
     /// nil where the file names none, or one outside the vocabulary (Chinese checkpoints keep GPT2's 50256).
     public var bosTokenID: Int?
     /// The tokens that end a text, empty where there is none; ones outside the vocabulary are left out.
     public var eosTokenIDs: [Int] = []
-    /// The first of them.
-    public var eosTokenID: Int? {
-        get { eosTokenIDs.first }
-        set { eosTokenIDs = newValue.map { [$0] } ?? [] }
-    }
 
     /// A configuration whose other values are those of `GPT2Config` of transformers.
     public init(
@@ -58,23 +54,22 @@ public struct GPT2Configuration: Sendable, Equatable {
     }
 }
 
-/// The nonlinearity between the two layers of a feed-forward block, by its name in `config.json`.
-public enum Activation: String, Sendable, Codable, CaseIterable {
-    case gelu
-    /// GELU by its tanh approximation.
-    case geluNew = "gelu_new"
-    case relu
-    /// The square of ReLU (So et al. 2021, "Primer"), which takes a third of GELU's time on processors.
-    case reluSquared = "relu2"
+extension GPT2Configuration: LanguageModelConfiguration {
+    /// The model of this shape.
+    public typealias Model = GPT2
 
-    /// Element by element; any shape.
-    public func callAsFunction(_ x: Tensor) -> Tensor {
-        switch self {
-        case .gelu: x.gelu()
-        case .geluNew: x.geluTanh()
-        case .relu: x.relu()
-        case .reluSquared: x.relu().square()
-        }
+    /// `positionCount`.
+    public var positionLimit: Int? { positionCount }
+
+    /// The number of trained numbers; a Double, since a hostile file may name sizes whose product overflows.
+    public var parameterCount: Double {
+        let (width, inner) = (Double(hiddenSize), Double(innerSize))
+        let block = 4 * width * width + 2 * width * inner + 9 * width + inner
+        return (Double(vocabularySize) + Double(positionCount) + 2) * width + Double(layerCount) * block
+    }
+
+    fileprivate var branchInitialization: Initialization {
+        .normal(std: 0.02 / Double(2 * layerCount).squareRoot())
     }
 }
 
@@ -106,44 +101,31 @@ extension GPT2Configuration: Codable {
     ///
     /// - Throws: `ModelError.unsupported` for a variant that Tihua does not have, `DecodingError` for a wrong type.
     public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        func int(_ key: CodingKeys) throws -> Int? { try values.decodeIfPresent(Int.self, forKey: key) }
-        func double(_ key: CodingKeys) throws -> Double? { try values.decodeIfPresent(Double.self, forKey: key) }
-        vocabularySize = try int(.vocabularySize) ?? 50257
-        hiddenSize = try int(.hiddenSize) ?? 768
-        layerCount = try int(.layerCount) ?? 12
-        headCount = try int(.headCount) ?? 12
-        innerSize = try int(.innerSize) ?? 4 * min(max(hiddenSize, 0), 1 << 22)
-        positionCount = try int(.positionCount) ?? int(.contextCount) ?? 1024
-        let activationName = try values.decodeIfPresent(String.self, forKey: .activation) ?? "gelu_new"
-        activation = try Activation.named(activationName, model: "gpt2", setting: "activation_function")
-        layerNormEpsilon = try double(.layerNormEpsilon) ?? 1e-5
-        embeddingDropout = try double(.embeddingDropout) ?? 0.1
-        attentionDropout = try double(.attentionDropout) ?? 0.1
-        residualDropout = try double(.residualDropout) ?? 0.1
-        let vocabulary = 0..<max(0, vocabularySize)
-        bosTokenID = try values.tokenIDs(.bosTokenID).first(where: vocabulary.contains)
-        eosTokenIDs = try values.tokenIDs(.eosTokenID).filter(vocabulary.contains)
-
-        for (name, size) in [
-            ("vocab_size", vocabularySize), ("n_embd", hiddenSize), ("n_layer", layerCount), ("n_head", headCount),
-            ("n_inner", innerSize), ("n_positions", positionCount),
-        ] where size < 1 || size > 1 << 24 {
-            throw ModelError.unsupported(model: "gpt2", setting: name, value: "\(size)", known: "1 to 16777216")
-        }
-        guard hiddenSize % headCount == 0 else {
-            throw ModelError.unsupported(
-                model: "gpt2", setting: "n_head", value: "\(headCount)", known: "a divisor of n_embd, \(hiddenSize)")
-        }
-        for (key, expected) in [
-            (CodingKeys.scalesAttention, true), (.scalesByLayer, false), (.crossAttention, false), (.tied, true),
-        ] {
-            let value = try values.decodeIfPresent(Bool.self, forKey: key) ?? expected
-            guard value == expected else {
-                throw ModelError.unsupported(
-                    model: "gpt2", setting: key.rawValue, value: "\(value)", known: "\(expected)")
-            }
-        }
+        let reader = try ConfigurationReader(decoder, model: "gpt2", keyedBy: CodingKeys.self)
+        let sizes = 1...(1 << 24)
+        self.init(vocabularySize: 50257, hiddenSize: 768, layerCount: 12, headCount: 12, positionCount: 1024)
+        try reader.size(.vocabularySize, into: &vocabularySize, in: sizes)
+        try reader.size(.hiddenSize, into: &hiddenSize, in: sizes)
+        try reader.size(.layerCount, into: &layerCount, in: sizes)
+        try reader.size(.headCount, into: &headCount, in: sizes)
+        innerSize = 4 * hiddenSize
+        try reader.size(.innerSize, into: &innerSize, in: sizes)
+        try reader.size(.contextCount, into: &positionCount, in: sizes)
+        try reader.size(.positionCount, into: &positionCount, in: sizes)
+        try reader.activation(.activation, into: &activation)
+        try reader.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
+        try reader.read(.embeddingDropout, into: &embeddingDropout)
+        try reader.read(.attentionDropout, into: &attentionDropout)
+        try reader.read(.residualDropout, into: &residualDropout)
+        let vocabulary = 0..<vocabularySize
+        bosTokenID = try reader.values.tokenIDs(.bosTokenID).first(where: vocabulary.contains)
+        eosTokenIDs = try reader.values.tokenIDs(.eosTokenID).filter(vocabulary.contains)
+        try reader.require(
+            hiddenSize % headCount == 0, .headCount, "\(headCount)", known: "a divisor of n_embd, \(hiddenSize)")
+        try reader.require(.scalesAttention, is: true)
+        try reader.require(.scalesByLayer, is: false)
+        try reader.require(.crossAttention, is: false)
+        try reader.require(.tied, is: true)
     }
 
     /// Writes the keys that transformers reads, `model_type` and `architectures` among them.
@@ -170,17 +152,6 @@ extension GPT2Configuration: Codable {
     }
 }
 
-extension Activation {
-    /// - Throws: `ModelError.unsupported` for a name that is not known.
-    static func named(_ name: String, model: String, setting: String) throws(ModelError) -> Activation {
-        guard let activation = Activation(rawValue: name) else {
-            let known = allCases.map(\.rawValue).joined(separator: ", ")
-            throw .unsupported(model: model, setting: setting, value: name, known: known)
-        }
-        return activation
-    }
-}
-
 struct GPT2Attention {
     let project: Conv1D
     let output: Conv1D
@@ -195,11 +166,10 @@ struct GPT2Attention {
     }
 
     /// x [B, T, C] -> [B, T, C]
-    func callAsFunction(
-        _ x: Tensor, batch: Int, length: Int, mask: Tensor?, causal: Bool, cache: KeyValueCache?, layer: Int
-    ) -> Tensor {
+    func callAsFunction(_ x: Tensor, mask: Tensor?, causal: Bool, cache: KeyValueCache?, layer: Int) -> Tensor {
         let packed = project(x)  // [B, T, 3 C]
         if causal, cache == nil { return output(Kernels.causalAttention(packed, headCount: headCount)) }
+        let (batch, length) = (x.size(0), x.size(1))
         let heads = packed.reshaped(batch, length, 3, headCount, -1).permuted(2, 0, 3, 1, 4)  // [3, B, H, T, D]
         var keys = heads.selected(0, 1)
         var values = heads.selected(0, 2)
@@ -207,10 +177,13 @@ struct GPT2Attention {
             (keys, values) = cache.append(layer: layer, keys: keys, values: values)  // [B, H, S, D]
         }
         let mixed = Kernels.attention(heads.selected(0, 0), keys, values, mask: mask, causal: causal)  // [B, H, T, D]
-        return output(mixed.transposed(1, 2).reshaped(batch, length, -1))
+        return output(mixed.mergedHeads())
     }
 }
 
+/// x = x + attention(attentionNorm(x)), then x = x + feed(feedNorm(x)).
+///
+/// A sum and the norm that follows it are one pass over memory, so that `GPT2.hidden` runs the parts.
 struct GPT2Block {
     let attentionNorm: LayerNorm
     let attention: GPT2Attention
@@ -232,28 +205,16 @@ struct GPT2Block {
         activation = configuration.activation
     }
 
-    func feed(_ x: Tensor) -> Tensor {
-        contract(activation == .reluSquared ? expand.reluSquared(x) : activation(expand(x)))
-    }
-}
-
-extension GPT2Configuration {
-    /// The number of trained numbers; a Double, since a hostile file may name sizes whose product overflows.
-    public var parameterCount: Double {
-        let (width, inner) = (Double(hiddenSize), Double(innerSize))
-        let block = 4 * width * width + 2 * width * inner + 9 * width + inner
-        return (Double(vocabularySize) + Double(positionCount) + 2) * width + Double(layerCount) * block
-    }
-
-    fileprivate var branchInitialization: Initialization {
-        .normal(std: 0.02 / Double(2 * layerCount).squareRoot())
-    }
+    func feed(_ x: Tensor) -> Tensor { contract(expand(x, activation)) }
 }
 
 /// GPT2 with its tied language-model head.
 ///
 /// Parameters carry transformers' names (`transformer.h.0.attn.c_attn.weight`). Not `Sendable`: it lives on one thread.
-public final class GPT2 {
+public final class GPT2: LanguageModel {
+    /// `gpt2` in `config.json`.
+    public static let architecture = Architecture("gpt2", classes: ["GPT2"])
+
     /// What the model was made with.
     public let configuration: GPT2Configuration
     /// The element type of the activations.
@@ -283,61 +244,35 @@ public final class GPT2 {
         return name.hasPrefix("transformer.") ? name : "transformer.\(name)"
     }
 
-    /// The model of a folder with its weights.
-    ///
-    /// - Parameter dtype: of the parameters and of the computation: float32, or bfloat16 for speed.
-    /// - Throws: `ModelError`, `WeightFileError`.
-    public static func load(_ folder: ModelFolder, dtype: DType = .float32, device: Device = .cpu) throws -> GPT2 {
-        let configuration = try folder.configuration(as: GPT2Configuration.self)
-        try folder.check(parameterCount: configuration.parameterCount)
-        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
-        let model = GPT2(configuration, computeType: dtype, at: store.root)
-        try folder.load(into: store, renaming: parameterName)
-        return model
+    /// An empty cache for up to `capacity` positions.
+    public func makeCache(capacity: Int) -> KeyValueCache {
+        KeyValueCache(layerCount: configuration.layerCount, capacity: capacity)
     }
 
-    /// An empty cache of this model's layers.
-    ///
-    /// - Parameter capacity: tokens, prompt included; the longest sequence of the model if nil.
-    public func makeCache(capacity: Int? = nil) -> KeyValueCache {
-        KeyValueCache(layerCount: configuration.layerCount, capacity: capacity ?? configuration.positionCount)
-    }
-
-    /// The token embeddings, as a `prefix` would stand beside them. ids int64 `[..]` -> `[.., C]`
+    /// The embeddings of tokens. ids int64 `[..]` -> `[.., C]`
     public func embed(_ ids: Tensor) -> Tensor { tokens(ids) }
 
-    /// The hidden states after the last norm.
-    ///
-    /// - Parameters:
-    ///   - ids: int64 `[B, T]`
-    ///   - positions: int64 `[B, T]` (`[B, P + T]` with a prefix); from the cache's length on if nil
-    ///   - mask: bool, broadcast to `[B, 1, T, S]`, true = attend, causality included; causal if nil. Every row attends
-    ///     to something, padding to itself (see `causalMask`).
-    ///   - cache: holds the tokens before, and afterwards these too
-    ///   - dropout: in training
-    ///   - prefix: embeddings `[B, P, C]` that stand in front of the ids
-    /// - Returns: `[B, T, C]`, or `[B, P + T, C]` with a prefix, in the compute type
-    /// - Precondition: the sequence is no longer than `positionCount` and every id is in the vocabulary.
+    /// The hidden states after the last norm; see `TokenDecoder`. A memory is not read.
     public func hidden(
-        _ ids: Tensor, positions given: Tensor? = nil, mask: Tensor? = nil, cache: KeyValueCache? = nil,
-        dropout: Dropout? = nil, prefix: Tensor? = nil
+        _ ids: Tensor, context: DecodingContext = DecodingContext(), positions: Tensor? = nil, mask: Tensor? = nil,
+        cache: KeyValueCache? = nil, dropout: Dropout? = nil
     ) -> Tensor {
-        let x = tokens(ids)  // [B, T, C]
-        let embeddings = prefix.map { .concatenated([$0.to(x.dtype), x], 1) } ?? x
-        return hidden(embeddings: embeddings, positions: given, mask: mask, cache: cache, dropout: dropout)
+        hidden(
+            embeddings: inputs(ids, behind: context.prefix), positions: positions, mask: mask, cache: cache,
+            dropout: dropout)
     }
 
-    /// As `hidden(_:)`, of embeddings that need not be tokens.
+    /// The same of embeddings that need not be tokens.
     ///
     /// - Parameter embeddings: of `embed` or of a mapping network, `[B, T, C]`
+    /// - Returns: `[B, T, C]` in the compute type
     /// - Precondition: the sequence is no longer than `positionCount`.
     public func hidden(
         embeddings: Tensor, positions given: Tensor? = nil, mask: Tensor? = nil, cache: KeyValueCache? = nil,
         dropout: Dropout? = nil
     ) -> Tensor {
         var x = embeddings
-        let shape = x.shape
-        let (batch, length) = (shape[0], shape[1])
+        let length = x.size(1)
         let start = cache?.length ?? 0
         let end = start + length
         precondition(
@@ -347,13 +282,13 @@ public final class GPT2 {
         x = x.to(computeType)
         if let dropout { x = dropout(x) }
 
-        // One new token sees everything; a whole sequence takes the causal kernel; several tokens after others need a mask.
+        // One new token sees everything; a whole sequence takes the causal kernel; several tokens after others need a
+        // mask.
         let causal = mask == nil && length > 1 && start == 0
         let mask = mask ?? (length > 1 && start > 0 ? offsetCausalMask(length, end, device: x.device) : nil)
         var normed = blocks.first?.attentionNorm(x) ?? finalNorm(x)
         for (index, block) in blocks.enumerated() {
-            let mixed = block.attention(
-                normed, batch: batch, length: length, mask: mask, causal: causal, cache: cache, layer: index)
+            let mixed = block.attention(normed, mask: mask, causal: causal, cache: cache, layer: index)
             (x, normed) = block.feedNorm(x, adding: dropout.map { $0(mixed) } ?? mixed)
             let fed = block.feed(normed)
             let next = index + 1 < blocks.count ? blocks[index + 1].attentionNorm : finalNorm

@@ -1,6 +1,7 @@
 public import TihuaTorch
 
-/// The keys and values of the tokens seen so far, per layer, in memory that is allocated once.
+/// The keys and values of the tokens seen so far, per layer, in memory that is allocated once; and, for a decoder that
+/// attends to a memory besides its own tokens, the keys and values of that memory, projected once.
 ///
 /// A decoder appends the keys and values of its new tokens and attends over everything that is stored. A prompt is run
 /// once with batch 1 and then `expand`ed to all candidates.
@@ -8,6 +9,7 @@ public final class KeyValueCache {
     /// The most tokens that fit.
     public let capacity: Int
     private var layers: [Layer]
+    private var memory: [Int: (keys: Tensor, values: Tensor)] = [:]  // by layer: [B, H, S, D]
 
     private struct Layer {
         var keys: Tensor?  // [B, H, capacity, D]
@@ -40,6 +42,16 @@ public final class KeyValueCache {
         return (room.keys.narrowed(2, 0..<end), room.values.narrowed(2, 0..<end))
     }
 
+    /// The keys and values of the memory, which `project` makes at the first call for a layer. `[B, H, S, D]` each
+    func memory(
+        layer index: Int, _ project: () -> (keys: Tensor, values: Tensor)
+    ) -> (keys: Tensor, values: Tensor) {
+        if let known = memory[index] { return known }
+        let projected = project()
+        memory[index] = projected
+        return projected
+    }
+
     private func room(_ index: Int, like tensor: Tensor, _ shape: [Int]) -> (keys: Tensor, values: Tensor) {
         if let keys = layers[index].keys, let values = layers[index].values { return (keys, values) }
         let room = [shape[0], shape[1], capacity, shape[3]]
@@ -50,18 +62,25 @@ public final class KeyValueCache {
         return (keys, values)
     }
 
-    /// Repeats a cache of batch 1 for `batch` candidates.
+    /// Repeats a cache of batch 1 for `batch` candidates, which share the memory.
     public func expand(batch: Int) {
-        remake { $0.expanded(batch, -1, -1, -1) }
+        func repeated(_ tensor: Tensor) -> Tensor { tensor.expanded(batch, -1, -1, -1) }
+        memory = memory.mapValues { (repeated($0.keys), repeated($0.values)) }
+        remake(repeated)
     }
 
     /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names, as beam search asks.
     ///
     /// A batch that keeps its size keeps its memory.
     ///
-    /// - Parameter start: rows are equal up to this position, so that only what comes after moves
+    /// - Parameters:
+    ///   - start: rows are equal up to this position, so that only what comes after moves
+    ///   - keepingMemory: the memory at each place is that of the row which comes there, and stays
     /// - Precondition: `start` is 0 where the size of the batch changes.
-    public func reorder(by rows: Tensor, from start: Int = 0) {
+    public func reorder(by rows: Tensor, from start: Int = 0, keepingMemory: Bool = false) {
+        if !keepingMemory {
+            memory = memory.mapValues { ($0.keys.gatheringSlices(0, at: rows), $0.values.gatheringSlices(0, at: rows)) }
+        }
         guard let batch = layers.first?.keys?.size(0) else { return }
         guard rows.size(0) == batch else {
             precondition(start == 0, "a batch of \(batch) becomes one of \(rows.size(0)), so every position moves")

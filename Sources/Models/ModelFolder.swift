@@ -4,42 +4,14 @@ public import TihuaNN
 public import TihuaTorch
 public import TihuaWeightFiles
 
-/// The architectures that Tihua runs, by `model_type` of `config.json`.
-public enum Architecture: String, Sendable, Codable, CaseIterable {
-    case chineseCLIP = "chinese_clip"
-    case gpt2
-    case t5
-    case bert
-    case clipCap = "clipcap"
-    case clipCapPrefix = "clipcap_prefix"
-    case efficientNetLite = "efficientnet_lite"
-
-    /// Finds the architecture by `model_type`, or by the class names of `architectures` in old files without one.
-    init?(modelType: String?, classes: [String]) {
-        switch modelType {
-        case "mt5": self = .t5
-        case let type?:
-            guard let known = Architecture(rawValue: type) else { return nil }
-            self = known
-        case nil:
-            let prefixes: [(String, Architecture)] = [
-                ("ChineseCLIP", .chineseCLIP), ("GPT2", .gpt2), ("T5", .t5), ("MT5", .t5), ("Bert", .bert),
-                ("ClipCaption", .clipCap), ("ClipCapPrefix", .clipCapPrefix), ("EfficientNetLite", .efficientNetLite),
-            ]
-            let known = classes.lazy.compactMap { name in prefixes.first { name.hasPrefix($0.0) }?.1 }.first
-            guard let known else { return nil }
-            self = known
-        }
-    }
-}
-
 /// A folder in the Hugging Face layout: `config.json`, weights, tokenizer files.
 public struct ModelFolder: Sendable {
     /// The folder.
     public let url: URL
     /// What its `config.json` says the model is.
     public let architecture: Architecture
-    private let configurationData: Data
+    /// nil for a checkpoint without `config.json`.
+    private let configurationData: Data?
 
     /// No configuration is longer; anything that is, is something else.
     private static let maximumConfiguration = 16 << 20
@@ -48,22 +20,34 @@ public struct ModelFolder: Sendable {
     ///
     /// - Throws: `ModelError.configuration`, `ModelError.unknownArchitecture`.
     public init(at url: URL) throws(ModelError) {
-        self.url = url
         let file = url.appending(path: "config.json")
-        configurationData = try ModelFolder.readConfiguration(file)
+        let data = try ModelFolder.readConfiguration(file)
         struct Header: Decodable {
             var model_type: String?
             var architectures: [String]?
         }
-        let header: Header = try decodeConfiguration(configurationData, path: file.path)
+        let header: Header = try decodeConfiguration(data, path: file.path)
         let classes = header.architectures ?? []
         guard let known = Architecture(modelType: header.model_type, classes: classes) else {
             throw .unknownArchitecture(
                 path: file.path, found: header.model_type ?? classes.first ?? "(none named)",
                 known: Architecture.allCases.map(\.rawValue))
         }
-        architecture = known
+        self.init(url, known, data)
     }
+
+    /// The same, but where there is no `config.json` the folder or file is taken for a checkpoint of that architecture.
+    init(at url: URL, orCheckpointOf architecture: Architecture) throws(ModelError) {
+        let isDescribed = FileManager.default.fileExists(atPath: url.appending(path: "config.json").path)
+        self = isDescribed ? try ModelFolder(at: url) : ModelFolder(url, architecture, nil)
+    }
+
+    private init(_ url: URL, _ architecture: Architecture, _ configurationData: Data?) {
+        (self.url, self.architecture, self.configurationData) = (url, architecture, configurationData)
+    }
+
+    /// Whether there is a `config.json`.
+    var hasConfiguration: Bool { configurationData != nil }
 
     private static func readConfiguration(_ file: URL) throws(ModelError) -> Data {
         do {
@@ -85,7 +69,31 @@ public struct ModelFolder: Sendable {
     public func configuration<Configuration: Decodable>(
         as type: Configuration.Type = Configuration.self
     ) throws(ModelError) -> Configuration {
-        try decodeConfiguration(configurationData, path: url.appending(path: "config.json").path)
+        let file = url.appending(path: "config.json")
+        let data = if let configurationData { configurationData } else { try ModelFolder.readConfiguration(file) }
+        return try decodeConfiguration(data, path: file.path)
+    }
+
+    /// The configuration of a model of that kind.
+    ///
+    /// - Throws: `ModelError.unknownArchitecture` where the folder holds another one; as `configuration(as:)`.
+    func configuration<Model: LoadableModel>(of model: Model.Type) throws(ModelError) -> Model.Configuration {
+        guard architecture == Model.architecture else { throw wrongArchitecture([Model.architecture]) }
+        return try configuration()
+    }
+
+    /// The configuration as the type of the folder's own architecture.
+    ///
+    /// - Throws: as `configuration(as:)`.
+    public func anyConfiguration() throws(ModelError) -> (any ModelConfiguration)? {
+        guard let type = architecture.configurationType else { return nil }
+        return try configuration(as: type)
+    }
+
+    func wrongArchitecture(_ needed: [Architecture]) -> ModelError {
+        .unknownArchitecture(
+            path: url.appending(path: "config.json").path, found: architecture.rawValue,
+            known: needed.map(\.rawValue))
     }
 
     /// A file of the folder, nil where it is not there.
@@ -102,15 +110,6 @@ public struct ModelFolder: Sendable {
     /// - Throws: `WeightFileError`.
     public func checkpoint() throws(WeightFileError) -> Checkpoint { try Checkpoint.open(url) }
 
-    /// Fills a store from the folder's weights, strictly: missing, unexpected and misshapen names are errors.
-    ///
-    /// - Parameter renaming: a checkpoint's name to the store's; nil for tensors that are no parameters. Names that become
-    ///   equal are tied, and must hold equal values.
-    /// - Throws: `WeightFileError`, or `ModelError.checkpoint` with the file and what does not fit.
-    public func load(into store: ParameterStore, renaming: (String) -> String? = { $0 }) throws {
-        try TihuaModels.load(checkpoint(), into: store, renaming: renaming)
-    }
-
     /// Checks the vocabulary against the rows of the model's embedding. Fewer tokens than rows are allowed up to the
     /// padding to a round number that checkpoints are given.
     ///
@@ -121,26 +120,20 @@ public struct ModelFolder: Sendable {
         }
     }
 
-    /// Whether the weights lack the second tensor or hold it as a copy of the first.
-    func sharesValues(_ first: String, _ second: String) throws -> Bool {
-        let checkpoint = try checkpoint().withoutTrainerPrefixes { [first, second].contains($0) }
-        guard let one = checkpoint[first], let other = checkpoint[second] else { return true }
-        return equal(one, other)
-    }
-
     /// Checks, before memory is taken, that the weights can be those of a model of this size.
     ///
-    /// - Throws: `ModelError.checkpoint`, `WeightFileError`.
-    public func check(parameterCount expected: Double) throws {
-        let checkpoint = try checkpoint()
-        let found = checkpoint.tensors.reduce(0.0) { $0 + Double($1.elementCount) }
-        guard expected <= 4 * found + 1e6 else {
-            throw ModelError.checkpoint(
-                path: checkpoint.files.first?.path ?? url.path,
-                reason:
-                    "holds \(Int(found)) numbers, but config.json describes a model of \(String(format: "%.0f", expected))"
-            )
-        }
+    /// - Throws: `ModelError.checkpoint`.
+    func check(parameterCount expected: Double, in checkpoint: Checkpoint) throws(ModelError) {
+        let claimed = checkpoint.tensors.reduce(0.0) { $0 + Double($1.elementCount) }
+        // A tensor of torch.save can repeat one number along a dimension, and so claim more than any memory holds.
+        let bytes = checkpoint.files.compactMap { try? $0.resourceValues(forKeys: [.fileSizeKey]).fileSize }.reduce(
+            0, +)
+        guard expected > min(4 * claimed, Double(bytes)) + 1e6 else { return }
+        throw .checkpoint(
+            path: checkpoint.files.first?.path ?? url.path,
+            reason: "holds \(Int(claimed)) numbers in \(bytes) bytes, but "
+                + "\(hasConfiguration ? "config.json describes" : "the shapes are those of") a model of "
+                + String(format: "%.0f", expected))
     }
 
     /// Writes a model so that `ModelFolder` and Python's transformers load it: `config.json` and `model.safetensors`.
@@ -179,8 +172,10 @@ public struct ModelFolder: Sendable {
     }
 }
 
-/// Fills a store from a checkpoint; see `ModelFolder.load`.
+/// Fills a store from a checkpoint, strictly: missing, unexpected and misshapen names are errors.
 ///
+/// - Parameter renaming: a checkpoint's name to the store's; nil for tensors that are no parameters. Names that become
+///   equal are tied, and must hold equal values.
 /// - Throws: `ModelError.checkpoint` with the file and what does not fit.
 public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming: (String) -> String? = { $0 }) throws {
     let path = checkpoint.files.first?.path ?? "checkpoint"
@@ -218,7 +213,7 @@ public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming:
     }
 }
 
-private func equal(_ first: TensorView, _ second: TensorView) -> Bool {
+func equal(_ first: TensorView, _ second: TensorView) -> Bool {
     guard first.shape == second.shape, first.elementType == second.elementType else { return false }
     let same = first.withUnsafeBytes { a in second.withUnsafeBytes { b in a.baseAddress == b.baseAddress } }
     if same { return first.strides == second.strides }

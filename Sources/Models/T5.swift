@@ -1,9 +1,11 @@
 import Foundation
 public import TihuaNN
 public import TihuaTorch
+public import TihuaWeightFiles
 
-// T5 (Raffel et al. 2020) and its version 1.1 (Shazeer 2020, gated GELU, untied head), with the names of Hugging Face
-// transformers' modeling_t5.py, T5ForConditionalGeneration.
+// T5 (Raffel et al. 2020, arXiv 1910.10683) and its version 1.1 (Shazeer 2020, arXiv 2002.05202, gated GELU, untied
+// head), with the names of Hugging Face transformers' T5ForConditionalGeneration
+// (https://github.com/huggingface/transformers, models/t5/modeling_t5.py).
 // B batch, T queries, S keys, C width, H heads, D head width, V vocabulary. H x D need not be C.
 
 /// The shape of a T5, as `config.json` states it.
@@ -22,31 +24,26 @@ public struct T5Configuration: Sendable, Equatable {
     public var encoderLayerCount: Int
     /// Blocks of the decoder, `num_decoder_layers`.
     public var decoderLayerCount: Int
-    /// Of the feed-forward part.
+    /// The nonlinearity of the feed-forward part.
     public var activation: Activation
-    /// Version 1.1: two input layers, one through the activation, multiplied.
+    /// Whether there are two input layers, one of them through the activation, which are multiplied: version 1.1.
     public var isGated: Bool
     /// Buckets of relative distances, `relative_attention_num_buckets`.
     public var bucketCount: Int
     /// Distances from here on share the last bucket.
     public var maximumDistance: Int
-    /// In training, `dropout_rate`.
+    /// The dropout in training, `dropout_rate`. Tihua applies the rate of the `Dropout` it is given.
     public var dropout: Double
-    /// Added to the mean square, `layer_norm_epsilon`.
+    /// What norms add to the mean square, `layer_norm_epsilon`.
     public var layerNormEpsilon: Double
-    /// The head is the embedding.
+    /// Whether the head is the embedding.
     public var tiesEmbeddings: Bool
-    /// The decoder's output is scaled by C^-0.5 before the head, as version 1.0 does.
+    /// Whether the decoder's output is scaled by C^-0.5 before the head, as version 1.0 does.
     public var scalesOutput: Bool
     /// The token that fills up short rows.
     public var padTokenID: Int
     /// The tokens that end a text; ones outside the vocabulary are left out.
     public var eosTokenIDs: [Int]
-    /// The first of them; nil where there is none.
-    public var eosTokenID: Int? {
-        get { eosTokenIDs.first }
-        set { eosTokenIDs = newValue.map { [$0] } ?? [] }
-    }
     /// What the decoder is given first.
     public var startTokenID: Int
 
@@ -74,15 +71,41 @@ public struct T5Configuration: Sendable, Equatable {
         eosTokenIDs = [1]
         startTokenID = 0
     }
+}
+
+extension T5Configuration: LanguageModelConfiguration {
+    /// The model of this shape.
+    public typealias Model = T5
+
+    /// None: positions are relative.
+    public var positionLimit: Int? { nil }
 
     /// The number of trained numbers; a Double, since a hostile file may name sizes whose product overflows.
     public var parameterCount: Double {
+        (tiesEmbeddings ? 1 : 2) * Double(vocabularySize) * Double(hiddenSize) + encoderParameterCount
+            + decoderParameterCount
+    }
+
+    private var encoderParameterCount: Double { stack(layers: encoderLayerCount, attentions: 1) }
+    private var decoderParameterCount: Double { stack(layers: decoderLayerCount, attentions: 2) }
+
+    private func stack(layers: Int, attentions: Double) -> Double {
         let (width, heads, inner) = (Double(hiddenSize), Double(headCount) * Double(headSize), Double(innerSize))
         let attention = 4 * width * heads + width
         let feed = (isGated ? 3 : 2) * width * inner + width
-        let layers = Double(encoderLayerCount) * (attention + feed) + Double(decoderLayerCount) * (2 * attention + feed)
-        let tables = 2 * Double(bucketCount) * Double(headCount) + 2 * width
-        return (tiesEmbeddings ? 1 : 2) * Double(vocabularySize) * width + layers + tables
+        return Double(layers) * (attentions * attention + feed) + Double(bucketCount) * Double(headCount) + width
+    }
+
+    /// Multiplications of a forward pass: each weight of a side once for each of its tokens, the head's for those that are
+    /// scored.
+    ///
+    /// - Parameters:
+    ///   - read: tokens of the encoder, padding included
+    ///   - written: tokens of the decoder, padding included
+    ///   - scored: tokens of which the scores are computed
+    public func multiplications(read: Int, written: Int, scored: Int) -> Double {
+        encoderParameterCount * Double(read) + decoderParameterCount * Double(written)
+            + Double(vocabularySize) * Double(hiddenSize) * Double(scored)
     }
 }
 
@@ -114,50 +137,41 @@ extension T5Configuration: Codable {
     ///
     /// - Throws: `ModelError.unsupported` for a variant that Tihua does not have, `DecodingError` for a wrong type.
     public init(from decoder: any Decoder) throws {
-        let values = try decoder.container(keyedBy: CodingKeys.self)
-        func int(_ key: CodingKeys) throws -> Int? { try values.decodeIfPresent(Int.self, forKey: key) }
-        vocabularySize = try int(.vocabularySize) ?? 32128
-        hiddenSize = try int(.hiddenSize) ?? 512
-        headSize = try int(.headSize) ?? 64
-        headCount = try int(.headCount) ?? 8
-        innerSize = try int(.innerSize) ?? 2048
-        encoderLayerCount = try int(.encoderLayerCount) ?? 6
-        decoderLayerCount = try int(.decoderLayerCount) ?? encoderLayerCount
-        bucketCount = try int(.bucketCount) ?? 32
-        maximumDistance = try int(.maximumDistance) ?? 128
-        dropout = try values.decodeIfPresent(Double.self, forKey: .dropout) ?? 0.1
-        layerNormEpsilon = try values.decodeIfPresent(Double.self, forKey: .layerNormEpsilon) ?? 1e-6
+        let reader = try ConfigurationReader(decoder, model: "t5", keyedBy: CodingKeys.self)
+        let sizes = 1...(1 << 24)
+        self.init(vocabularySize: 32128, hiddenSize: 512, layerCount: 6, headCount: 8, innerSize: 2048)
+        try reader.size(.vocabularySize, into: &vocabularySize, in: sizes)
+        try reader.size(.hiddenSize, into: &hiddenSize, in: sizes)
+        try reader.size(.headSize, into: &headSize, in: sizes)
+        try reader.size(.headCount, into: &headCount, in: sizes)
+        try reader.size(.innerSize, into: &innerSize, in: sizes)
+        try reader.size(.encoderLayerCount, into: &encoderLayerCount, in: sizes)
+        decoderLayerCount = encoderLayerCount
+        try reader.size(.decoderLayerCount, into: &decoderLayerCount, in: sizes)
+        try reader.size(.bucketCount, into: &bucketCount, in: 4...4096)
+        try reader.require(bucketCount % 4 == 0, .bucketCount, "\(bucketCount)", known: "multiples of 4 up to 4096")
+        try reader.size(.maximumDistance, into: &maximumDistance, in: sizes)
+        try reader.require(
+            maximumDistance > bucketCount / 2, .maximumDistance, "\(maximumDistance)",
+            known: "more than half the buckets")
+        try reader.read(.dropout, into: &dropout)
+        try reader.epsilon(.layerNormEpsilon, into: &layerNormEpsilon)
 
-        let projection = try values.decodeIfPresent(String.self, forKey: .projection) ?? "relu"
+        var projection = "relu"
+        try reader.read(.projection, into: &projection)
         isGated = projection.hasPrefix("gated-")
         // "gated-gelu" has always meant the tanh approximation.
-        let activationName = projection == "gated-gelu" ? "gelu_new" : String(projection.dropFirst(isGated ? 6 : 0))
-        guard let activation = Activation(rawValue: activationName) else {
-            throw ModelError.unsupported(
-                model: "t5", setting: "feed_forward_proj", value: projection, known: "relu, gated-gelu, gelu, gelu_new")
-        }
-        self.activation = activation
+        let name = projection == "gated-gelu" ? "gelu_new" : String(projection.dropFirst(isGated ? 6 : 0))
+        try reader.require(
+            Activation(rawValue: name) != nil, .projection, projection, known: "relu, gated-gelu, gelu, gelu_new")
+        activation = Activation(rawValue: name) ?? activation
 
         // transformers 5 keeps the scaling apart; before, an untied head meant no scaling.
-        tiesEmbeddings = try values.decodeIfPresent(Bool.self, forKey: .tiesEmbeddings) ?? true
-        scalesOutput = try values.decodeIfPresent(Bool.self, forKey: .scalesOutput) ?? tiesEmbeddings
+        try reader.read(.tiesEmbeddings, into: &tiesEmbeddings)
+        scalesOutput = tiesEmbeddings
+        try reader.read(.scalesOutput, into: &scalesOutput)
 
-        for (name, size) in [
-            ("vocab_size", vocabularySize), ("d_model", hiddenSize), ("d_kv", headSize), ("num_heads", headCount),
-            ("d_ff", innerSize), ("num_layers", encoderLayerCount), ("num_decoder_layers", decoderLayerCount),
-        ] where size < 1 || size > 1 << 24 {
-            throw ModelError.unsupported(model: "t5", setting: name, value: "\(size)", known: "1 to 16777216")
-        }
-        guard (4...4096).contains(bucketCount), bucketCount % 4 == 0 else {
-            throw ModelError.unsupported(
-                model: "t5", setting: "relative_attention_num_buckets", value: "\(bucketCount)",
-                known: "multiples of 4 up to 4096")
-        }
-        guard maximumDistance > bucketCount / 2, maximumDistance <= 1 << 24 else {
-            throw ModelError.unsupported(
-                model: "t5", setting: "relative_attention_max_distance", value: "\(maximumDistance)",
-                known: "more than half the buckets")
-        }
+        let values = reader.values
         let vocabulary = 0..<vocabularySize
         func token(_ key: CodingKeys) throws -> Int? { try values.tokenIDs(key).first(where: vocabulary.contains) }
         padTokenID = try token(.padTokenID) ?? 0
@@ -208,41 +222,6 @@ public func relativePositionBucket(_ distance: Int, bidirectional: Bool, count: 
     return side + min(exact + large, buckets - 1)
 }
 
-/// The keys and values of a T5 decoder: those of its own tokens, and those of the encoder's memory, projected once.
-public final class T5Cache {
-    let tokens: KeyValueCache
-    var memory: [Int: (keys: Tensor, values: Tensor)] = [:]  // by layer: [B, H, S, D]
-
-    init(layerCount: Int, capacity: Int) {
-        tokens = KeyValueCache(layerCount: layerCount, capacity: capacity)
-    }
-
-    /// Decoder tokens stored so far.
-    public var length: Int { tokens.length }
-    /// The most decoder tokens that fit.
-    public var capacity: Int { tokens.capacity }
-
-    /// Repeats a cache of batch 1 for `batch` candidates, which share the memory of the encoder.
-    public func expand(batch: Int) {
-        tokens.expand(batch: batch)
-        memory = memory.mapValues { ($0.keys.expanded(batch, -1, -1, -1), $0.values.expanded(batch, -1, -1, -1)) }
-    }
-
-    /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names.
-    ///
-    /// - Parameters:
-    ///   - start: rows are equal up to this position, as in `KeyValueCache.reorder`
-    ///   - keepingMemory: the encoder's memory at each place is that of the row which comes there, and stays
-    public func reorder(by rows: Tensor, from start: Int = 0, keepingMemory: Bool = false) {
-        tokens.reorder(by: rows, from: start)
-        guard !keepingMemory else { return }
-        memory = memory.mapValues { ($0.keys.gatheringSlices(0, at: rows), $0.values.gatheringSlices(0, at: rows)) }
-    }
-
-    /// Forgets every decoder token from `length` on.
-    public func truncate(_ length: Int) { tokens.truncate(length) }
-}
-
 struct T5Attention {
     let query, key, value, output: Linear
     let headCount: Int
@@ -262,20 +241,16 @@ struct T5Attention {
         output = linear(inner, width, 1 / Double(inner).squareRoot(), "o")
     }
 
-    private func split(_ x: Tensor) -> Tensor {  // [B, T, H D] -> [B, H, T, D]
-        let shape = x.shape
-        return x.reshaped(shape[0], shape[1], headCount, -1).transposed(1, 2)
-    }
-
     /// [B, S, C] -> [B, H, S, D], twice
-    func keysAndValues(_ x: Tensor) -> (keys: Tensor, values: Tensor) { (split(key(x)), split(value(x))) }
+    func keysAndValues(_ x: Tensor) -> (keys: Tensor, values: Tensor) {
+        (key(x).splitHeads(headCount), value(x).splitHeads(headCount))
+    }
 
     /// x [B, T, C]; bias additive, broadcast to [B, H, T, S] -> [B, T, C]
     func callAsFunction(_ x: Tensor, _ memory: (keys: Tensor, values: Tensor), bias: Tensor?) -> Tensor {
-        let queries = split(query(x))  // [B, H, T, D]
-        let mixed = Kernels.attention(queries, memory.keys, memory.values, mask: bias, scale: 1)
-        let shape = mixed.shape
-        return output(mixed.transposed(1, 2).reshaped(shape[0], shape[2], -1))
+        let queries = query(x).splitHeads(headCount)  // [B, H, T, D]
+        return output(
+            Kernels.attention(queries, memory.keys, memory.values, mask: bias, scale: 1).mergedHeads())
     }
 }
 
@@ -378,8 +353,8 @@ struct T5Stack {
     ///   - memory: `[B, S, C]`, for the decoder
     ///   - memoryMask: bool `[B, 1, 1, S]`
     func callAsFunction(
-        _ x: Tensor, mask: Tensor?, memory: Tensor? = nil, memoryMask: Tensor? = nil, cache: T5Cache? = nil,
-        dropout: Dropout? = nil
+        _ x: Tensor, mask: Tensor?, memory: Tensor? = nil, memoryMask: Tensor? = nil,
+        cache: KeyValueCache? = nil, dropout: Dropout? = nil
     ) -> Tensor {
         func drop(_ x: Tensor) -> Tensor { dropout.map { $0(x) } ?? x }
         var x = drop(x)
@@ -395,11 +370,11 @@ struct T5Stack {
         for (index, block) in blocks.enumerated() {
             let normal = block.selfNorm(x)
             var own = block.selfAttention.keysAndValues(normal)
-            if let cache { own = cache.tokens.append(layer: index, keys: own.keys, values: own.values) }
+            if let cache { own = cache.append(layer: index, keys: own.keys, values: own.values) }
             x = x + drop(block.selfAttention(normal, own, bias: bias))
             if let cross = block.crossAttention, let norm = block.crossNorm, let memory {
-                let projected = cache?.memory[index] ?? cross.keysAndValues(memory)
-                cache?.memory[index] = projected
+                let projected =
+                    cache?.memory(layer: index) { cross.keysAndValues(memory) } ?? cross.keysAndValues(memory)
                 x = x + drop(cross(norm(x), projected, bias: memoryBias))
             }
             x = x + drop(block.feed(block.feedNorm(x), dropout: dropout))
@@ -412,7 +387,10 @@ struct T5Stack {
 ///
 /// Parameters carry transformers' names (`encoder.block.0.layer.0.SelfAttention.q.weight`). Not `Sendable`: it lives on
 /// one thread.
-public final class T5 {
+public final class T5: LanguageModel {
+    /// `t5` in `config.json`, or `mt5`.
+    public static let architecture = Architecture("t5", synonyms: ["mt5"], classes: ["T5", "MT5"])
+
     /// What the model was made with.
     public let configuration: T5Configuration
     /// The element type of the activations.
@@ -438,44 +416,44 @@ public final class T5 {
 
     /// A checkpoint's name as this model has it: copies of the embedding are one, and old checkpoints hold a table that
     /// nothing reads. nil for what is no parameter.
-    public static func parameterName(_ name: String, tied: Bool) -> String? {
+    public static func parameterName(_ name: String, in configuration: T5Configuration) -> String? {
         switch name {
         case "encoder.embed_tokens.weight", "decoder.embed_tokens.weight": "shared.weight"
-        case "lm_head.weight": tied ? "shared.weight" : name
+        case "lm_head.weight": configuration.tiesEmbeddings ? "shared.weight" : name
         case "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight": nil
         default: name
         }
     }
 
-    /// What the model of a folder is: transformers 5 writes "tied" into every file, and unties the head where the checkpoint
-    /// holds another one.
+    /// What the model of a folder is: transformers 5 writes "tied" into every file, and unties the head where the
+    /// checkpoint holds another one.
     ///
     /// - Throws: `ModelError`, `WeightFileError`.
-    public static func configuration(of folder: ModelFolder) throws -> T5Configuration {
-        var configuration = try folder.configuration(as: T5Configuration.self)
+    public static func configuration(
+        of folder: ModelFolder, _ checkpoint: Checkpoint, notes: inout [String]
+    ) throws -> T5Configuration {
+        var configuration = try folder.configuration(of: T5.self)
         if configuration.tiesEmbeddings, !configuration.scalesOutput {
-            configuration.tiesEmbeddings = try folder.sharesValues("shared.weight", "lm_head.weight")
+            let (embedding, head) = ("shared.weight", "lm_head.weight")
+            let found = try checkpoint.withoutTrainerPrefixes { [embedding, head].contains($0) }
+            if let one = found[embedding], let other = found[head] { configuration.tiesEmbeddings = equal(one, other) }
         }
         return configuration
     }
 
-    /// The model of a folder with its weights.
-    ///
-    /// - Parameter dtype: of the parameters and of the computation: float32, or bfloat16 for speed.
-    /// - Throws: `ModelError`, `WeightFileError`.
-    public static func load(_ folder: ModelFolder, dtype: DType = .float32, device: Device = .cpu) throws -> T5 {
-        let configuration = try configuration(of: folder)
-        try folder.check(parameterCount: configuration.parameterCount)
-        let store = ParameterStore(seed: nil, dtype: dtype, device: device)
-        let model = T5(configuration, computeType: dtype, at: store.root)
-        try folder.load(into: store) { parameterName($0, tied: configuration.tiesEmbeddings) }
-        return model
-    }
+    /// What the decoder is given first.
+    public var startTokenID: Int32? { Int32(configuration.startTokenID) }
+
+    /// Yes.
+    public var hasEncoder: Bool { true }
 
     /// An empty cache for a decoder of up to `capacity` tokens.
-    public func makeCache(capacity: Int) -> T5Cache {
-        T5Cache(layerCount: configuration.decoderLayerCount, capacity: capacity)
+    public func makeCache(capacity: Int) -> KeyValueCache {
+        KeyValueCache(layerCount: configuration.decoderLayerCount, capacity: capacity)
     }
+
+    /// The embeddings of tokens. ids int64 `[..]` -> `[.., C]`
+    public func embed(_ ids: Tensor) -> Tensor { tokens(ids) }
 
     /// The encoder's hidden states.
     ///
@@ -484,25 +462,30 @@ public final class T5 {
     ///   - mask: bool `[B, S]`, false for padding; nil where there is none
     /// - Returns: `[B, S, C]` in the compute type
     public func encode(_ ids: Tensor, mask: Tensor? = nil, dropout: Dropout? = nil) -> Tensor {
-        encoder(tokens(ids).to(computeType), mask: mask.map(keyMask), dropout: dropout)
+        encode(embeddings: tokens(ids), mask: mask, dropout: dropout)
     }
 
-    /// The decoder's hidden states.
+    /// The same of embeddings `[B, S, C]` that need not be tokens.
+    public func encode(embeddings: Tensor, mask: Tensor? = nil, dropout: Dropout? = nil) -> Tensor {
+        encoder(embeddings.to(computeType), mask: mask.map(keyMask), dropout: dropout)
+    }
+
+    /// The encoder reads the embeddings.
+    public func context(_ embeddings: Tensor, mask: Tensor? = nil, dropout: Dropout? = nil) -> DecodingContext {
+        DecodingContext(memory: encode(embeddings: embeddings, mask: mask, dropout: dropout), memoryMask: mask)
+    }
+
+    /// The decoder's hidden states; see `TokenDecoder`. ids start with the start token; positions are not read, since
+    /// distances count.
     ///
-    /// - Parameters:
-    ///   - ids: int64 `[B, T]`, the start token first
-    ///   - memory: of `encode`, `[B, S, C]`; with a cache it is read at the first call only
-    ///   - memoryMask: bool `[B, S]`, the mask that `encode` was given; batch 1 serves every candidate
-    ///   - mask: bool, broadcast to `[B, 1, T, tokens so far]`, causality included; causal if nil
-    ///   - cache: holds the tokens before, and afterwards these too
-    /// - Returns: `[B, T, C]` in the compute type
-    public func decode(
-        _ ids: Tensor, memory: Tensor, memoryMask: Tensor? = nil, mask: Tensor? = nil, cache: T5Cache? = nil,
-        dropout: Dropout? = nil
+    /// - Precondition: the context has a memory, which with a cache is read at the first call only.
+    public func hidden(
+        _ ids: Tensor, context: DecodingContext, positions: Tensor? = nil, mask: Tensor? = nil,
+        cache: KeyValueCache? = nil, dropout: Dropout? = nil
     ) -> Tensor {
         decoder(
-            tokens(ids).to(computeType), mask: mask, memory: memory, memoryMask: memoryMask.map(keyMask), cache: cache,
-            dropout: dropout)
+            inputs(ids, behind: context.prefix).to(computeType), mask: mask, memory: context.memory,
+            memoryMask: context.memoryMask.map(keyMask), cache: cache, dropout: dropout)
     }
 
     /// hidden `[.., C]` -> the scores of each token, float32 `[.., V]`

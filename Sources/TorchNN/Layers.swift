@@ -218,7 +218,7 @@ public struct BatchNorm {
 
 /// Dropout with its own stream of random numbers, or nothing at inference.
 public struct Dropout {
-    /// Of an element to be zeroed, in [0, 1).
+    /// The probability that an element is set to zero, in [0, 1).
     public let probability: Double
     /// The stream of random numbers, on the device of the input.
     public let generator: Generator
@@ -232,5 +232,19 @@ public struct Dropout {
     /// A copy with zeroes, the rest scaled by 1 / (1 - probability); call it in training only.
     public func callAsFunction(_ x: Tensor) -> Tensor {
         probability == 0 ? x : Kernels.dropout(x, probability: probability, generator: generator)
+    }
+}
+
+extension Tensor {
+    /// The heads of an attention apart: `[B, T, H * D]` -> `[B, H, T, D]`
+    public func splitHeads(_ count: Int) -> Tensor {
+        let shape = shape
+        return reshaped(shape[0], shape[1], count, shape[2] / count).transposed(1, 2)
+    }
+
+    /// The heads of an attention side by side: `[B, H, T, D]` -> `[B, T, H * D]`
+    public func mergedHeads() -> Tensor {
+        let shape = shape
+        return transposed(1, 2).reshaped(shape[0], shape[2], shape[1] * shape[3])
     }
 }

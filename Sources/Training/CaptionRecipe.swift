@@ -247,11 +247,22 @@ public final class CaptionTask: TrainingTask {
                 return tensor
             }
         case .new, .languageModel, .languageModelOf:
-            let language: ClipCapConfiguration.LanguageModel
+            let language: any LanguageModelConfiguration
             var source = "the language model"
+            var weights: ParameterStore?
+            var path = ""
             switch start {
-            case .languageModel(let folder): (language, source) = (try Self.languageModel(folder), folder.url.path)
-            case .languageModelOf(let opened): language = opened.model.configuration.languageModel
+            case .languageModel(let folder):
+                guard folder.holdsLanguageModel else {
+                    throw TrainingError.data(
+                        path: folder.url.path,
+                        reason: "is a \(folder.architecture.rawValue); a captioner writes with a gpt2 or t5")
+                }
+                let opened = try folder.openLanguageModel(device: device)
+                (language, weights, source) = (opened.model.configuration, opened.store, folder.url.path)
+            case .languageModelOf(let opened):
+                (language, weights) = (opened.model.configuration.languageModel, opened.store)
+                path = "\(language.path)."
             default:
                 guard options.tunesLanguageModel else {
                     throw TrainingError.option(
@@ -270,12 +281,9 @@ public final class CaptionTask: TrainingTask {
             try shape.validate()
             try checkSize(parameterCount: shape.parameterCount, device: device)
             model = ClipCap(shape, computeType: computeType, at: store.root)
-            if case .languageModel(let folder) = start { try Self.load(folder, language, into: store) }
-            if case .languageModelOf(let opened) = start {
-                withoutGradients {
-                    for entry in opened.store.entries where entry.name.hasPrefix("\(language.path).") {
-                        store[entry.name]?.copy_(entry.tensor)
-                    }
+            withoutGradients {
+                for entry in weights?.entries ?? [] where entry.name.hasPrefix(path) {
+                    store["\(language.path).\(entry.name.dropFirst(path.count))"]?.copy_(entry.tensor)
                 }
             }
         }
@@ -376,7 +384,7 @@ public final class CaptionTask: TrainingTask {
 
     private static func newModel(
         _ dataset: CaptionDataset, _ options: CaptionOptions
-    ) -> ClipCapConfiguration.LanguageModel {
+    ) -> any LanguageModelConfiguration {
         let end = Int(dataset.tokenizer.separatorID)
         switch options.languageModel {
         case .gpt2:
@@ -385,7 +393,7 @@ public final class CaptionTask: TrainingTask {
                 vocabularySize: dataset.tokens.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
                 headCount: options.headCount, positionCount: offset + options.maximumLength)
             model.eosTokenID = end
-            return .gpt2(model)
+            return model
         case .t5:
             var model = T5Configuration(
                 vocabularySize: dataset.tokens.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
@@ -394,39 +402,7 @@ public final class CaptionTask: TrainingTask {
             model.padTokenID = Int(dataset.tokenizer.paddingID)
             model.startTokenID = Int(dataset.tokenizer.classificationID)
             model.eosTokenID = end
-            return .t5(model)
-        }
-    }
-
-    private static func languageModel(_ folder: ModelFolder) throws -> ClipCapConfiguration.LanguageModel {
-        switch folder.architecture {
-        case .gpt2: return .gpt2(try folder.configuration())
-        case .t5:
-            return .t5(try T5.configuration(of: folder))
-        default:
-            throw TrainingError.data(
-                path: folder.url.path,
-                reason: "is a \(folder.architecture.rawValue); a captioner writes with a gpt2 or t5")
-        }
-    }
-
-    /// Fills the language model's part of a store.
-    private static func load(
-        _ folder: ModelFolder, _ language: ClipCapConfiguration.LanguageModel, into store: ParameterStore
-    ) throws {
-        let own = ParameterStore(seed: nil, device: store.device)
-        switch language {
-        case .gpt2(let shape):
-            try folder.check(parameterCount: shape.parameterCount)
-            _ = GPT2(shape, at: own.root)
-            try folder.load(into: own, renaming: GPT2.parameterName)
-        case .t5(let shape):
-            try folder.check(parameterCount: shape.parameterCount)
-            _ = T5(shape, at: own.root)
-            try folder.load(into: own) { T5.parameterName($0, tied: shape.tiesEmbeddings) }
-        }
-        withoutGradients {
-            for entry in own.entries { store["\(language.path).\(entry.name)"]?.copy_(entry.tensor) }
+            return model
         }
     }
 

@@ -712,51 +712,6 @@ public final class ClipTask: TrainingTask {
     }
 }
 
-extension ChineseCLIPConfiguration {
-    /// Multiplications of one picture through its tower: those of its matrix products and convolutions.
-    var multiplicationsPerPicture: Double {
-        switch vision {
-        case .transformer(let vision):
-            let (width, patch) = (Double(vision.hiddenSize), Double(vision.patchSize))
-            let patches = Double(vision.gridSize * vision.gridSize)
-            let block = Self.block(tokens: patches + 1, width: width, inner: Double(vision.intermediateSize))
-            return patches * 3 * patch * patch * width + Double(vision.layerCount) * block + width
-                * Double(projectionSize)
-        case .resNet(let vision):
-            let width = Double(vision.width)
-            var pixels = Double(vision.imageSize * vision.imageSize) / 4
-            // The stem at half the side, then a pool.
-            var sum = pixels * 9 * (3 * width / 2 + width * width / 4 + width * width / 2)
-            pixels /= 4
-            var channels = width
-            for (stage, count) in vision.layers.enumerated() {
-                let planes = width * Double(1 << stage)
-                for index in 0..<count {
-                    let after = index == 0 && stage > 0 ? pixels / 4 : pixels
-                    sum += pixels * (channels * planes + 9 * planes * planes) + after * 4 * planes * planes
-                    if index == 0 { sum += after * channels * 4 * planes }
-                    (channels, pixels) = (4 * planes, after)
-                }
-            }
-            // The attention pool: keys and values of every place, one query.
-            return sum + 2 * (pixels + 1) * channels * channels + channels * (channels + Double(projectionSize))
-        }
-    }
-
-    /// Multiplications of one text of so many characters through its tower.
-    func multiplications(perTextOf length: Int) -> Double {
-        let width = Double(text.hiddenSize)
-        // [CLS] and [SEP] besides.
-        let block = Self.block(tokens: Double(length + 2), width: width, inner: Double(text.intermediateSize))
-        return Double(text.layerCount) * block + width * Double(projectionSize)
-    }
-
-    /// A transformer block: four projections, scores and mixing, two layers of the feed-forward part.
-    private static func block(tokens: Double, width: Double, inner: Double) -> Double {
-        tokens * (4 * width * width + 2 * width * inner + 2 * tokens * width)
-    }
-}
-
 /// The vocabulary of a new text tower: BERT's special tokens, then characters.
 public enum ClipVocabulary {
     /// The lines of `vocab.txt`: characters that stand at least twice in `captions`, and every one of `always`, most frequent

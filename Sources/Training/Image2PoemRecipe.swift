@@ -191,10 +191,8 @@ public final class Image2PoemTask: TrainingTask {
         }
         let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
         let (loss, learned, padded) = objectiveLoss(rows, dropout: dropout)
-        let head = Double(configuration.vocabularySize * configuration.hiddenSize)
-        let body = Double(store.parameterCount) - head
         return BatchLoss(
-            loss: loss, units: learned, operations: 6 * (body * Double(padded) + head * Double(learned)))
+            loss: loss, units: learned, operations: 6 * configuration.multiplications(tokens: padded, scored: learned))
     }
 
     /// `loss`: nats per token of held-out poems, given the keywords and without masks; `objective`: the loss of training.

@@ -210,7 +210,7 @@ public final class PoetTask: TrainingTask {
         }
         try checkSize(parameterCount: configuration.parameterCount, device: device)
         model = GPT2(configuration, computeType: training.precision.type(on: device), at: store.root)
-        if let folder { try folder.load(into: store, renaming: GPT2.parameterName) }
+        if let folder { try GPT2.load(folder.checkpoint(), into: store, as: configuration) }
         dropoutGenerator = Generator(seed: training.seed ^ 0xD20F, device: device)
         byLength = dataset.training.indices.sorted {
             (dataset.training[$0].form.characterCount, $0) < (dataset.training[$1].form.characterCount, $1)
@@ -244,10 +244,8 @@ public final class PoetTask: TrainingTask {
         }
         let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
         let (loss, counted, padded) = loss(of: examples, dropout: dropout)
-        // The embedding is a look-up on the way in and a matrix product on the way out, there for learned tokens only.
-        let head = Double(configuration.vocabularySize * configuration.hiddenSize)
-        let body = Double(store.parameterCount) - head
-        return BatchLoss(loss: loss, units: counted, operations: 6 * (body * Double(padded) + head * Double(counted)))
+        return BatchLoss(
+            loss: loss, units: counted, operations: 6 * configuration.multiplications(tokens: padded, scored: counted))
     }
 
     /// `loss`: nats per character of held-out poems with all conditions; `loss_plain`: with the form alone.

@@ -237,7 +237,7 @@ public final class PrefixTask: TrainingTask {
         poet folder: ModelFolder, imageMean: [Float]? = nil, clipModel: String? = nil, poetModel: String? = nil
     ) throws {
         try options.validate()
-        guard folder.architecture == .gpt2 else {
+        guard folder.architecture == GPT2.architecture else {
             throw TrainingError.data(
                 path: folder.url.path(percentEncoded: false),
                 reason: "is a \(folder.architecture.rawValue); a prefix stands in the prompt of a gpt2")
@@ -257,7 +257,7 @@ public final class PrefixTask: TrainingTask {
         seed = training.seed
         identity = "prefix \(describe(options)) data \(dataset.fingerprint) poet \(poetModel ?? "")"
         let computeType: DType = training.precision.type(on: device)
-        poet = try GPT2.load(folder, dtype: computeType, device: device)
+        poet = try GPT2.open(folder, dtype: computeType, device: device).model
         store = ParameterStore(seed: training.seed, device: device)
         var configuration = PrefixMapperConfiguration(
             embeddingSize: dataset.width, prefixLength: options.prefixLength, hiddenSize: shape.hiddenSize)
@@ -308,10 +308,8 @@ public final class PrefixTask: TrainingTask {
         }
         let noise = Generator(seed: SplitMix64(seed, UInt64(epoch), UInt64(batch), 0x9015E).peek)
         let (loss, counted, padded) = loss(of: items, noise: noise)
-        let shape = poet.configuration
-        let head = Double(shape.vocabularySize * shape.hiddenSize)
         // The poet's weights are not trained, and cost no product for their own gradient.
-        let read = 4 * ((shape.parameterCount - head) * Double(padded) + head * Double(counted))
+        let read = 4 * poet.configuration.multiplications(tokens: padded, scored: counted)
         return BatchLoss(
             loss: loss, units: counted, operations: read + 6 * Double(store.parameterCount) * Double(items.count))
     }

@@ -81,7 +81,6 @@ public final class T5PoetTask: TrainingTask {
     private let seed: UInt64
     private let device: Device
     private let dropoutGenerator: Generator
-    private let sizes: (encoder: Double, decoder: Double, head: Double)
     private var batches: ShuffledBatches
 
     /// - Parameters:
@@ -126,10 +125,6 @@ public final class T5PoetTask: TrainingTask {
         try checkSize(parameterCount: configuration.parameterCount, device: device)
         model = T5(configuration, computeType: run.precision.type(on: device), at: store.root)
         dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
-        let size = { [store] (prefix: String) in
-            store.parameters.filter { $0.name.hasPrefix(prefix) }.reduce(0) { $0 + Double($1.tensor.count) }
-        }
-        sizes = (size("encoder."), size("decoder."), Double(configuration.vocabularySize * configuration.hiddenSize))
         pairs = Self.pairs(training)
         // Prompts vary around 16 tokens.
         let longest = training.map {
@@ -158,8 +153,8 @@ public final class T5PoetTask: TrainingTask {
         return BatchLoss(
             loss: result.loss, units: result.learned,
             operations: 6
-                * (sizes.encoder * Double(result.read) + sizes.decoder * Double(result.written)
-                    + sizes.head * Double(result.learned)))
+                * configuration.multiplications(
+                    read: result.read, written: result.written, scored: result.learned))
     }
 
     /// `loss`: nats per token of held-out lines, given all conditions and the true lines before.
@@ -215,8 +210,8 @@ public final class T5PoetTask: TrainingTask {
                 targets.append(column < pair.output.count ? pair.output[column] : writer.padding)
             }
         }
-        let memory = model.encode(inputs, mask: mask, dropout: dropout)
-        let hidden = model.decode(shifted, memory: memory, memoryMask: mask, dropout: dropout)  // [B, T, C]
+        let context = model.context(model.embed(inputs), mask: mask, dropout: dropout)
+        let hidden = model.hidden(shifted, context: context, dropout: dropout)  // [B, T, C]
         let learned = hidden.reshaped(pairs.count * written, -1)
             .gatheringSlices(0, at: Tensor.ids(places, [places.count]).to(nil, device))  // [N, C]
         let loss = Kernels.crossEntropy(model.logits(learned), Tensor.ids(targets, [targets.count]).to(nil, device))

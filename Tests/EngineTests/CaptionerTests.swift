@@ -125,12 +125,12 @@ import TihuaTorch
         request.method = .greedy
         request.count = 2
         #expect(throws: PipelineError.self) { try request.validate() }
-        #expect(throws: Never.self) { try CaptionRequest.seed.validate() }
+        #expect(throws: Never.self) { try CaptionRequest.clipCapChinese.validate() }
     }
 
     @Test func thePresetIsThatOfTheDecoding() {
-        let decoding = Decoding.seed(stop: 2, unknown: 1)
-        let request = CaptionRequest.seed
+        let decoding = Decoding.clipCapChinese(stop: 2, unknown: 1)
+        let request = CaptionRequest.clipCapChinese
         #expect(request.method == .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8), candidates: 10))
         #expect(request.count == decoding.count)
         // It counts to "more than 100" where it predicts, and cuts to 90 where it trains.

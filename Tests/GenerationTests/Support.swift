@@ -77,17 +77,17 @@ struct TinyModel {
         Runtime.threadCount = 1
         let folder = try ModelFolder(at: fixture("Models/\(name == "gpt2-prefix" ? "gpt2" : name)"))
         switch name {
-        case "gpt2": source = .decoder(try GPT2.load(folder))
+        case "gpt2": source = TextSource(try GPT2.open(folder).model)
         case "gpt2-prefix":
             let file = try SafetensorsFile(contentsOf: fixture("Generation/decoding.safetensors"))
-            source = .decoder(try GPT2.load(folder), prefix: try Tensor.borrowing(#require(file["prefix"])))
+            let prefix = try Tensor.borrowing(#require(file["prefix"]))
+            source = TextSource(try GPT2.open(folder).model, DecodingContext(prefix: prefix))
         default:
-            let model = try T5.load(folder)
+            let model = try T5.open(folder).model
             let file = try SafetensorsFile(contentsOf: fixture("Models/\(name).golden.safetensors"))
             let present = try Tensor.borrowing(#require(file["present"]))
             let ids = try Tensor.borrowing(#require(file["encoder_ids"]))
-            source = .encoderDecoder(
-                model, memory: withoutGradients { model.encode(ids, mask: present) }, mask: present)
+            source = TextSource(model, withoutGradients { model.context(model.embed(ids), mask: present) })
         }
     }
 

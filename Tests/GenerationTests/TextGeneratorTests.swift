@@ -173,7 +173,7 @@ private func expectEqual(
     }
 
     @Test func presetIsThatOfClipCapChinese() throws {
-        var decoding = Decoding.seed(stop: 1, unknown: 3)
+        var decoding = Decoding.clipCapChinese(stop: 1, unknown: 3)
         #expect(decoding.count == 10 && decoding.rules.maximumLength == 101)
         #expect(decoding.method == .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8)))
         decoding.rules.maximumLength = 20

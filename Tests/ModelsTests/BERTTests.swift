@@ -10,7 +10,7 @@ struct BERTTests {
     @Test(arguments: ["bert-plain", "bert-mlm"])
     func hiddenStatesEqualTheReference(name: String) throws {
         try withoutGradients {
-            let (bert, _) = try BERT.open(fixture("Models/\(name)"))
+            let bert = try BERT.open(fixture("Models/\(name)")).model
             let golden = try goldens(name)
             let ids = try golden("ids")
             let mask = ids.differs(from: 0).unsqueezed(1).unsqueezed(1)
@@ -20,7 +20,7 @@ struct BERTTests {
 
     @Test func additiveMaskEqualsBoolMask() throws {
         try withoutGradients {
-            let (bert, _) = try BERT.open(fixture("Models/bert-plain"))
+            let bert = try BERT.open(fixture("Models/bert-plain")).model
             let ids = try goldens("bert-plain")("ids")
             let attend = ids.differs(from: 0).unsqueezed(1).unsqueezed(1)
             let additive = (attend.to(.float32) - 1.0) * 10_000

@@ -13,7 +13,7 @@ struct ChineseCLIPTests {
     @Test(arguments: ["clip-hf", "clip-original", "clip-resnet"])
     func embeddingsEqualTheReference(name: String) throws {
         try withoutGradients {
-            let (clip, _) = try ChineseCLIP.open(fixture("Models/\(name)"))
+            let clip = try ChineseCLIP.open(fixture("Models/\(name)")).model
             let golden = try goldens(name)
             expectClose(clip.encodeImages(try golden("pixels").to(.float32)), try golden("images"))
             expectClose(clip.encodeTexts(try golden("ids")), try golden("texts"))
@@ -22,7 +22,7 @@ struct ChineseCLIPTests {
 
     @Test func logitsEqualTheReference() throws {
         try withoutGradients {
-            let (clip, _) = try ChineseCLIP.open(fixture("Models/clip-hf"))
+            let clip = try ChineseCLIP.open(fixture("Models/clip-hf")).model
             let golden = try goldens("clip-hf")
             let images = clip.encodeImages(try golden("pixels")).normalized()
             let texts = clip.encodeTexts(try golden("ids")).normalized()
@@ -32,8 +32,8 @@ struct ChineseCLIPTests {
 
     @Test func flashAttentionLayoutIsTheSameModel() throws {
         try withoutGradients {
-            let (plain, _) = try ChineseCLIP.open(fixture("Models/clip-original"))
-            let (flash, _) = try ChineseCLIP.open(fixture("Models/clip-original-flash/clip.pt"))
+            let plain = try ChineseCLIP.open(fixture("Models/clip-original")).model
+            let flash = try ChineseCLIP.open(fixture("Models/clip-original-flash/clip.pt")).model
             let golden = try goldens("clip-original")
             let (pixels, ids) = (try golden("pixels"), try golden("ids"))
             #expect(plain.encodeImages(pixels).floats == flash.encodeImages(pixels).floats)
@@ -43,7 +43,7 @@ struct ChineseCLIPTests {
 
     @Test func largerPicturesResizeThePositionsAsTheReference() throws {
         try withoutGradients {
-            let (clip, _) = try ChineseCLIP.open(fixture("Models/clip-original"), imageSize: 32)
+            let clip = try ChineseCLIP.open(fixture("Models/clip-original"), imageSize: 32).model
             let golden = try goldens("clip-original")
             expectClose(clip.encodeImages(try golden("big_pixels")), try golden("big_images"))
         }
@@ -132,7 +132,8 @@ struct ChineseCLIPTests {
             let (clip, store) = kind.make(seed: 11)
             let target = folder.appending(path: "saved")
             try ModelFolder.save(configuration: clip.configuration, store: store, to: target)
-            let (loaded, other) = try ChineseCLIP.open(target)
+            let opened = try ChineseCLIP.open(target)
+            let (loaded, other) = (opened.model, opened.store)
             #expect(loaded.configuration == clip.configuration)
             #expect(other.entries.map(\.name) == store.entries.map(\.name))
             for (a, b) in zip(store.entries, other.entries) { #expect(a.tensor.floats == b.tensor.floats, "\(a.name)") }

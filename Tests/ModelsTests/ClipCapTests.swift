@@ -79,7 +79,8 @@ import TihuaWeightFiles
         let store = ParameterStore(seed: 1)
         let wide = ClipCapConfiguration(
             mapper: .mlp, embeddingSize: 4, prefixLength: 3,
-            languageModel: .gpt2(.init(vocabularySize: 9, hiddenSize: 8, layerCount: 1, headCount: 1, positionCount: 8))
+            languageModel: GPT2Configuration(
+                vocabularySize: 9, hiddenSize: 8, layerCount: 1, headCount: 1, positionCount: 8)
         )
         _ = ClipCap(wide, at: store.root)
         let narrow = ParameterStore(seed: 1)
@@ -123,7 +124,7 @@ import TihuaWeightFiles
     func theCountOfParametersIsTheStores(_ mapper: ClipCapConfiguration.Mapper) throws {
         let gpt2 = GPT2Configuration(vocabularySize: 9, hiddenSize: 16, layerCount: 2, headCount: 2, positionCount: 30)
         let configuration = ClipCapConfiguration(
-            mapper: mapper, embeddingSize: 6, prefixLength: 4, constantLength: 5, languageModel: .gpt2(gpt2))
+            mapper: mapper, embeddingSize: 6, prefixLength: 4, constantLength: 5, languageModel: gpt2)
         let store = ParameterStore(seed: 1)
         let model = ClipCap(configuration, at: store.root)
         // The original layers have no bias for queries, keys and values.

@@ -10,7 +10,7 @@ import TihuaTorch
     static let fixtures = ["gpt2", "gpt2_old"]
 
     private func model(_ name: String = "gpt2", dtype: DType = .float32) throws -> GPT2 {
-        try GPT2.load(folder(name), dtype: dtype)
+        try GPT2.open(folder(name), dtype: dtype).model
     }
 
     private func run(_ model: GPT2, _ ids: Tensor, cache: KeyValueCache? = nil) -> Tensor {
@@ -142,7 +142,8 @@ import TihuaTorch
         let model = try model()
         let ids = try golden["ids"]
         let logits = withoutGradients {
-            model.logits(model.hidden(ids.narrowed(1, 4..<12), prefix: model.embed(ids.narrowed(1, 0..<4))))
+            model.logits(
+                model.hidden(ids.narrowed(1, 4..<12), context: .init(prefix: model.embed(ids.narrowed(1, 0..<4)))))
         }
         try expectClose(logits, golden["logits"])
     }

@@ -32,14 +32,14 @@ import TihuaWeightFiles
     ) throws -> String {
         var text = ""
         try withTemporaryFolder { url in
-            text = failure { _ = try GPT2.load(damaged(url, tensors: change, configuration: configuration)) }
+            text = failure { _ = try GPT2.open(damaged(url, tensors: change, configuration: configuration)).model }
         }
         #expect(isOneLine(text), "\(text)")
         return text
     }
 
     @Test func theUntouchedCopyLoads() throws {
-        try withTemporaryFolder { url in _ = try GPT2.load(damaged(url)) }
+        try withTemporaryFolder { url in _ = try GPT2.open(damaged(url)).model }
     }
 
     @Test func namesWhatIsMissing() throws {
@@ -74,10 +74,11 @@ import TihuaWeightFiles
 
     @Test func aCopiedHeadIsTheEmbedding() throws {
         try withTemporaryFolder { url in
-            _ = try GPT2.load(
+            _ = try GPT2.open(
                 damaged(url) { all in
                     all += all.filter { $0.name == "transformer.wte.weight" }.map { ("lm_head.weight", $0.tensor) }
-                })
+                }
+            ).model
         }
     }
 
@@ -121,9 +122,10 @@ import TihuaWeightFiles
     }
 
     @Test(arguments: [
-        (#"{"model_type": "mt5"}"#, Architecture.t5), (#"{"architectures": ["GPT2LMHeadModel"]}"#, .gpt2),
-        (#"{"model_type": "chinese_clip"}"#, .chineseCLIP), (#"{"architectures": ["BertForMaskedLM"]}"#, .bert),
-        (#"{"architectures": ["T5ForConditionalGeneration"]}"#, .t5),
+        (#"{"model_type": "mt5"}"#, T5.architecture), (#"{"architectures": ["GPT2LMHeadModel"]}"#, GPT2.architecture),
+        (#"{"model_type": "chinese_clip"}"#, ChineseCLIP.architecture),
+        (#"{"architectures": ["BertForMaskedLM"]}"#, BERT.architecture),
+        (#"{"architectures": ["T5ForConditionalGeneration"]}"#, T5.architecture),
     ])
     func architecturesAreFoundByTypeOrClass(_ json: String, expected: Architecture) throws {
         try withTemporaryFolder { url in
@@ -146,7 +148,7 @@ import TihuaWeightFiles
             // Not inside #expect: Swift 6.3.1 gives the closure of a macro and the next one in a closure the same name.
             let empty = failure { _ = try ModelFolder(at: url) }
             try Data(#"{"model_type": "gpt2"}"#.utf8).write(to: url.appending(path: "config.json"))
-            let weightless = failure { _ = try GPT2.load(ModelFolder(at: url)) }
+            let weightless = failure { _ = try GPT2.open(ModelFolder(at: url)).model }
             #expect(isOneLine(empty) && empty.contains("config.json"))
             #expect(isOneLine(weightless) && weightless.contains("no weights"))
         }
@@ -169,7 +171,7 @@ import TihuaWeightFiles
             #expect(try FileManager.default.contentsOfDirectory(atPath: url.path).sorted() == ["saved", "vocab.txt"])
             let saved = try ModelFolder(at: target)
             #expect(try saved.checkpoint().tensors.allSatisfy { $0.elementType == dtype.elementType })
-            let copy = try GPT2.load(saved, dtype: dtype)
+            let copy = try GPT2.open(saved, dtype: dtype).model
             #expect(copy.configuration == configuration)
             let ids = try Golden("gpt2")["ids"]
             let difference = withoutGradients {
@@ -202,7 +204,7 @@ import TihuaWeightFiles
                 "\"tie_word_embeddings\": false",
                 with: "\"tie_word_embeddings\": true, \"scale_decoder_outputs\": false")
             try Data(json.utf8).write(to: url.appending(path: "config.json"))
-            let model = try T5.load(ModelFolder(at: url))
+            let model = try T5.open(ModelFolder(at: url)).model
             #expect(model.head != nil)
         }
     }

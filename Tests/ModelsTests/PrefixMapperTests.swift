@@ -51,7 +51,7 @@ import TihuaTorch
         let folder = scratch()
         defer { try? FileManager.default.removeItem(at: folder) }
         try ModelFolder.save(configuration: shape, store: store, to: folder)
-        let again = try PrefixMapper.open(folder)
+        let again = try PrefixMapper.open(folder).model
         #expect(again.configuration == shape)
         #expect(run(again).floats == run(mapper).floats)
         #expect(shape.parameterCount == Double(store.parameterCount))

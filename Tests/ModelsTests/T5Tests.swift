@@ -9,13 +9,15 @@ import TihuaTorch
 @Suite struct T5Tests {
     static let fixtures = ["t5_relu", "t5_gated"]
 
-    private func model(_ name: String, dtype: DType = .float32) throws -> T5 { try T5.load(folder(name), dtype: dtype) }
+    private func model(_ name: String, dtype: DType = .float32) throws -> T5 {
+        try T5.open(folder(name), dtype: dtype).model
+    }
 
     private func run(_ model: T5, _ golden: Golden) throws -> Tensor {
         let (source, present, ids) = try (golden["encoder_ids"], golden["present"], golden["ids"])
         return withoutGradients {
             let memory = model.encode(source, mask: present)
-            return model.logits(model.decode(ids, memory: memory, memoryMask: present))
+            return model.logits(model.hidden(ids, context: .init(memory: memory, memoryMask: present)))
         }
     }
 
@@ -27,7 +29,7 @@ import TihuaTorch
             var input = sequence
             var found: [Int] = []
             for _ in 0..<count {
-                let hidden = model.decode(cached ? input : sequence, memory: memory, cache: cache)
+                let hidden = model.hidden(cached ? input : sequence, context: .init(memory: memory), cache: cache)
                 let logits = model.logits(hidden)
                 input = logits.narrowed(1, logits.size(1) - 1..<logits.size(1)).argmax(-1)  // [1, 1]
                 found += input.ids
@@ -67,7 +69,8 @@ import TihuaTorch
             return pieces.map { piece in
                 defer { start += piece }
                 let tokens = ids.narrowed(1, start..<start + piece)
-                return model.logits(model.decode(tokens, memory: memory, memoryMask: present, cache: cache))
+                return model.logits(
+                    model.hidden(tokens, context: .init(memory: memory, memoryMask: present), cache: cache))
             }
         }
         #expect(cache.length == 12)
@@ -80,7 +83,7 @@ import TihuaTorch
         let (source, ids) = try (golden["encoder_ids"], golden["ids"])
         let short = withoutGradients {
             let memory = model.encode(source.narrowed(0, 1..<2).narrowed(1, 0..<30))
-            return model.logits(model.decode(ids.narrowed(0, 1..<2), memory: memory))
+            return model.logits(model.hidden(ids.narrowed(0, 1..<2), context: .init(memory: memory)))
         }
         try expectClose(run(model, golden).narrowed(0, 1..<2), short)
     }
@@ -95,18 +98,21 @@ import TihuaTorch
         let (found, moved, whole) = withoutGradients {
             let memory = model.encode(source, mask: present)
             let cache = model.makeCache(capacity: 3)
-            _ = model.decode(start, memory: memory, memoryMask: present, cache: cache)
+            _ = model.hidden(start, context: .init(memory: memory, memoryMask: present), cache: cache)
             cache.expand(batch: 3)
-            let first = model.decode(tails.narrowed(1, 0..<1), memory: memory, memoryMask: present, cache: cache)
-            let second = model.decode(tails.narrowed(1, 1..<2), memory: memory, memoryMask: present, cache: cache)
+            let first = model.hidden(
+                tails.narrowed(1, 0..<1), context: .init(memory: memory, memoryMask: present), cache: cache)
+            let second = model.hidden(
+                tails.narrowed(1, 1..<2), context: .init(memory: memory, memoryMask: present), cache: cache)
             cache.truncate(2)
             let order = Tensor.ids([2, 2, 0], [3])
             cache.reorder(by: order)
             let last = tails.narrowed(1, 1..<2).gatheringSlices(0, at: order)
-            let moved = model.decode(last, memory: memory, memoryMask: present, cache: cache)
+            let moved = model.hidden(last, context: .init(memory: memory, memoryMask: present), cache: cache)
             let sequence = Tensor.concatenated([start.expanded(3, -1), tails], 1)
-            let whole = model.decode(
-                sequence, memory: memory.expanded(3, -1, -1), memoryMask: present.expanded(3, -1))
+            let whole = model.hidden(
+                sequence,
+                context: .init(memory: memory.expanded(3, -1, -1), memoryMask: present.expanded(3, -1)))
             return (Tensor.concatenated([first, second], 1), moved, whole)
         }
         expectClose(found, whole.narrowed(1, 1..<3))
@@ -123,7 +129,8 @@ import TihuaTorch
         let dropout = Dropout(0.1, generator: Generator(seed: 2))
         let memory = model.encode(source, mask: present, dropout: dropout)
         let logits = model.logits(
-            model.decode(ids.narrowed(1, 0..<11), memory: memory, memoryMask: present, dropout: dropout))
+            model.hidden(ids.narrowed(1, 0..<11), context: .init(memory: memory, memoryMask: present), dropout: dropout)
+        )
         try Kernels.crossEntropy(logits.reshaped(22, 64), ids.narrowed(1, 1..<12).reshaped(22)).backward()
         for entry in store.parameters {
             let gradient = try #require(entry.tensor.gradient, "\(entry.name)")

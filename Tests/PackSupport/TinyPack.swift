@@ -68,17 +68,12 @@ public final class TinyPack: Sendable {
     @discardableResult
     public func addCaptioner(width: Int = 16, t5: Bool = false) throws -> URL {
         let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + "一只狗在草地上奔跑两个孩子海边玩耍。".map(String.init)
-        let language: ClipCapConfiguration.LanguageModel
-        if t5 {
-            language = .t5(
-                T5Configuration(
-                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, headSize: 4, innerSize: 16
-                ))
-        } else {
-            language = .gpt2(
-                GPT2Configuration(
-                    vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, positionCount: 48))
-        }
+        let language: any LanguageModelConfiguration =
+            t5
+            ? T5Configuration(
+                vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, headSize: 4, innerSize: 16)
+            : GPT2Configuration(
+                vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, positionCount: 48)
         var shape = ClipCapConfiguration(mapper: .mlp, embeddingSize: width, prefixLength: 2, languageModel: language)
         shape.normalizesEmbedding = true
         let store = ParameterStore(seed: 8)

@@ -132,7 +132,7 @@ struct ToyPrefix {
         #expect(abs(before[1] - before[0]) < 0.01, "\(before)")
         #expect(after[0] < before[0] - 0.02 && after[0] < after[1] - 0.02, "\(before) -> \(after)")
 
-        let saved = try PrefixMapper.open(scratch["run"].appending(path: "best"))
+        let saved = try PrefixMapper.open(scratch["run"].appending(path: "best")).model
         #expect(saved.configuration == task.mapper.configuration)
         #expect(saved.configuration.clipModel == "clip" && saved.configuration.poetModel == "poet")
         let x = Tensor(ToyPrefix.embed(["一座山", "一条河"]).flatMap { $0 }, [2, 4])

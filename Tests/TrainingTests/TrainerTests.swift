@@ -92,12 +92,12 @@ import TihuaWeightFiles
         let format = try PoetFormat(tokens: tokens)
         #expect(format.kind == (toy == .gpt2 || toy == .t5 ? .tihua : .image2poem))
         if toy == .gpt2 || toy == .image2poemGPT2 {
-            let model = try GPT2.load(folder)
+            let model = try GPT2.open(folder).model
             #expect(model.configuration.vocabularySize == tokens.count)
             #expect(model.configuration.bosTokenID == tokens.firstIndex(of: "[CLS]"))
             #expect(model.configuration.eosTokenID == tokens.firstIndex(of: toy == .gpt2 ? "[EOS]" : "[SEP]"))
         } else {
-            let model = try T5.load(folder)
+            let model = try T5.open(folder).model
             #expect(model.configuration.vocabularySize == tokens.count)
             #expect(model.configuration.startTokenID == tokens.firstIndex(of: "[CLS]"))
             #expect(model.configuration.eosTokenID == tokens.firstIndex(of: toy == .t5 ? "[EOS]" : "[SEP]"))
@@ -111,7 +111,7 @@ import TihuaWeightFiles
         let run = toyRun(steps: 2)
         try train(toy.task(run, in: scratch), run, in: scratch["run"])
         let folder = try ModelFolder(at: scratch["run"].appending(path: "best"))
-        let (model, _) = try ChineseCLIP.open(folder.url)
+        let model = try ChineseCLIP.open(folder.url).model
         #expect(model.configuration.imageSize == 32)
         #expect(folder.file("vocab.txt") != nil && folder.file("preprocessor_config.json") != nil)
     }

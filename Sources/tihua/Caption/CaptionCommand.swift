@@ -21,13 +21,13 @@ struct CaptionCommand: AsyncParsableCommand {
               tihua caption album/ shard.tar --json > captions.jsonl
               tihua caption photo.jpg --captioner runs/poetic/best
               tihua caption photo.jpg --captioner mlp_finetune/checkpoint-35000.pt \\
-                --clip CLIP --preset seed
+                --clip CLIP --preset clipcap-chinese
 
             \(PictureInput.discussion)
 
             One caption comes from a beam search. Several are the best of many samples: like the picture, fluent, and \
-            unlike each other. Captions end without a full stop. --preset seed takes 10 samples as they come, as \
-            ClipCap-Chinese does.
+            unlike each other. Captions end without a full stop. --preset clipcap-chinese takes 10 samples as they \
+            come, as ClipCap-Chinese does.
 
             --style takes a UTF-8 text of many sentences, one a line, and captions lean towards its wording. tihua \
             train caption --style teaches a captioner such a wording for good.
@@ -131,7 +131,10 @@ struct CaptionArguments: ParsableArguments {
     }
 
     enum Preset: String, ExpressibleByArgument, CaseIterable {
-        case seed
+        case clipCapChinese = "clipcap-chinese"
+
+        /// `seed` is what it was called before.
+        init?(argument: String) { self.init(rawValue: argument == "seed" ? "clipcap-chinese" : argument) }
     }
 
     @Option(help: "How many captions a picture gets.")
@@ -148,7 +151,7 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "How much the style counts, 0 to 1, by default 0.7; 1 loses sight of the picture.")
     var styleWeight: Double?
 
-    @Option(help: "seed: 10 samples with top-p 0.8, as ClipCap-Chinese does.")
+    @Option(help: "clipcap-chinese: 10 samples with top-p 0.8, as ClipCap-Chinese does.")
     var preset: Preset?
 
     @Option(help: "greedy, beam, sample or contrastive; auto is beam for one caption, sample for several.")
@@ -193,7 +196,7 @@ struct CaptionArguments: ParsableArguments {
     var seed: UInt64?
 
     func request() throws -> CaptionRequest {
-        var request = preset == .seed ? CaptionRequest.seed : CaptionRequest()
+        var request = preset == .clipCapChinese ? CaptionRequest.clipCapChinese : CaptionRequest()
         request.count = n ?? request.count
         request.prompt = prompt
         if let style {
@@ -211,7 +214,7 @@ struct CaptionArguments: ParsableArguments {
         let sampling = Sampling(temperature: temperature ?? 1, topK: topK ?? 0, topP: topP ?? 0.8)
         let samples = candidates ?? (request.reranks ? max(10, 3 * request.count) : request.count)
         switch decode {
-        case .auto where preset == .seed || request.count > 1 || candidates != nil:
+        case .auto where preset == .clipCapChinese || request.count > 1 || candidates != nil:
             request.method = .sampling(sampling, candidates: samples)
         case .auto, .beam: request.method = .beam(BeamSearch(width: beams, lengthPenalty: lengthPenalty))
         case .greedy: request.method = .greedy

@@ -140,10 +140,10 @@ extension EvalCommand {
             guard let poet = models.poet else { throw EvalPoetFailure.noPoet(models.name) }
             let folder = try ModelFolder(at: poet)
             let stock = try models.stockPairs.map { try OverusedPairs(contentsOf: $0) }
-            guard folder.architecture == .gpt2 else {
+            guard folder.architecture == GPT2.architecture else {
                 throw EvalPoetFailure.notMeasured(folder.url.path, folder.architecture.rawValue)
             }
-            let model = try GPT2.load(folder, dtype: compute.dtype.dtype, device: device)
+            let model = try GPT2.open(folder, dtype: compute.dtype.dtype, device: device).model
             let vocabulary = try PoetVocabulary(contentsOf: folder.url.appending(path: "vocab.txt"))
             try folder.check(vocabulary: vocabulary.count, rows: model.configuration.vocabularySize)
             poetOptions.positionCount = model.configuration.positionCount

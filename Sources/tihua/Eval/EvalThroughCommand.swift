@@ -146,12 +146,12 @@ struct EvalThroughCommand: AsyncParsableCommand {
         /// - Throws: `PipelineError.wrongModel` for a T5, `ModelError`, `VerseError`.
         init(_ url: URL, device: Device) throws {
             let folder = try ModelFolder(at: url)
-            guard folder.architecture == .gpt2 else {
+            guard folder.architecture == GPT2.architecture else {
                 throw PipelineError.wrongModel(
                     path: url.path, found: folder.architecture.rawValue, needed: "gpt2, for a prefix,")
             }
             let vocabulary = try PoetVocabulary(contentsOf: url.appending(path: "vocab.txt"))
-            scorer = try PoemScorer(GPT2.load(folder, device: device), vocabulary: vocabulary, device: device)
+            scorer = try PoemScorer(GPT2.open(folder, device: device).model, vocabulary: vocabulary, device: device)
         }
 
         /// The mean log-probability of a token, in nats.

@@ -83,7 +83,7 @@ struct EmbedCommand: AsyncParsableCommand {
         let items = try items(complain)
         let device = try towers.place.prepare()
         let folder = try model.map { URL(filePath: $0) } ?? towers.folder()
-        let (clip, _) = try ChineseCLIP.open(folder, dtype: dtype.dtype, device: device)
+        let clip = try ChineseCLIP.open(folder, dtype: dtype.dtype, device: device).model
         // Without texts no vocabulary is asked for.
         let tokenizer = try texts.isEmpty ? nil : tokenizer(of: clip, in: folder)
         let side = clip.configuration.imageSize

@@ -73,33 +73,31 @@ struct LmCommand: ParsableCommand {
         let device = try compute.place.prepare()
         let dtype = compute.dtype.dtype
         let reader = try LmTokenizer(folder)
-        let source: TextSource
+        guard folder.holdsLanguageModel else {
+            throw LmFailure.notALanguageModel(model, folder.architecture.rawValue)
+        }
+        let opened = try folder.openLanguageModel(dtype: dtype, device: device).model
+        try reader.check(rows: opened.vocabularySize)
+        var context = DecodingContext()
         let given: [Int32]
-        switch folder.architecture {
-        case .gpt2:
-            guard encoderIds == nil else { throw ValidationError("--encoder-ids is for T5; \(model) is a GPT2") }
-            guard text == nil || ids == nil else { throw ValidationError("give --text or --ids, not both") }
-            let gpt2 = try GPT2.load(folder, dtype: dtype, device: device)
-            try reader.check(rows: gpt2.configuration.vocabularySize)
-            given = try text.map { try reader.prompt($0) } ?? list(ids, "--ids")
-            source = .decoder(gpt2)
-        case .t5:
+        if opened.hasEncoder {
             guard text == nil || encoderIds == nil else {
                 throw ValidationError("give --text or --encoder-ids, not both")
             }
-            let t5 = try T5.load(folder, dtype: dtype, device: device)
-            try reader.check(rows: t5.configuration.vocabularySize)
             let read = try text.map { try reader.source($0) } ?? list(encoderIds, "--encoder-ids")
             guard !read.isEmpty else { throw ValidationError("T5 needs --text or --encoder-ids for its encoder") }
             guard read.count <= 4096 else { throw ValidationError("the encoder takes at most 4096 tokens here") }
-            try check(read, rows: t5.configuration.vocabularySize)
-            given = try ids == nil ? [Int32(t5.configuration.startTokenID)] : list(ids, "--ids")
-            source = .encoderDecoder(t5, memory: t5.encode(Tensor.ids(read, [1, read.count]).to(nil, device)))
-        default:
-            throw LmFailure.notALanguageModel(model, folder.architecture.rawValue)
+            try check(read, rows: opened.vocabularySize)
+            given = try ids == nil ? opened.startTokenID.map { [$0] } ?? [] : list(ids, "--ids")
+            context = opened.context(opened.embed(Tensor.ids(read, [1, read.count]).to(nil, device)))
+        } else {
+            guard encoderIds == nil else { throw ValidationError("--encoder-ids is for T5; \(model) is a GPT2") }
+            guard text == nil || ids == nil else { throw ValidationError("give --text or --ids, not both") }
+            given = try text.map { try reader.prompt($0) } ?? list(ids, "--ids")
         }
         guard !given.isEmpty else { throw ValidationError("no tokens; give --text or --ids") }
-        try check(given, rows: source.vocabularySize)
+        try check(given, rows: opened.vocabularySize)
+        let source = TextSource(opened, context)
         guard given.count + generate <= source.positionCount else {
             throw LmFailure.tooLong(given.count + generate, source.positionCount)
         }
@@ -124,7 +122,7 @@ struct LmCommand: ParsableCommand {
 
     private func continuations(of given: [Int32], _ source: TextSource, _ device: Device) throws -> [GeneratedText] {
         guard generate > 0 else { return [] }
-        let decoding = try search.decoding(stop: source.endTokenIDs, maximumLength: generate)
+        let decoding = try search.decoding(stop: source.model.endTokenIDs, maximumLength: generate)
         let generator = TextGenerator(source, device: device, caching: !noCache)
         return try generator.generate([TextPrompt(ids: given, seed: search.seed)], decoding).first ?? []
     }

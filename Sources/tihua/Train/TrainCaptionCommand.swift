@@ -164,8 +164,8 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     private func start(_ report: (String) -> Void) throws -> CaptionTask.Start {
         if let lm {
             let folder = try ModelFolder(at: URL(filePath: lm))
-            guard folder.architecture == .clipCap else { return .languageModel(folder) }
-            let opened = try ClipCap.open(folder.url)
+            guard folder.architecture == ClipCap.architecture else { return .languageModel(folder) }
+            let opened = try ClipCap.open(folder)
             for note in opened.notes { report(note) }
             return .languageModelOf(opened)
         }

@@ -2,16 +2,16 @@ import TihuaModels
 import TihuaTorch
 import TihuaVerse
 
-/// T5, one session a line, as Image2Poem writes: the encoder reads the prompt and the lines before, the decoder writes the
-/// next one.
+/// An encoder-decoder, one session a line, as Image2Poem writes: the encoder reads the prompt and the lines before, the
+/// decoder writes the next one.
 struct EncoderDecoderVerse: VerseModel {
-    let model: T5
+    let model: any TokenDecoder
     let format: PoetFormat
     let device: Device
     /// Off in tests that compare: every step then runs the whole line.
     var caching = true
 
-    var scoreCount: Int { model.configuration.vocabularySize }
+    var scoreCount: Int { model.vocabularySize }
     var spansLines: Bool { false }
 
     func boundary(isLast: Bool) -> Int32 { format.lineEnd }
@@ -29,11 +29,11 @@ struct EncoderDecoderVerse: VerseModel {
             ? nil
             : Tensor(read.flatMap { row in (0..<longest).map { $0 < row.count } }, [read.count, longest]).to(
                 .bool, device)
-        let memory = model.encode(Tensor.ids(padded, [read.count, longest]).to(.int64, device), mask: mask)
-        let start = format.decoderStart(Int32(model.configuration.startTokenID))
+        let ids = Tensor.ids(padded, [read.count, longest]).to(.int64, device)
+        let start = format.decoderStart(model.startTokenID ?? format.start)
         let session = TokenSession(
-            .encoderDecoder(model, memory: memory, mask: mask), prompts: Array(repeating: start, count: read.count),
-            room: room, caching: caching, device: device)
+            TextSource(model, model.context(model.embed(ids), mask: mask)),
+            prompts: Array(repeating: start, count: read.count), room: room, caching: caching, device: device)
         if isShared { session.reorder(by: Array(repeating: 0, count: inputs.count)) }
         return session
     }

@@ -5,11 +5,7 @@ public import TihuaTorch
 extension ClipCap {
     /// What a `TextGenerator` continues, for embeddings of pictures `[B, E]`: B prompts.
     public func source(_ embeddings: Tensor) -> TextSource {
-        let prefix = prefix(embeddings)
-        return switch languageModel {
-        case .gpt2(let model): .decoder(model, prefix: prefix)
-        case .t5(let model): .encoderDecoder(model, memory: model.encode(embeddings: prefix))
-        }
+        TextSource(languageModel, languageModel.context(prefix(embeddings)))
     }
 
     /// What every caption obeys: it ends with `[SEP]` or the model's own end, and no other special token is written.
