@@ -8,22 +8,13 @@ public import TihuaTorch
 
 /// What captions are asked for.
 public struct CaptionRequest: Sendable, Equatable {
-    /// How captions are found.
-    public enum Method: Sendable, Equatable {
-        /// The most probable token every time; one caption.
-        case greedy
-        /// The most probable captions; as many as there are beams.
-        case beam(BeamSearch)
-        /// So many samples, of which the best are given.
-        case sampling(Sampling, candidates: Int)
-        /// A probable token that is unlike what stands before; one caption.
-        case contrastive(ContrastiveSearch)
-    }
-
     /// How many captions a picture gets, at most.
     public var count = 1
     /// How captions are found.
-    public var method = Method.beam(BeamSearch(width: 5))
+    public var method = Decoding.Method.beam(BeamSearch(width: 5))
+    /// How many captions are sampled, of which the best are given; a beam search finds as many as it has beams, any other
+    /// one.
+    public var sampleCount = 10
     /// What every caption begins with; it goes on from there.
     public var prompt = ""
     /// Tokens of a caption, its end counted.
@@ -47,9 +38,8 @@ public struct CaptionRequest: Sendable, Equatable {
         let decoding = Decoding.clipCapChinese(stop: 0, unknown: nil)
         var request = CaptionRequest()
         request.count = decoding.count
-        if case .sampling(let sampling) = decoding.method {
-            request.method = .sampling(sampling, candidates: decoding.count)
-        }
+        request.method = decoding.method
+        request.sampleCount = decoding.count
         request.reranks = false
         request.maximumLength = decoding.rules.maximumLength
         return request
@@ -60,15 +50,9 @@ public struct CaptionRequest: Sendable, Equatable {
         guard (1...1000).contains(count) else {
             throw .setting(name: "the number of captions", value: "\(count)", range: "1 to 1000")
         }
-        let most: Int
-        switch method {
-        case .greedy, .contrastive: most = 1
-        case .beam(let search): most = search.width
-        case .sampling(_, let candidates):
-            guard (1...1000).contains(candidates) else {
-                throw .setting(name: "the number of candidates", value: "\(candidates)", range: "1 to 1000")
-            }
-            most = candidates
+        let most = method.mostTexts ?? sampleCount
+        guard method.mostTexts != nil || (1...1000).contains(sampleCount) else {
+            throw .setting(name: "the number of candidates", value: "\(sampleCount)", range: "1 to 1000")
         }
         guard count <= most else {
             throw .setting(
@@ -94,23 +78,8 @@ public struct CaptionRequest: Sendable, Equatable {
         }
     }
 
-    var decoding: Decoding.Method {
-        switch method {
-        case .greedy: .sampling(.greedy)
-        case .beam(let search): .beam(search)
-        case .sampling(let sampling, _): .sampling(sampling)
-        case .contrastive(let search): .contrastive(search)
-        }
-    }
-
     /// Candidates of a picture.
-    var candidates: Int {
-        switch method {
-        case .greedy, .contrastive: 1
-        case .beam(let search): reranks ? search.width : count
-        case .sampling(_, let candidates): candidates
-        }
-    }
+    var candidates: Int { method.mostTexts.map { reranks ? $0 : count } ?? sampleCount }
 }
 
 /// Sentences whose manner captions take on while they are written; nothing is trained.

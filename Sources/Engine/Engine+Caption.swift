@@ -191,7 +191,7 @@ extension Engine {
         )
         rules.noRepeatNGram = request.noRepeatNGram
         rules.repetitionPenalty = request.repetitionPenalty
-        return Decoding(request.decoding, count: request.candidates, rules: rules)
+        return Decoding(request.method, count: request.candidates, rules: rules)
     }
 }
 

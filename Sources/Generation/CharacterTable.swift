@@ -4,8 +4,8 @@ import TihuaVerse
 
 /// What the rules of a metre need to know of every token, and the masks made of it.
 ///
-/// A mask is made once for each distinct rule; a rule's own excluded characters are left to the caller, so that rules that
-/// differ in nothing else share one.
+/// A mask is made once for each distinct rule; a rule's own excluded characters are left to the caller, so that rules
+/// that differ in nothing else share one.
 final class CharacterTable {
     private let isHan: [Bool]  // [V]
     private let tones: [ToneSet]  // [V]

@@ -12,8 +12,8 @@ extension ClipCap {
     ///
     /// - Parameters:
     ///   - tokenizer: of the language model
-    ///   - maximumLength: tokens, the end counted; less where the model has no room for so many behind the picture and a
-    ///     prompt of `promptLength`
+    ///   - maximumLength: tokens, the end counted; less where the model has no room for so many behind the picture and
+    ///     a prompt of `promptLength`
     public func rules(_ tokenizer: BertTokenizer, maximumLength: Int, promptLength: Int = 0) -> TokenRules {
         let stop = [tokenizer.separatorID] + configuration.languageModel.eosTokenIDs.map(Int32.init)
         let room = configuration.languageModel.capacity(behind: configuration.captionOffset + promptLength)

@@ -10,6 +10,26 @@ public struct Decoding: Sendable, Equatable {
         case beam(BeamSearch)
         /// A probable token that is unlike what stands before.
         case contrastive(ContrastiveSearch)
+
+        /// The most probable token every time.
+        public static let greedy = Method.sampling(.greedy)
+
+        /// The most texts that are found for a prompt; nil for samples, of which there is no end.
+        public var mostTexts: Int? {
+            switch self {
+            case .sampling(let sampling): sampling.temperature == 0 ? 1 : nil
+            case .beam(let search): search.width
+            case .contrastive: 1
+            }
+        }
+
+        func validate() throws(GenerationError) {
+            switch self {
+            case .sampling(let sampling): try sampling.validate()
+            case .beam(let search): try search.validate()
+            case .contrastive(let search): try search.validate()
+            }
+        }
     }
 
     /// How tokens are found.
@@ -28,11 +48,12 @@ public struct Decoding: Sendable, Equatable {
 
     /// The most probable token every time.
     public static func greedy(rules: TokenRules = TokenRules()) -> Decoding {
-        Decoding(.sampling(.greedy), rules: rules)
+        Decoding(.greedy, rules: rules)
     }
 
     /// What ClipCap-Chinese does (its predict.py): 10 samples from a nucleus of 0.8 at temperature 1, up to 101 tokens,
-    /// since it counts to "more than 100"; `[UNK]` is never written, `[SEP]` ends a text, and nothing else is forbidden.
+    /// since it counts to "more than 100"; `[UNK]` is never written, `[SEP]` ends a text, and nothing else is
+    /// forbidden.
     public static func clipCapChinese(stop: Int32, unknown: Int32?) -> Decoding {
         Decoding(
             .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8)), count: 10,
@@ -42,22 +63,12 @@ public struct Decoding: Sendable, Equatable {
     /// - Throws: `GenerationError.sampling` for a value out of range.
     public func validate() throws(GenerationError) {
         try rules.validate()
-        let most: Int
-        let limit: String
-        switch method {
-        case .sampling(let sampling):
-            try sampling.validate()
-            let isGreedy = sampling.temperature == 0
-            (most, limit) = isGreedy ? (1, "1: a greedy search has one result") : (10_000, "1 to 10000")
-        case .beam(let search):
-            try search.validate()
-            (most, limit) = (search.width, "1 to \(search.width), the number of beams")
-        case .contrastive(let search):
-            try search.validate()
-            (most, limit) = (1, "1: a contrastive search has one result")
-        }
+        try method.validate()
+        let most = method.mostTexts ?? 10_000
         guard (1...most).contains(count) else {
-            throw .sampling(setting: "the number of texts", value: "\(count)", range: limit)
+            throw .sampling(
+                setting: "the number of texts", value: "\(count)",
+                range: most == 1 ? "1: a greedy or contrastive search has one result" : "1 to \(most)")
         }
     }
 
@@ -71,8 +82,8 @@ public struct Decoding: Sendable, Equatable {
     }
 }
 
-/// Beam search as transformers' `generate` defines it: a finished text is ranked by its log-probability over its length, end
-/// token included, to the power of `lengthPenalty`.
+/// Beam search as transformers' `generate` defines it: a finished text is ranked by its log-probability over its
+/// length, end token included, to the power of `lengthPenalty`.
 public struct BeamSearch: Sendable, Equatable {
     /// When a search ends before the maximum length; transformers' `early_stopping`.
     public enum Ending: String, Sendable, CaseIterable {
@@ -111,8 +122,9 @@ public struct BeamSearch: Sendable, Equatable {
     func rank(_ logProbability: Double, length: Int) -> Double { logProbability / pow(Double(length), lengthPenalty) }
 }
 
-/// Contrastive search (Su et al. 2022, A Contrastive Framework for Neural Text Generation, equation 5): of the most probable
-/// tokens, the one with the greatest (1 - α) p(v) - α max cos(h_v, h_j) over the hidden states h_j of all positions before.
+/// Contrastive search (Su et al. 2022, A Contrastive Framework for Neural Text Generation, equation 5): of the most
+/// probable tokens, the one with the greatest (1 - α) p(v) - α max cos(h_v, h_j) over the hidden states h_j of all
+/// positions before.
 public struct ContrastiveSearch: Sendable, Equatable {
     /// k: tokens that are tried, 1 to 128.
     public var candidates: Int

@@ -3,7 +3,7 @@ import TihuaVerse
 
 /// A poem under way: where it stands in its metre, what it has used, and its own random numbers.
 ///
-/// A value, so that a line that turns out badly is written again from a copy.
+/// It is a value, so that a line that is refused can be written again from a copy.
 struct Draft {
     let plan: PoemPlan
     var metre: MetreState
@@ -11,13 +11,14 @@ struct Draft {
     /// The line under way.
     var characters: [Character] = []
     var tokens: [Int32] = []
-    /// Which of these the tune repeats, so that they are no choice of the model's.
+    /// Which of these tokens the tune repeats, so that they are not chosen by the model.
     var repeats: [Bool] = []
     var random: SplitMix64
-    /// The natural logarithm of the model's own probability of every token after the prompt but those that the tune repeats.
+    /// The natural logarithm of the model's own probability of every token after the prompt but those that the tune
+    /// repeats.
     var logProbability = 0.0
     var tokenCount = 0
-    /// Characters of this line that were drawn, not settled by the plan.
+    /// How many characters of this line were drawn, rather than given by the plan.
     var drawnCount = 0
     /// False once nothing can follow.
     var isAlive = true
@@ -27,15 +28,16 @@ struct Draft {
     /// Characters of another season or hour than the keywords and the poem have named.
     private var untimely: Set<Character> = []
 
-    /// So far down no character is drawn while another is admitted; unlike minus infinity it still may be where none is.
+    /// The penalty with which a character is drawn only where no other is admitted.
     private static let never: Float = -1e4
-    /// A pair of characters that the poem already has.
+    /// The penalty for a pair of characters that the poem already has.
     private static let repeatedPair: Float = -6
-    /// A character that the poem already has; 叠字 (twice in a row) too, for the model writes more of these than poets do.
+    /// The penalty for a character that the poem already has; also for one twice in a row (叠字), which the model writes
+    /// more often than poets do.
     private static let repeatedCharacter: Float = -2.5
-    /// A character of another season or hour: as dear as a repetition, since a poet may mean it.
+    /// The penalty for a character of another season or hour; no more than for a repetition, since a poet may mean it.
     private static let untimelyCharacter: Float = -2.5
-    /// Uses of a character beyond which it is not drawn.
+    /// How often a poem may have a character before `never` applies.
     private static let mostUses = 2
 
     init(_ plan: PoemPlan) {
@@ -48,7 +50,7 @@ struct Draft {
     /// Whether the prompt has the two characters in a word.
     func isAsked(_ pair: String) -> Bool { plan.prompt.keywords.contains { $0.contains(pair) } }
 
-    /// What is added to the scores of some tokens: repetition is discouraged, and a second season or hour.
+    /// What is added to the scores of some tokens, to discourage repetition and a second season or hour.
     func penalties(_ format: PoetFormat, excluded: Set<Character>) -> [Int32: Float] {
         var result: [Int32: Float] = [:]
         for character in untimely {

@@ -8,7 +8,7 @@ struct EncoderDecoderVerse: VerseModel {
     let model: any TokenDecoder
     let format: PoetFormat
     let device: Device
-    /// Off in tests that compare: every step then runs the whole line.
+    /// False in tests that compare: every step then runs the whole line.
     var caching = true
 
     var scoreCount: Int { model.vocabularySize }

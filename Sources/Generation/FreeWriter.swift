@@ -3,7 +3,8 @@ import TihuaProsody
 public import TihuaTorch
 public import TihuaVerse
 
-/// Writes without any constraint: what a poet does when only its own scores decide, ends of lines and of poems among them.
+/// Writes without any constraint: what a poet does when only its own scores decide, ends of lines and of poems among
+/// them.
 ///
 /// For measuring what the constraint of `PoemWriter` gives; repetition is not discouraged either. Not `Sendable`.
 public struct FreeWriter {
@@ -14,7 +15,7 @@ public struct FreeWriter {
     private static let batch = 128
     /// Tokens beyond those of the form after which a poem is broken off.
     private static let slack = 16
-    /// Stands for what is no character.
+    /// What is written for a token that is no character.
     private static let foreign: Character = "□"
 
     /// A decoder in Tihua's format.
@@ -23,8 +24,8 @@ public struct FreeWriter {
         verse = DecoderVerse(model: model, format: format, device: device)
     }
 
-    /// The lines of a poem for each plan, in the plans' order; of a plan's constraint only the form counts, for how long a
-    /// poem may become. A token that is no character becomes □.
+    /// The lines of a poem for each plan, in the plans' order; of a plan's constraint only the form counts, for how
+    /// long a poem may become. A token that is no character becomes □.
     ///
     /// - Throws: `GenerationError`, `VerseError.unknownForm`, `CancellationError`.
     public func write(_ plans: [PoemPlan], sampling: Sampling = Sampling()) throws -> [[String]] {

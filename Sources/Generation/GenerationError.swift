@@ -27,8 +27,8 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
             "prompt and poem take \(tokens) tokens and this poet has room for \(positions); "
                 + "shorten the theme, or choose a shorter form"
         case .noRoom(let prompt, let new, let positions):
-            "the prompt takes \(prompt) positions and \(new) tokens may follow, but the model has \(positions) positions; "
-                + "shorten the prompt or lower the maximum length"
+            "the prompt takes \(prompt) positions and \(new) tokens may follow, but the model has \(positions) "
+                + "positions; shorten the prompt or lower the maximum length"
         case .token(let id, let size): "token id \(id) is outside of the vocabulary, 0 to \(size - 1)"
         case .prefixWidth(let numbers, let width):
             "a prefix of \(numbers) numbers is no embeddings of this poet, which is \(width) wide; "
@@ -36,7 +36,7 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
         case .noPrefix: "an encoder-decoder takes no prefix; write through keywords, or with a GPT2 poet"
         case .emptyPrompt: "there is nothing to continue; give a text, token ids or a picture"
         case .nothingWritten(let candidates):
-            "none of \(candidates) candidates became a poem; try another seed, more --candidates or a higher --temperature"
+            "none of \(candidates) candidates became a poem; try another seed, more candidates or a higher temperature"
         case .brokenModel: "the model's scores are not numbers; its weights are damaged, get them again"
         }
     }

@@ -5,8 +5,8 @@ public import TihuaVerse
 
 /// How likely a poet finds poems that are there already, and what a metre takes from its choices.
 ///
-/// For GPT2 in Tihua's format. Texts of about equal length go through the model together. Not `Sendable`: it lives on its
-/// model's thread.
+/// For GPT2 in Tihua's format. Texts of about equal length go through the model together. Not `Sendable`: it lives on
+/// its model's thread.
 public final class PoemScorer {
     /// A poem, or part of one, and what the poet is told before it.
     public struct Text: Sendable {
@@ -31,7 +31,7 @@ public final class PoemScorer {
         public enum Kind: String, Sendable, CaseIterable {
             /// A rhyme.
             case rhyme
-            /// A tone, and no rhyme; the end of a first line that may rhyme or not is one.
+            /// A tone without a rhyme; also the end of a first line that may rhyme or not.
             case tone
             /// Any character.
             case free
@@ -64,8 +64,8 @@ public final class PoemScorer {
         format = try PoetFormat(tokens: vocabulary.tokens)
     }
 
-    /// The natural logarithms of the probabilities of each text's tokens after its prompt: the characters of every line, a
-    /// boundary between two lines, the end behind the last.
+    /// The natural logarithms of the probabilities of each text's tokens after its prompt: the characters of every
+    /// line, a boundary between two lines, the end behind the last.
     ///
     /// - Parameter progress: called with the number of texts that are done
     /// - Throws: `GenerationError.tooLong`, `.brokenModel`, `VerseError.unknownForm`, `CancellationError`.
@@ -91,9 +91,8 @@ public final class PoemScorer {
     }
 
     /// What the metre removes at each slot of poems that keep to it, given the poem up to there: one less the
-    /// probability of all that the slot's rule admits.
-    ///
-    /// Where openings differ the rule is the union of theirs (see `SlotRule`).
+    /// probability of all that the slot's rule admits. Where several patterns are open, the rule is the union of theirs
+    /// (see `SlotRule`).
     ///
     /// - Returns: for each poem its slots, nil where the poem does not keep to the metre
     /// - Throws: as `logProbabilities`.
@@ -124,7 +123,7 @@ public final class PoemScorer {
                         start += 1
                         slot += 1
                     }
-                    start += 1  // the boundary, which the metre settles
+                    start += 1  // the boundary, which is not chosen
                 }
             }
             let count = places.count
@@ -132,7 +131,7 @@ public final class PoemScorer {
                 .gatheringSlices(0, at: Tensor(maskRows).to(.int64, device))
             let admitted =
                 probabilities.gatheringSlices(0, at: Tensor.ids(places, [count]).to(nil, device)) * allowed  // [N, V]
-            // Padding is never admitted, so it fills up the lists of excluded characters.
+            // The lists of excluded characters are padded with the padding token, which is never admitted.
             let width = max(1, excluded.map(\.count).max() ?? 1)
             let padded = excluded.flatMap { $0 + Array(repeating: format.padding, count: width - $0.count) }
             let lost = admitted.gathered(1, Tensor.ids(padded, [count, width]).to(.int64, device)).sum(1)  // [N]
@@ -171,8 +170,8 @@ public final class PoemScorer {
 
     /// Runs the texts, longest first, and hands over the scores where something is predicted.
     ///
-    /// - Parameter body: the indices of the texts of a batch, the scores before each of their tokens `[N, V]`, and these
-    ///   tokens, N
+    /// - Parameter body: the indices of the texts of a batch, the scores before each of their tokens `[N, V]`, and
+    ///   these tokens, N
     private func forEachBatch(_ texts: [Text], _ body: ([Int], Tensor, [Int32]) throws -> Void) throws {
         let encoded = try texts.map { text in
             var prompt = try vocabulary.encode(text.prompt)
@@ -205,7 +204,7 @@ public final class PoemScorer {
                 }
             }
             try withoutGradients {
-                // Padding stands behind, where causal attention does not see it.
+                // Padding stands at the end, where causal attention does not see it.
                 let hidden = model.hidden(Tensor.ids(inputs, [rows.count, width]).to(nil, device))  // [B, T, C]
                 let learned = hidden.reshaped(rows.count * width, -1)
                     .gatheringSlices(0, at: Tensor.ids(places, [places.count]).to(nil, device))  // [N, C]

@@ -7,10 +7,10 @@ public import TihuaVerse
 public struct PoemPlan: Sendable {
     /// What the model is told.
     public var prompt: PoemPrompt
-    /// What the poem obeys, of the prompt's form.
+    /// The metre that the poem obeys; its form is the prompt's.
     public var constraint: MetreConstraint
-    /// Embeddings that stand where keywords would, one after the other, each of the poet's width: what `PrefixMapper` makes of
-    /// a picture. Empty for none.
+    /// Embeddings that stand where keywords would, one after the other, each of the poet's width: what `PrefixMapper`
+    /// makes of a picture. Empty for none.
     public var prefix: [Float]
     /// Equal plans with equal seeds become equal poems, whatever they are written together with.
     public var seed: UInt64
@@ -31,7 +31,7 @@ public struct WrittenPoem: Sendable, Equatable {
     /// The lines, without punctuation.
     public let lines: [String]
     /// The natural logarithm of the model's own probability (no mask, temperature 1) of all tokens after the prompt,
-    /// boundaries of lines included, characters that the tune repeats not.
+    /// including the boundaries of lines, but not the characters that the tune repeats.
     public let logProbability: Double
     /// The number of these tokens.
     public let tokenCount: Int
@@ -41,29 +41,31 @@ public struct WrittenPoem: Sendable, Equatable {
 
 /// Writes poems under a metre, all candidates in one batch.
 ///
-/// Length, tone and rhyme are right by construction: each slot's rule masks the scores, and the ends of lines are set, not
-/// drawn, as are characters that the tune repeats. No `[UNK]`, no special token; no line of four or more twice but where the tune
-/// has it, and none that `isKnown` tells; no character more than twice where another is possible. Not `Sendable`: it lives on its model's thread.
+/// Length, tone and rhyme are right by construction: each slot's rule masks the scores, and the ends of lines are set,
+/// not drawn, as are characters that the tune repeats. `[UNK]` and special tokens are never written. A line of four or
+/// more characters comes twice only where the tune repeats it, and never where `isKnown` is true of it; a character comes
+/// more than twice only where no other is possible. Not `Sendable`: it lives on its model's thread.
 public final class PoemWriter {
     /// How the model is asked.
     public let format: PoetFormat
     private let model: any VerseModel
     /// Whether a line is one of the training poems; no poem gets such a line.
     public let isKnown: (String) -> Bool
-    /// Whether poets let a line end in these two characters; what they do not is drawn only where little else can stand. Rhyme
-    /// and tone leave a small model few characters at the end of a line, and it takes what makes no word.
+    /// Whether poets end lines in these two characters; other endings are drawn only where little else can stand. Without
+    /// it a small model ends lines in what is no word, since rhyme and tone leave it few characters there.
     public var isEnding: (String) -> Bool = { _ in true }
-    /// What the model writes too often; nil takes it as it is. Words that a prompt asks for are not held back.
+    /// The pairs of characters that the model writes too often, whose scores are lowered unless the prompt asks for them;
+    /// nil lowers none.
     public var stock: OverusedPairs?
-    /// Of the poems under way, `[V]`.
+    /// What is added to the scores of the poems under way, `[V]`.
     private var leaning: Tensor?
     private var tables: [RhymeBook: CharacterTable] = [:]
 
-    /// A line that repeats, or is known, is written again so many times before its poem is given up.
+    /// How many times a line that repeats or is known is written before its poem is given up.
     private static let attempts = 4
-    /// Characters from which on a line must be the poem's own.
+    /// The length in characters from which on a line must be new.
     private static let shortestOwnLine = 4
-    /// What two last characters that no poet ends in cost.
+    /// What is taken from the score of a line's last character where no poet ends a line like that.
     private static let strangeEnding: Float = 4
     /// The most poems in one batch.
     private static let batch = 128
@@ -92,9 +94,11 @@ public final class PoemWriter {
         self.isKnown = isKnown
     }
 
-    /// Writes a poem for each plan; those that come to a dead end are missing from the result, which is in the plans' order.
+    /// Writes a poem for each plan; those that come to a dead end are missing from the result, which is in the plans'
+    /// order.
     ///
-    /// Plans of one form go through the model together, those with a prefix by themselves. Cancelling the task ends the work at the next line.
+    /// Plans of one form go through the model together, those with a prefix by themselves. Cancelling the task ends the
+    /// work at the next line.
     ///
     /// - Parameters:
     ///   - leaning: what is added to the scores (log-probabilities before temperature) of characters
@@ -129,8 +133,8 @@ public final class PoemWriter {
         return poems.sorted { $0.plan < $1.plan }
     }
 
-    /// What plans have in common that go through the model together. A prefix and what stands before it are of one length, for
-    /// padding comes behind them.
+    /// What plans that go through the model together have in common. Prefixes and what stands before them must be of one
+    /// length, since padding comes behind them.
     private struct Kind: Hashable {
         let lineLengths: [Int]
         let prefix: Int
@@ -147,7 +151,7 @@ public final class PoemWriter {
     ) throws -> [WrittenPoem] {
         guard let form = plans.first?.plan.constraint.form else { return [] }
         var drafts = plans.map { Draft($0.plan) }
-        // Characters, a boundary after each line, and the start of the decoder.
+        // The poem's characters, a boundary after each line, and the start tokens of a decoder.
         let room = form.characterCount + form.lineCount + 2
         var pass = Pass(try model.session(for: drafts, room: room))
         for line in 0..<form.lineCount {
@@ -181,7 +185,7 @@ public final class PoemWriter {
         }
     }
 
-    /// Writes anew the lines that stand already in their poem or in the training poems; gives up poems where that fails.
+    /// Writes new lines for those that the poem or the training poems already have; gives up poems where that fails.
     ///
     /// - Returns: whether a line has changed
     private func rewrite(_ drafts: inout [Draft], from before: [Draft], _ sampling: Sampling) throws -> Bool {
@@ -189,7 +193,7 @@ public final class PoemWriter {
         for attempt in 0...Self.attempts {
             let rows = drafts.indices.filter { drafts[$0].isAlive && isRefused(drafts[$0]) }
             guard !rows.isEmpty else { break }
-            // A greedy writer would write the same again.
+            // At temperature 0 the same line would come again.
             guard attempt < Self.attempts, sampling.temperature > 0 else {
                 for row in rows { drafts[row].isAlive = false }
                 break
@@ -200,7 +204,7 @@ public final class PoemWriter {
                 draft.random = drafts[row].random
                 return draft
             }
-            // Of the lines before, which the prompt has now, room is taken already.
+            // The lines before are part of the prompt now, so only this line needs room.
             let line = redone[0].lines.count
             let form = redone[0].plan.constraint.form
             var pass = Pass(try model.session(for: redone, room: form.lineLengths[line] + 2))
@@ -212,7 +216,8 @@ public final class PoemWriter {
 
     private func isRefused(_ draft: Draft) -> Bool {
         let line = String(draft.characters)
-        // Who asks for a line gets it. Lines of two or three are phrases: tunes repeat them (如梦令), and nobody owns them.
+        // A line that the request gave is never refused. Lines of two or three characters are common phrases, which some
+        // tunes repeat (如梦令).
         guard draft.drawnCount > 0, line.count >= Self.shortestOwnLine else { return false }
         return draft.lines.contains(line) || isKnown(line)
     }
@@ -272,7 +277,7 @@ public final class PoemWriter {
         }
         let longest = lists.map(\.count).max() ?? 0
         guard longest > 0 else { return nil }
-        // Short lists are filled up with a place behind the last score, which is cut off again.
+        // Short lists are padded with the index behind the last score, which is cut off again.
         let count = model.scoreCount
         let places = lists.flatMap { list in
             list.map { Int64($0.key) } + Array(repeating: Int64(count), count: longest - list.count)
@@ -288,7 +293,7 @@ public final class PoemWriter {
             .narrowed(1, 0..<count)
     }
 
-    /// Writes the next character of a draft: the settled one, or one that is drawn.
+    /// Writes the next character of a draft: the one that the rule demands, or one that is drawn.
     ///
     /// - Returns: its token, nil where nothing can stand
     private func choose(_ draft: inout Draft, _ rule: SlotRule, _ choices: Choices?, _ sampling: Sampling) -> Int32? {
@@ -316,7 +321,7 @@ public final class PoemWriter {
                 draft.drawnCount += 1
                 return Int32(token)
             }
-            // The rule is the union of all openings, so a character may pass it and still fit none of them.
+            // The rule is the union of all patterns that are still open, so a character may pass it and fit none of them.
             tokens.remove(at: index)
             scores.remove(at: index)
         }
@@ -331,11 +336,11 @@ public final class PoemWriter {
     }
 }
 
-/// A session with the tokens that are chosen and not yet fed: they go in together with what must follow them.
+/// A session with the tokens that are chosen and not yet fed; they are fed together with those that must follow them.
 private struct Pass {
     struct Token {
         var id: Int32
-        /// Whether the tune repeats it: the poem is not more or less likely for it.
+        /// Whether the tune repeats it, so that it does not count in the poem's probability.
         var isRepeat = false
     }
 

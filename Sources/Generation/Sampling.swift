@@ -6,9 +6,10 @@ import TihuaVerse
 public struct Sampling: Sendable, Equatable {
     /// What the scores are divided by; 0 takes the most probable token.
     public var temperature: Double
-    /// Only so many of the most probable tokens; 0 takes all.
+    /// How many of the most probable tokens may be drawn; 0 is all.
     public var topK: Int
-    /// Of these, the fewest whose probabilities reach this share; 1 takes all.
+    /// The share of the probability that the drawn tokens have together: of the most probable tokens no more than reach it
+    /// may be drawn; 1 is all.
     public var topP: Double
 
     /// - Precondition: see `validate` for the ranges.
@@ -74,8 +75,8 @@ public struct Sampling: Sendable, Equatable {
 
     /// Draws a token for each row, without looking at the rows one by one.
     ///
-    /// A row's draw depends on its own scores and number only: tokens are taken in descending order of probability, however
-    /// many are looked at (in the order of their ids where all may be drawn, which needs no order).
+    /// A row's draw depends on its own scores and number only: tokens are taken in descending order of probability,
+    /// however many are looked at (in the order of their ids where all may be drawn, which needs no order).
     ///
     /// - Parameters:
     ///   - scores: float32 `[B, V]`; minus infinity for what is forbidden; a row that forbids everything draws anything

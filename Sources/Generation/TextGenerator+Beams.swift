@@ -20,13 +20,13 @@ private struct Search {
 }
 
 extension TextGenerator {
-    /// Beam search, step by step as `_beam_search` of transformers 5, but each prompt stops when its own search is over, and
-    /// only open beams take rows of the batch.
+    /// Beam search, step by step as `_beam_search` of transformers 5, but each prompt stops when its own search is
+    /// over, and only open beams take rows of the batch.
     func beams(
         _ session: TokenSession, _ search: BeamSearch, count: Int, _ rules: AppliedRules
     ) throws -> [[GeneratedText]] {
         let width = search.width
-        // As many that stop as there are stop tokens for each beam, and still enough to go on with.
+        // Even if every beam's candidates include all stop tokens, enough are left to go on with.
         let kept = max(2, 1 + rules.stop.count) * width
         var searches = session.rows.indices.map { Search(open: [Beam(row: $0)]) }
         for length in 1...rules.maximumLength {
@@ -90,7 +90,7 @@ extension Search {
     /// Lengthens the open beams by a token, and leaves none open where the search is over.
     ///
     /// - Parameters:
-    ///   - candidates: of each row of the session
+    ///   - candidates: those of each row of the session
     ///   - kept: how many candidates of all beams together count
     ///   - maximumLength: of a text
     mutating func advance(
@@ -116,7 +116,7 @@ extension Search {
         func stops(_ beam: Beam) -> Bool {
             beam.tokens.count == maximumLength || beam.tokens.last.map(stop.contains) ?? false
         }
-        // Of those that stop, only the first `width` of all finish; the others go no further either.
+        // Only those among the first `width` candidates finish; others that stop are dropped.
         finish(best.prefix(width).filter(stops), search)
         open = Array(best.lazy.filter { !stops($0) }.prefix(width))
         if !canImprove(search, maximumLength: maximumLength) { open = [] }

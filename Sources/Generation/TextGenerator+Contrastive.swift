@@ -21,7 +21,7 @@ extension TextGenerator {
             let best = allowed.softmax(1).topK(tried, 1)  // [P, K]
             let tokens = best.indices.reshaped(-1).array(of: Int64.self).map { Int32(truncatingIfNeeded: $0) }
 
-            // What stands there already, the padding left out, before the tokens that are tried.
+            // Where the rows have padding, as they are before the tokens that are tried.
             let padding = session.present?.gatheringSlices(0, at: rowIDs(firstRows)).logicalNot()  // [P, S]
             session.append(tokens.map { [$0] })
             let hidden = session.hidden.to(.float32).reshaped(live.count, tried, -1).normalized()  // [P, K, C]
@@ -44,7 +44,7 @@ extension TextGenerator {
                 [context, hidden.reshaped(live.count * tried, 1, -1).gatheringSlices(0, at: rowIDs(winners))], 1)
             scores = session.next.gatheringSlices(0, at: rowIDs(winners))
             let keeps = Self.isWorthDropping(open.count, of: live.count) ? open : Array(live.indices)
-            // All candidates of a prompt become the winner; but for the last position they are it already.
+            // All rows of a prompt become the winner; they differ from it in the last position alone.
             session.reorder(
                 by: keeps.flatMap { Array(repeating: winners[$0], count: tried) },
                 from: keeps.count == live.count ? session.length - 1 : 0)

@@ -6,8 +6,8 @@ import TihuaVerse
 public struct TextPrompt: Sendable, Equatable {
     /// The tokens before; none where there is a prefix, or for a model's start token alone.
     public var ids: [Int32]
-    /// Equal prompts with equal seeds become equal texts, whatever they are written together with, up to the rounding of
-    /// the scores.
+    /// Equal prompts with equal seeds become equal texts, whatever they are written together with, up to the rounding
+    /// of the scores.
     public var seed: UInt64
 
     /// A prompt of these tokens.
@@ -23,7 +23,8 @@ public struct GeneratedText: Sendable, Equatable {
     public let ids: [Int32]
     /// The stop token that ended the text; nil where it was cut off.
     public let stop: Int32?
-    /// The natural logarithm of the model's own probability (no rule, temperature 1) of the new tokens and the stop token.
+    /// The natural logarithm of the model's own probability (no rule, temperature 1) of the new tokens and the stop
+    /// token.
     public let logProbability: Double
     /// What the search ranks by: for beams the log-probability under the rules over its length to the power of the
     /// penalty, otherwise `meanLogProbability`.
@@ -44,8 +45,8 @@ public struct GeneratedText: Sendable, Equatable {
     }
 }
 
-/// Continues prompts with a language model: greedy, samples, beams or contrastive search, all texts of all prompts in one
-/// batch, each prompt read once. Not `Sendable`: it lives on its model's thread.
+/// Continues prompts with a language model: greedy, samples, beams or contrastive search, all texts of all prompts in
+/// one batch, each prompt read once. Not `Sendable`: it lives on its model's thread.
 public final class TextGenerator {
     /// The model with what it is given beside tokens.
     public let source: TextSource
@@ -59,8 +60,8 @@ public final class TextGenerator {
     /// - Parameters:
     ///   - source: where it has a prefix or a memory, of as many prompts as will be given
     ///   - device: where the model lives
-    ///   - style: of sentences that the texts shall be like
-    ///   - caching: off, every token costs the whole sequence; for comparison
+    ///   - style: the style that the texts shall have
+    ///   - caching: false computes the whole sequence for every token; for comparison
     public init(_ source: TextSource, device: Device = .cpu, style: TextStyle? = nil, caching: Bool = true) {
         self.source = source
         self.device = device
@@ -72,8 +73,8 @@ public final class TextGenerator {
     ///
     /// Cancelling the task ends the work at the next token.
     ///
-    /// - Returns: for each prompt its texts: `count` of them, beams best first; fewer where beams come to no end, or where
-    ///   the rules forbid everything
+    /// - Returns: for each prompt its texts: `count` of them, beams best first; fewer where beams come to no end, or
+    ///   where the rules forbid everything
     /// - Throws: `GenerationError`, `CancellationError`.
     /// - Precondition: there are as many prompts as the source has prefixes or memories.
     public func generate(_ prompts: [TextPrompt], _ decoding: Decoding) throws -> [[GeneratedText]] {
@@ -184,15 +185,15 @@ public final class TextGenerator {
         }
     }
 
-    /// Whether moving the open rows together pays: a row costs as much as any other until it is dropped.
+    /// Whether dropping the finished rows, which cost as much as open ones, is worth a reordering.
     static func isWorthDropping(_ open: Int, of rows: Int) -> Bool { 4 * open <= 3 * rows }
 
     /// The tokens chosen in each row with their log-probability of the model, nil where the rules forbid them.
     ///
     /// - Parameters:
     ///   - chosen: int64 `[B]`
-    ///   - scores: of the model, `[B, V]`
-    ///   - allowed: under the rules, `[B, V]`
+    ///   - scores: the model's, `[B, V]`
+    ///   - allowed: the scores under the rules, `[B, V]`
     /// - Throws: `GenerationError.brokenModel` where a score is not a number.
     static func values(
         of chosen: Tensor, scores: Tensor, allowed: Tensor
@@ -232,8 +233,8 @@ struct AppliedRules {
     /// The scores of a session's next tokens under the rules and with the style. `[B, V]`
     ///
     /// - Parameters:
-    ///   - rows: of the session, all if nil
-    ///   - scores: what stands for the session's own, of these rows
+    ///   - rows: the rows of the session; all if nil
+    ///   - scores: the scores of these rows, where they are not the session's own
     func applied(to session: TokenSession, rows: [Int]? = nil, scores: Tensor? = nil, length: Int) -> Tensor {
         let texts = (rows ?? Array(session.rows.indices)).map(session.tokens)
         let scores = scores ?? session.next

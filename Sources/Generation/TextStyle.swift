@@ -2,19 +2,19 @@ import Foundation
 import TihuaTorch
 import TihuaVerse
 
-/// The manner of some sentences, to which a language model leans while it writes. Nothing is trained.
+/// A style that a language model is drawn to while it writes, given by example sentences. Nothing is trained.
 ///
-/// The sentences are counted into an n-gram model whose last step back is the language model itself: where they know how a
-/// text like this one goes on, it has their continuations, elsewhere it is the language model. The score of each token is
-/// the logarithm of p(token)^(1 - w) s(token)^w, p the language model, s the n-grams, w the weight, normalised (shallow
-/// fusion, Gulcehre et al. 2015, On Using Monolingual Corpora in Neural Machine Translation, with this step back). So the
-/// sentences cannot say what the model finds impossible, nor shorten texts that they do not know.
+/// The sentences are counted into an n-gram model whose last step back is the language model itself: where they know
+/// how a text like this one goes on, it has their continuations, elsewhere it is the language model. The score of each
+/// token is the logarithm of p(token)^(1 - w) s(token)^w, p the language model, s the n-grams, w the weight, normalised
+/// (shallow fusion, Gulcehre et al. 2015, On Using Monolingual Corpora in Neural Machine Translation, with this step
+/// back). So the sentences cannot say what the model finds impossible, nor shorten texts that they do not know.
 public struct TextStyle: Sendable {
     /// w: 0 leaves the language model as it is, 1 has only the n-grams.
     public let weight: Double
 
     private let model: NGramModel
-    /// The model's number of each token that the sentences hold.
+    /// What the n-gram model calls each token of the sentences.
     private let numbers: [Int32: UInt16]
     /// The tokens by number, without 0 and 1.
     private let tokens: [Int32]
@@ -72,12 +72,13 @@ public struct TextStyle: Sendable {
         guard weight > 0 else { return nil }
         let rows = texts.map { text in
             let (known, rest) = model.continuations(after: history(text.suffix(model.order)))
-            // The language model always keeps a say, so that no text comes to a dead end.
+            // The language model keeps at least a thousandth, so that no text comes to a dead end.
             return (known: known.filter { $0.token > Self.other }, rest: max(rest, 1e-3))
         }
         let longest = rows.map(\.known.count).max() ?? 0
         guard longest > 0 else { return nil }
-        // Only a few tokens of a row are known. Short rows repeat one of theirs; a row without any names token 0, share 0.
+        // The sentences know only a few tokens of a row. Short rows repeat one of theirs; a row without any has token 0
+        // with a share of 0.
         var (ids, shares): ([Int32], [Double]) = ([], [])
         for (known, _) in rows {
             let first = known.first.map { (tokens[Int($0.token) - 2], $0.probability) } ?? (0, 0)
@@ -101,8 +102,8 @@ public struct TextStyle: Sendable {
         return lean - (own + lean).logSumExp(1, keep: true)
     }
 
-    /// The mean of the natural logarithms of the probabilities that the sentences give to a text's new tokens; 0 where there
-    /// is none.
+    /// The mean of the natural logarithms of the probabilities that the sentences give to a text's new tokens; 0 where
+    /// there is none.
     ///
     /// - Parameters:
     ///   - tokens: new ones, the end among them where it was written

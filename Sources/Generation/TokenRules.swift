@@ -10,8 +10,8 @@ public struct TokenRules: Sendable, Equatable {
     public var minimumLength: Int
     /// New tokens after which a text ends, the stop token counted.
     public var maximumLength: Int
-    /// Scores of tokens that stand in the prompt or the text are divided by this where positive, multiplied where negative
-    /// (Keskar et al. 2019, CTRL). 1 changes nothing.
+    /// Scores of tokens that stand in the prompt or the text are divided by this where positive, multiplied where
+    /// negative (Keskar et al. 2019, CTRL). 1 changes nothing.
     public var repetitionPenalty: Double
     /// No sequence of so many tokens comes twice in prompt and text; 0 allows all.
     public var noRepeatNGram: Int

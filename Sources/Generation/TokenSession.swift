@@ -5,7 +5,8 @@ public import TihuaTorch
 public struct TextSource {
     /// What writes.
     public let model: any TokenDecoder
-    /// What it is given beside the tokens of each prompt, P rows: a picture's embeddings, what an encoder has read, or nothing.
+    /// What it is given beside the tokens of each prompt, P rows: a picture's embeddings, what an encoder has read, or
+    /// nothing.
     public let context: DecodingContext
 
     /// A model with what it is given.
@@ -14,10 +15,12 @@ public struct TextSource {
         self.context = context
     }
 
-    /// The longest sequence, prefix included. Relative positions have no end; a limit keeps their table of distances small.
+    /// The longest sequence, prefix included. Relative positions have no end; a limit keeps their table of distances
+    /// small.
     public var positionCount: Int { model.positionLimit ?? 4096 }
 
-    /// The scores of the token after each of `ids`, which stand behind the prefix or behind the encoder's memory of batch 1.
+    /// The scores of the token after each of `ids`, which stand behind the prefix or behind the encoder's memory of
+    /// batch 1.
     ///
     /// - Returns: float32 `[ids, V]`
     /// - Precondition: 1 up to `positionCount` ids, less the prefix, all in the vocabulary.
@@ -31,10 +34,11 @@ public struct TextSource {
     func prompts(_ range: Range<Int>) -> TextSource { TextSource(model, context.rows(range)) }
 }
 
-/// Rows of tokens under way: prompts of any length, then as many new tokens in each row. B rows, T new tokens, S positions.
+/// Rows of tokens under way: prompts of any length, then as many new tokens in each row. B rows, T new tokens, S
+/// positions.
 ///
-/// Prompts are padded: a decoder's between prefix and tokens, so that the prefix stands once; positions and masks skip the
-/// padding, and a row's scores are what they are alone.
+/// Prompts are padded: a decoder's between prefix and tokens, so that the prefix stands once; positions and masks skip
+/// the padding, and a row's scores are what they are alone.
 final class TokenSession {
     private let device: Device
     private let model: any TokenDecoder
@@ -50,8 +54,8 @@ final class TokenSession {
     private var origins: [Int]
     /// False where there is padding: bool `[B, S]`; nil where there is none.
     private(set) var present: Tensor?
-    /// The hidden states of the tokens that came last: at first `[B, S, C]`, prefix included, then `[B, T, C]`, in the order
-    /// that the rows had then: `reorder` leaves them.
+    /// The hidden states of the tokens that came last: at first `[B, S, C]`, prefix included, then `[B, T, C]`, in the
+    /// order that the rows had then: `reorder` leaves them.
     private(set) var hidden = Tensor.zeros([0])
     /// The scores of the next token of each row. float32 `[B, V]`
     private(set) var next = Tensor.zeros([0])
@@ -121,8 +125,8 @@ final class TokenSession {
 
     /// Puts at each place of the batch the row that `order` names, which may be left out or repeated.
     ///
-    /// - Parameter start: rows are equal up to this position, so that only what comes after moves; needs as many rows as
-    ///   before
+    /// - Parameter start: rows are equal up to this position, so that only what comes after moves; needs as many rows
+    ///   as before
     func reorder(by order: [Int], from start: Int = 0) {
         guard order != Array(rows.indices) else { return }
         let indices = Tensor(order.map(Int64.init)).to(.int64, device)

@@ -23,7 +23,7 @@ struct DecoderVerse: VerseModel {
     let model: any TokenDecoder
     let format: PoetFormat
     let device: Device
-    /// Off in tests that compare: every step then runs the whole sequence.
+    /// False in tests that compare: every step then runs the whole sequence.
     var caching = true
 
     var scoreCount: Int { model.vocabularySize }
@@ -56,8 +56,8 @@ struct DecoderVerse: VerseModel {
         return session
     }
 
-    /// The embeddings of what stands before the keywords, with each plan's prefix behind them; nil where no plan has one.
-    /// B plans, whose heads are of one length, as are their prefixes.
+    /// The embeddings of what stands before the keywords, with each plan's prefix behind them; nil where no plan has
+    /// one. B plans, whose heads are of one length, as are their prefixes.
     ///
     /// - Returns: `[B, head + K, C]`
     /// - Throws: `GenerationError.prefixWidth`.

@@ -23,6 +23,8 @@ public struct BERTConfiguration: ModelConfiguration {
     public var tokenTypeCount = 2
     /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-12
+    /// The only one that runs; in the file, so that Python reads the same model whatever its defaults.
+    private let activation = "gelu"
 
     /// The defaults.
     public init() {}
@@ -55,20 +57,6 @@ public struct BERTConfiguration: ModelConfiguration {
         try values.require(.activation, is: "gelu")
         try values.require(
             hiddenSize % headCount == 0, .headCount, "\(headCount)", known: "a divisor of hidden_size, \(hiddenSize)")
-    }
-
-    /// Writes every key, so that Python reads the same model whatever its defaults.
-    public func encode(to encoder: any Encoder) throws {
-        var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(vocabularySize, forKey: .vocabularySize)
-        try values.encode(hiddenSize, forKey: .hiddenSize)
-        try values.encode(layerCount, forKey: .layerCount)
-        try values.encode(headCount, forKey: .headCount)
-        try values.encode(intermediateSize, forKey: .intermediateSize)
-        try values.encode(positionCount, forKey: .positionCount)
-        try values.encode(tokenTypeCount, forKey: .tokenTypeCount)
-        try values.encode(layerNormEpsilon, forKey: .layerNormEpsilon)
-        try values.encode("gelu", forKey: .activation)
     }
 }
 

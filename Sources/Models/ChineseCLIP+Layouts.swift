@@ -1,5 +1,5 @@
-// The layouts that Chinese-CLIP checkpoints come in: Hugging Face's, and that of the original code (`cn_clip` 1.6.0) with and
-// without flash attention.
+// The layouts that Chinese-CLIP checkpoints come in: Hugging Face's, and that of the original code (`cn_clip` 1.6.0)
+// with and without flash attention.
 
 public import Foundation
 public import TihuaNN
@@ -125,8 +125,8 @@ extension ChineseCLIP {
     /// Fills a store from a checkpoint of any layout, strictly.
     ///
     /// - Parameters:
-    ///   - resizingPositions: whether a square grid of picture positions may be resized to the model's (bicubic, corners
-    ///     aligned, as the original code does); off, it is an error like any other shape
+    ///   - resizingPositions: whether a square grid of picture positions may be resized to the model's (bicubic,
+    ///     corners aligned, as the original code does); off, it is an error like any other shape
     /// - Throws: `ModelError.checkpoint` with the file and what does not fit.
     public static func load(
         _ checkpoint: Checkpoint, into store: ParameterStore, resizingPositions: Bool = false
@@ -170,8 +170,8 @@ extension ChineseCLIP {
         }
     }
 
-    /// A parameter of a model for pictures of one size, as a model for another size has it: positions on a square grid are
-    /// resized (bicubic, corners aligned), everything else is returned as it is.
+    /// A parameter of a model for pictures of one size, as a model for another size has it: positions on a square grid
+    /// are resized (bicubic, corners aligned), everything else is returned as it is.
     ///
     /// - Parameter shape: of the other model's parameter
     public static func resized(_ tensor: Tensor, named name: String, to shape: [Int]) -> Tensor {
@@ -181,8 +181,8 @@ extension ChineseCLIP {
         return isPositions ? resizedPositions(tensor, to: shape) : tensor
     }
 
-    /// Resizes positions `[1 + G G, C]` to another grid; the first row, which is no patch, stays. Anything else is returned
-    /// as it is.
+    /// Resizes positions `[1 + G G, C]` to another grid; the first row, which is no patch, stays. Anything else is
+    /// returned as it is.
     static func resizedPositions(_ positions: Tensor, to shape: [Int]) -> Tensor {
         let found = positions.shape
         guard found != shape, found.count == 2, shape.count == 2, found[1] == shape[1], found[0] > 1, shape[0] > 1
@@ -280,18 +280,9 @@ extension ChineseCLIPConfiguration {
     ///
     /// - Throws: `ModelError.unsupported` for a side that the image tower cannot take.
     public func withImageSize(_ side: Int) throws(ModelError) -> ChineseCLIPConfiguration {
+        let unit = if case .transformer(let tower) = vision { tower.patchSize } else { 32 }
         var copy = self
-        let unit: Int
-        switch vision {
-        case .transformer(var tower):
-            unit = tower.patchSize
-            tower.imageSize = side
-            copy.vision = .transformer(tower)
-        case .resNet(var tower):
-            unit = 32
-            tower.imageSize = side
-            copy.vision = .resNet(tower)
-        }
+        copy.imageSize = side
         guard side >= unit, side <= 4096, side % unit == 0 else {
             throw .unsupported(
                 model: "chinese_clip", setting: "image_size", value: "\(side)", known: "multiples of \(unit) up to 4096"

@@ -1,7 +1,7 @@
-// Chinese-CLIP (Yang et al. 2022, arXiv 2211.01335, https://github.com/OFA-Sys/Chinese-CLIP at 31863c7) with the names of
-// Hugging Face transformers' ChineseCLIPModel (v5.23, https://github.com/huggingface/transformers,
-// models/chinese_clip/modeling_chinese_clip.py).
-// B batch, S picture side, P patches, T tokens, C width, H heads, E joint embedding.
+// Chinese-CLIP (Yang et al. 2022, arXiv 2211.01335, https://github.com/OFA-Sys/Chinese-CLIP at 31863c7) with the names
+// of Hugging Face transformers' ChineseCLIPModel (v5.23, https://github.com/huggingface/transformers,
+// models/chinese_clip/modeling_chinese_clip.py). B batch, S picture side, P patches, T tokens, C width, H heads, E
+// joint embedding.
 
 public import TihuaNN
 public import TihuaTorch
@@ -22,6 +22,8 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
     public var patchSize = 32
     /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-5
+    /// The only values that run; in the file, so that Python reads the same model whatever its defaults.
+    private let (channelCount, activation) = (3, "quick_gelu")
 
     /// The defaults.
     public init() {}
@@ -43,7 +45,8 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
 
     /// Reads what is there and keeps the defaults for the rest: published files hold only the differences.
     ///
-    /// - Throws: `ModelError.unsupported` for a size out of range and an activation other than `quick_gelu`; `DecodingError`.
+    /// - Throws: `ModelError.unsupported` for a size out of range and an activation other than `quick_gelu`;
+    ///   `DecodingError`.
     public init(from decoder: any Decoder) throws {
         let values = try ConfigurationReader(decoder, model: "chinese_clip", keyedBy: CodingKeys.self)
         var channelCount = 3
@@ -62,25 +65,12 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
         try values.require(
             patchSize <= imageSize, .patchSize, "\(patchSize)", known: "at most image_size, \(imageSize)")
     }
-
-    /// Writes every key, so that Python reads the same model whatever its defaults.
-    public func encode(to encoder: any Encoder) throws {
-        var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(hiddenSize, forKey: .hiddenSize)
-        try values.encode(intermediateSize, forKey: .intermediateSize)
-        try values.encode(layerCount, forKey: .layerCount)
-        try values.encode(headCount, forKey: .headCount)
-        try values.encode(imageSize, forKey: .imageSize)
-        try values.encode(patchSize, forKey: .patchSize)
-        try values.encode(3, forKey: .channelCount)
-        try values.encode(layerNormEpsilon, forKey: .layerNormEpsilon)
-        try values.encode("quick_gelu", forKey: .activation)
-    }
 }
 
 /// The sizes of both towers, with the keys and the defaults of `ChineseCLIPConfig`.
 ///
-/// A `vision_config` with the key `layers` (stages, as `[3, 4, 6, 3]`) is a residual network, which has no Hugging Face form.
+/// A `vision_config` with the key `layers` (stages, as `[3, 4, 6, 3]`) is a residual network, which has no Hugging Face
+/// form.
 public struct ChineseCLIPConfiguration: ModelConfiguration {
     /// What looks at the picture.
     public enum Vision: Sendable, Equatable {
@@ -143,8 +133,9 @@ public struct ChineseCLIPConfiguration: ModelConfiguration {
         case layers
     }
 
-    /// Reads a `config.json`; what it leaves out has the defaults of the Python classes, so that the vocabulary, 30,522 there,
-    /// is 21,128 only where the file says so. Of `text_config` and the older `text_config_dict` the latter counts.
+    /// Reads a `config.json`; what it leaves out has the defaults of the Python classes, so that the vocabulary, 30,522
+    /// there, is 21,128 only where the file says so. Of `text_config` and the older `text_config_dict` the latter
+    /// counts.
     ///
     /// - Throws: `ModelError.unsupported` for a size out of range, a setting or a `model_type` that is not implemented;
     ///   `DecodingError`.

@@ -1,6 +1,6 @@
-// The residual network of CLIP (Radford et al. 2021): three-convolution stem, average pooling before strided convolutions,
-// attention pooling. Names and behaviour of `cn_clip` 1.6.0, clip/model.py, `ModifiedResNet`.
-// B batch, C channels, G side of the last feature map, T = 1 + G G, E joint embedding.
+// The residual network of CLIP (Radford et al. 2021): three-convolution stem, average pooling before strided
+// convolutions, attention pooling. Names and behaviour of `cn_clip` 1.6.0, clip/model.py, `ModifiedResNet`. B batch, C
+// channels, G side of the last feature map, T = 1 + G G, E joint embedding.
 
 import TihuaNN
 import TihuaTorch
@@ -27,7 +27,8 @@ public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {
 
     /// Reads `layers` and what else is there.
     ///
-    /// - Throws: `ModelError.unsupported` for a number of stages other than four and a size out of range; `DecodingError`.
+    /// - Throws: `ModelError.unsupported` for a number of stages other than four and a size out of range;
+    ///   `DecodingError`.
     public init(from decoder: any Decoder) throws {
         let values = try ConfigurationReader(decoder, model: "chinese_clip", keyedBy: CodingKeys.self)
         layers = try values.values.decode([Int].self, forKey: .layers)
@@ -38,14 +39,6 @@ public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {
             known: "four numbers of 1 to 256")
         try values.require(width % 2 == 0, .width, "\(width)", known: "even numbers")
         try values.require(imageSize % 32 == 0, .imageSize, "\(imageSize)", known: "multiples of 32")
-    }
-
-    /// Writes every key.
-    public func encode(to encoder: any Encoder) throws {
-        var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(layers, forKey: .layers)
-        try values.encode(width, forKey: .width)
-        try values.encode(imageSize, forKey: .imageSize)
     }
 }
 

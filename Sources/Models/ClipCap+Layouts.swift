@@ -1,5 +1,5 @@
-// The layouts that captioners come in: a folder that Tihua wrote, and the state dicts of ClipCap-Chinese, of the original
-// code and of CapDec, which say nothing of their shape.
+// The layouts that captioners come in: a folder that Tihua wrote, and the state dicts of ClipCap-Chinese, of the
+// original code and of CapDec, which say nothing of their shape.
 
 public import Foundation
 public import TihuaNN
@@ -47,13 +47,13 @@ extension ClipCap {
         ["clip_project."] + ["h.", "wte.", "wpe.", "ln_f."].map { "gpt2.transformer.\($0)" }
         + ["shared.", "encoder.", "decoder.", "lm_head."].map { "t5.\($0)" }
 
-    /// ClipCap-Chinese compares a text with a case of an enumeration and so builds a BERT where an MLP is asked for (its
-    /// issue 11); its published "MLP" checkpoints are such.
+    /// ClipCap-Chinese compares a text with a case of an enumeration and so builds a BERT where an MLP is asked for
+    /// (its issue 11); its published "MLP" checkpoints are such.
     private static func misbuilt(
         _ path: String, named: ClipCapConfiguration.Mapper, _ found: ClipCapConfiguration.Mapper
     ) -> String {
-        "\(path): called \(named.rawValue), but holds the \(found.rawValue) mapper, which ClipCap-Chinese built by mistake;"
-            + " loaded as what it is"
+        "\(path): called \(named.rawValue), but holds the \(found.rawValue) mapper, which ClipCap-Chinese built by "
+            + "mistake; loaded as what it is"
     }
 
     /// The mapper that a checkpoint holds.
@@ -121,8 +121,8 @@ extension ClipCap {
 }
 
 extension ClipCapConfiguration {
-    /// What the tensors of a checkpoint say, by their names in the model. What they do not say is as in the code that the
-    /// mapper is from (8 heads), or a GPT2's usual 64 numbers a head, unless `stated` says otherwise.
+    /// What the tensors of a checkpoint say, by their names in the model. What they do not say is as in the code that
+    /// the mapper is from (8 heads), or a GPT2's usual 64 numbers a head, unless `stated` says otherwise.
     fileprivate init(
         readOff shapes: [String: [Int]], like stated: ClipCapConfiguration?, path: String
     ) throws(ModelError) {
@@ -152,9 +152,8 @@ extension ClipCapConfiguration {
             guard gpt2.hiddenSize % gpt2.headCount == 0 else {
                 throw .checkpoint(
                     path: path,
-                    reason:
-                        "how many heads a GPT2 of width \(gpt2.hiddenSize) has is not known; put a config.json beside it"
-                )
+                    reason: "how many heads a GPT2 of width \(gpt2.hiddenSize) has is not known; "
+                        + "put a config.json beside it")
             }
             // [SEP] of BERT's vocabulary, as ClipCap-Chinese ends its captions.
             gpt2.eosTokenID = gpt2.vocabularySize == 21128 ? 102 : nil

@@ -1,11 +1,11 @@
 public import TihuaNN
 public import TihuaTorch
 
-// ClipCap (Mokady et al. 2021, arXiv 2111.09734): the embedding of a picture becomes a few embeddings of a language model,
-// which goes on with the caption. The original code is https://github.com/rmokady/CLIP_prefix_caption, the Chinese one
-// https://github.com/yangjianxin1/ClipCap-Chinese (5006e16); here the language model may also be one with an encoder, T5.
-// B batch, E width of the picture's embedding, C width of the language model, K embeddings made from the picture, P
-// embeddings in front of the caption, T tokens, V vocabulary.
+// ClipCap (Mokady et al. 2021, arXiv 2111.09734): the embedding of a picture becomes a few embeddings of a language
+// model, which goes on with the caption. The original code is https://github.com/rmokady/CLIP_prefix_caption, the
+// Chinese one https://github.com/yangjianxin1/ClipCap-Chinese (5006e16); here the language model may also be one with
+// an encoder, T5. B batch, E width of the picture's embedding, C width of the language model, K embeddings made from
+// the picture, P embeddings in front of the caption, T tokens, V vocabulary.
 
 /// The shape of a captioner, as its `config.json` states it.
 public struct ClipCapConfiguration: ModelConfiguration {
@@ -13,8 +13,8 @@ public struct ClipCapConfiguration: ModelConfiguration {
     public enum Mapper: String, Sendable, Codable, CaseIterable {
         /// Two layers with tanh between them; their output stands in front of the caption.
         case mlp
-        /// Pre-norm layers with ReLU over the picture's embeddings and learned constants; the constants' outputs stand in
-        /// front of the caption. The original code.
+        /// Pre-norm layers with ReLU over the picture's embeddings and learned constants; the constants' outputs stand
+        /// in front of the caption. The original code.
         case transformer
         /// The same with a BERT's layers and positions. ClipCap-Chinese.
         case bert
@@ -104,7 +104,8 @@ public struct ClipCapConfiguration: ModelConfiguration {
 
     /// Values that the file leaves out are those of the code that the mapper is from.
     ///
-    /// - Throws: `ModelError.unsupported` for sizes that no captioner has and for other language models; `DecodingError`.
+    /// - Throws: `ModelError.unsupported` for sizes that no captioner has and for other language models;
+    ///   `DecodingError`.
     public init(from decoder: any Decoder) throws {
         let reader = try ConfigurationReader(decoder, model: "clipcap", keyedBy: CodingKeys.self)
         let name = try reader.values.decode(String.self, forKey: .mapper)

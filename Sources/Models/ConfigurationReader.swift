@@ -10,7 +10,8 @@ struct ConfigurationReader<Key: CodingKey> {
 
     /// Reads a size into `value`, if the file has it.
     ///
-    /// - Throws: `ModelError.unsupported` for a number out of `range`, so that no file can exhaust the memory or overflow.
+    /// - Throws: `ModelError.unsupported` for a number out of `range`, so that no file can exhaust the memory or
+    ///   overflow.
     func size(_ key: Key, into value: inout Int, in range: ClosedRange<Int> = 1...(1 << 20)) throws {
         guard let found = try values.decodeIfPresent(Int.self, forKey: key) else { return }
         try require(range.contains(found), key, "\(found)", known: "\(range.lowerBound) to \(range.upperBound)")
@@ -59,7 +60,8 @@ extension KeyedDecodingContainer {
 }
 
 extension KeyedEncodingContainer {
-    /// One id by itself, as transformers writes it; null, not nothing, for none, since transformers would fill in its own.
+    /// One id by itself, as transformers writes it; null, not nothing, for none, since transformers would fill in its
+    /// own.
     mutating func encode(tokenIDs: [Int], forKey key: Key) throws {
         if tokenIDs.count > 1 { try encode(tokenIDs, forKey: key) } else { try encode(tokenIDs.first, forKey: key) }
     }

@@ -1,7 +1,7 @@
-// EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946): the network without squeeze and excitation, with ReLU6 for swish, and
-// with a stem and a head whose widths stay. Names and behaviour of `efficientnet_lite_pytorch` 0.1.0, model.py (from
-// https://github.com/lukemelas/EfficientNet-PyTorch), which follows tensorflow/tpu, models/official/efficientnet/lite.
-// B batch, C channels, H x W pixels, G = H / 32 rounded up, F = 1280 features.
+// EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946): the network without squeeze and excitation, with ReLU6 for
+// swish, and with a stem and a head whose widths stay. Names and behaviour of `efficientnet_lite_pytorch` 0.1.0,
+// model.py (from https://github.com/lukemelas/EfficientNet-PyTorch), which follows tensorflow/tpu,
+// models/official/efficientnet/lite. B batch, C channels, H x W pixels, G = H / 32 rounded up, F = 1280 features.
 
 import Foundation
 public import TihuaNN
@@ -18,6 +18,7 @@ public struct EfficientNetConfiguration: ModelConfiguration {
     public var imageSize = 224
     /// Classes of the last layer; ImageNet has 1,000.
     public var classCount = 1000
+    private let modelType = EfficientNet.architecture.rawValue
 
     /// Lite0.
     public init() {}
@@ -109,20 +110,10 @@ public struct EfficientNetConfiguration: ModelConfiguration {
         try reader.size(.imageSize, into: &imageSize, in: 8...4096)
         try reader.size(.classCount, into: &classCount)
     }
-
-    /// Writes every key.
-    public func encode(to encoder: any Encoder) throws {
-        var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(EfficientNet.architecture.rawValue, forKey: .modelType)
-        try values.encode(widthCoefficient, forKey: .widthCoefficient)
-        try values.encode(depthCoefficient, forKey: .depthCoefficient)
-        try values.encode(imageSize, forKey: .imageSize)
-        try values.encode(classCount, forKey: .classCount)
-    }
 }
 
-/// A convolution without bias and a batch norm, padded as TensorFlow's "same": an output for every `stride` pixels, whatever
-/// the size, and where the zeroes around the picture are odd in number, one more to the right and below.
+/// A convolution without bias and a batch norm, padded as TensorFlow's "same": an output for every `stride` pixels,
+/// whatever the size, and where the zeroes around the picture are odd in number, one more to the right and below.
 final class NormalizedConvolution {
     private let convolution: Convolution
     private let norm: BatchNorm
@@ -168,8 +159,8 @@ final class NormalizedConvolution {
     }
 }
 
-/// Wide inside, narrow outside (Sandler et al. 2018, arXiv 1801.04381): a 1x1 convolution that widens, one of each channel by
-/// itself, a 1x1 convolution that narrows, and the input added where the shape stays.
+/// Wide inside, narrow outside (Sandler et al. 2018, arXiv 1801.04381): a 1x1 convolution that widens, one of each
+/// channel by itself, a 1x1 convolution that narrows, and the input added where the shape stays.
 struct InvertedResidual {
     private let expand: NormalizedConvolution?
     private let depthwise: NormalizedConvolution
@@ -230,8 +221,8 @@ public final class EfficientNet: LoadableModel {
     /// The mean and the deviation of each colour that it expects, of values from 0 to 1: (x - 127) / 128 for bytes.
     public static let (pixelMean, pixelDeviation): (Float, Float) = (127.0 / 255, 128.0 / 255)
 
-    /// Makes each convolution and its norm one convolution, which inference takes half the time for. The weights must not
-    /// change any more, or `unfold` comes before.
+    /// Makes each convolution and its norm one convolution, which inference takes half the time for. The weights must
+    /// not change any more, or `unfold` comes before.
     public func fold() {
         withoutGradients { for convolution in convolutions { convolution.fold() } }
     }

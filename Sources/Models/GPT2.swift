@@ -23,8 +23,8 @@ public struct GPT2Configuration: Sendable, Equatable {
     public var activation: Activation
     /// What layer norms add to the variance, `layer_norm_epsilon`.
     public var layerNormEpsilon: Double
-    /// The dropout of the embeddings in training. Tihua applies one rate, that of the `Dropout` it is given; this and the
-    /// two below are kept for the file.
+    /// The dropout of the embeddings in training. Tihua applies one rate, that of the `Dropout` it is given; this and
+    /// the two below are kept for the file.
     public var embeddingDropout: Double
     /// The dropout of attention weights, `attn_pdrop`.
     public var attentionDropout: Double
@@ -236,8 +236,8 @@ public final class GPT2: LanguageModel {
         finalNorm = LayerNorm(width, epsilon: configuration.layerNormEpsilon, at: path / "ln_f")
     }
 
-    /// A checkpoint's name as this model has it: old checkpoints lack the prefix and hold the masks of the attention; the
-    /// head is the embedding. nil for what is no parameter.
+    /// A checkpoint's name as this model has it: old checkpoints lack the prefix and hold the masks of the attention;
+    /// the head is the embedding. nil for what is no parameter.
     public static func parameterName(_ name: String) -> String? {
         if name == "lm_head.weight" { return "transformer.wte.weight" }
         if name.hasSuffix(".attn.bias") || name.hasSuffix(".attn.masked_bias") { return nil }

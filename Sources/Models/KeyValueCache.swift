@@ -26,8 +26,8 @@ public final class KeyValueCache {
     /// Tokens that every layer has stored.
     public var length: Int { layers.last?.length ?? 0 }
 
-    /// Stores the keys and values of new tokens (`[B, H, T, D]`) and gives all that the layer holds (`[B, H, S, D]`), as
-    /// views of its memory.
+    /// Stores the keys and values of new tokens (`[B, H, T, D]`) and gives all that the layer holds (`[B, H, S, D]`),
+    /// as views of its memory.
     ///
     /// - Precondition: `capacity` is not exceeded and the batch is that of the tokens before.
     public func append(layer index: Int, keys: Tensor, values: Tensor) -> (keys: Tensor, values: Tensor) {

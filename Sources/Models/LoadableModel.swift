@@ -39,7 +39,8 @@ public protocol LoadableModel: AnyObject {
     /// A checkpoint's name as this model has it, whatever its size; nil for what is no parameter.
     static func parameterName(_ name: String) -> String?
 
-    /// The same where the name depends on the configuration. Names that become equal are tied, and must hold equal values.
+    /// The same where the name depends on the configuration. Names that become equal are tied, and must hold equal
+    /// values.
     static func parameterName(_ name: String, in configuration: Configuration) -> String?
 
     /// Fills the parameters of a model from a checkpoint, strictly: missing, unexpected and misshapen names are errors.

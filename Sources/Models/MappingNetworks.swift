@@ -2,10 +2,9 @@ public import TihuaNN
 public import TihuaTorch
 
 // The mapping networks of ClipCap (Mokady et al. 2021, arXiv 2111.09734), in the layout of
-// https://github.com/rmokady/CLIP_prefix_caption and in that of https://github.com/yangjianxin1/ClipCap-Chinese (5006e16),
-// whose transformer is a BERT.
-// B batch, E width of the picture's embedding, C width of the language model, K embeddings made from the picture, P
-// embeddings that come out, H heads, T positions.
+// https://github.com/rmokady/CLIP_prefix_caption and in that of https://github.com/yangjianxin1/ClipCap-Chinese
+// (5006e16), whose transformer is a BERT. B batch, E width of the picture's embedding, C width of the language model, K
+// embeddings made from the picture, P embeddings that come out, H heads, T positions.
 
 /// From a picture's embedding to embeddings of a language model. x `[B, E]` -> `[B, P, C]`
 protocol MappingNetwork {
@@ -167,6 +166,8 @@ public struct PrefixMapperConfiguration: ModelConfiguration {
     public var clipModel: String?
     /// The fingerprint of the poet that it was trained before; nil where it is not known.
     public var poetModel: String?
+    private let (modelType, architectures) = (PrefixMapper.architecture.rawValue, ["ClipCapPrefix"])
+    private let mapper = ClipCapConfiguration.Mapper.mlp
 
     /// A mapping network of these sizes.
     public init(embeddingSize: Int, prefixLength: Int, hiddenSize: Int) {
@@ -210,19 +211,6 @@ public struct PrefixMapperConfiguration: ModelConfiguration {
         self.init(embeddingSize: embedding, prefixLength: length, hiddenSize: hidden)
         try reader.read(.clipModel, into: &clipModel)
         try reader.read(.poetModel, into: &poetModel)
-    }
-
-    /// Writes every key.
-    public func encode(to encoder: any Encoder) throws {
-        var values = encoder.container(keyedBy: CodingKeys.self)
-        try values.encode(PrefixMapper.architecture.rawValue, forKey: .modelType)
-        try values.encode(["ClipCapPrefix"], forKey: .architectures)
-        try values.encode(ClipCapConfiguration.Mapper.mlp, forKey: .mapper)
-        try values.encode(embeddingSize, forKey: .embeddingSize)
-        try values.encode(prefixLength, forKey: .prefixLength)
-        try values.encode(hiddenSize, forKey: .hiddenSize)
-        try values.encodeIfPresent(clipModel, forKey: .clipModel)
-        try values.encodeIfPresent(poetModel, forKey: .poetModel)
     }
 }
 

@@ -96,8 +96,8 @@ extension T5Configuration: LanguageModelConfiguration {
         return Double(layers) * (attentions * attention + feed) + Double(bucketCount) * Double(headCount) + width
     }
 
-    /// Multiplications of a forward pass: each weight of a side once for each of its tokens, the head's for those that are
-    /// scored.
+    /// Multiplications of a forward pass: each weight of a side once for each of its tokens, the head's for those that
+    /// are scored.
     ///
     /// - Parameters:
     ///   - read: tokens of the encoder, padding included

@@ -75,8 +75,8 @@ extension TokenDecoder {
 public struct DecodingContext {
     /// Embeddings that stand in front of the tokens. `[B, P, C]`
     public var prefix: Tensor?
-    /// What the decoder attends to besides its own tokens: the states of an encoder, or of a picture. `[B, S, C]`; batch 1
-    /// serves every row.
+    /// What the decoder attends to besides its own tokens: the states of an encoder, or of a picture. `[B, S, C]`;
+    /// batch 1 serves every row.
     public var memory: Tensor?
     /// False for the padding of the memory; nil where there is none. bool `[B, S]`
     public var memoryMask: Tensor?
@@ -141,8 +141,8 @@ extension LanguageModelConfiguration {
         Model(self, computeType: computeType, at: path)
     }
 
-    /// Multiplications of a forward pass: each weight once a token, but those of the embedding, which is looked up on the
-    /// way in and is a matrix product on the way out.
+    /// Multiplications of a forward pass: each weight once a token, but those of the embedding, which is looked up on
+    /// the way in and is a matrix product on the way out.
     ///
     /// - Parameters:
     ///   - tokens: that are read, padding included

@@ -61,7 +61,8 @@ public enum Runtime {
         }
     }
 
-    /// Puts memory by for the first operation that finds none: operations do not throw, but `checkMemory` after it does.
+    /// Puts memory by for the first operation that finds none: operations do not throw, but `checkMemory` after it
+    /// does.
     ///
     /// - Parameter bytes: as much as one operation may need; 0 gives it back
     /// - Throws: `TorchError.outOfMemory` if there is not even so much.
@@ -83,8 +84,8 @@ public enum Runtime {
 
     private static let failureHandler = Mutex<(@Sendable (String) -> Never)?>(nil)
 
-    /// Sets what ends the process when an operation fails that cannot throw: for a program that prefers a line and an exit
-    /// status to a trap.
+    /// Sets what ends the process when an operation fails that cannot throw: for a program that prefers a line and an
+    /// exit status to a trap.
     public static func onFailure(_ handler: (@Sendable (String) -> Never)?) { failureHandler.withLock { $0 = handler } }
 
     static func fail(_ message: String) -> Never {

@@ -3,10 +3,11 @@ import CTihuaTorch
 /// An n-dimensional array of libtorch.
 ///
 /// A class over one opaque handle: copies share storage, as in PyTorch, and operations whose names end in an underscore
-/// change it in place. Not `Sendable`: libtorch tensors share storage, version counters and gradients, so a model and its
-/// tensors stay on one thread and values (`[Float]`, token ids) cross.
+/// change it in place. Not `Sendable`: libtorch tensors share storage, version counters and gradients, so a model and
+/// its tensors stay on one thread and values (`[Float]`, token ids) cross.
 ///
-/// Operators trap on wrong shapes, which are errors of the program; constructors and everything that reads a file throw.
+/// Operators trap on wrong shapes, which are errors of the program; constructors and everything that reads a file
+/// throw.
 public final class Tensor {
     // Read only in functions that receive the tensor as `self` or as a parameter: the caller then keeps it alive.
     let handle: ct_tensor

@@ -40,8 +40,8 @@ extension DType {
 }
 
 extension Tensor {
-    /// The elements of a mapped file, without a copy where the file aligns them. For reading only: an operation in place
-    /// would fault or change the file's other readers.
+    /// The elements of a mapped file, without a copy where the file aligns them. For reading only: an operation in
+    /// place would fault or change the file's other readers.
     ///
     /// - Throws: `TorchError.operation` if libtorch refuses the shape.
     public static func borrowing(_ view: TensorView) throws(TorchError) -> Tensor {
@@ -75,8 +75,8 @@ private final class AlignedBytes {
 
 /// Files of tensors by name.
 public enum TensorFile {
-    /// Writes a safetensors file, whole or not at all, replacing an older one. Tensors are fetched and converted one at a
-    /// time.
+    /// Writes a safetensors file, whole or not at all, replacing an older one. Tensors are fetched and converted one at
+    /// a time.
     ///
     /// - Parameters:
     ///   - tensors: in any order; names are unique

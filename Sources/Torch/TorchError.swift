@@ -39,8 +39,8 @@ private func error(_ status: ct_status) -> TorchError {
     return status == CT_NO_MEMORY ? .outOfMemory(message) : .operation(message)
 }
 
-/// For operators, which do not throw: a wrong shape here is an error of the program, and says so. Memory that runs out is
-/// met by the reserve first (`Runtime.reserveMemory`).
+/// For operators, which do not throw: a wrong shape here is an error of the program, and says so. Memory that runs out
+/// is met by the reserve first (`Runtime.reserveMemory`).
 func must(_ status: ct_status, _ function: StaticString) {
     guard status != CT_OK else { return }
     let error = error(status)

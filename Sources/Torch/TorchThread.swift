@@ -3,9 +3,9 @@ import Glibc
 
 /// One operating system thread as the executor of an actor that owns a model.
 ///
-/// libtorch keeps its gradient mode, its thread count and its OpenMP team per calling thread, and a call blocks: none of that
-/// belongs on Swift's shared pool. An actor whose `unownedExecutor` is this thread runs all of its work here, with
-/// gradients off and the thread count set once. The thread ends when the executor is released.
+/// libtorch keeps its gradient mode, its thread count and its OpenMP team per calling thread, and a call blocks: none
+/// of that belongs on Swift's shared pool. An actor whose `unownedExecutor` is this thread runs all of its work here,
+/// with gradients off and the thread count set once. The thread ends when the executor is released.
 public final class TorchThread: SerialExecutor {
     private let queue = JobQueue()
 

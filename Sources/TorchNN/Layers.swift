@@ -1,7 +1,7 @@
 public import TihuaTorch
 
-// Layers compute in the element type of their input: float32 parameters with bfloat16 activations are the mixed precision
-// of training, bfloat16 parameters that of inference.
+// Layers compute in the element type of their input: float32 parameters with bfloat16 activations are the mixed
+// precision of training, bfloat16 parameters that of inference.
 
 /// y = x Wᵀ + b, PyTorch's `nn.Linear`.
 public struct Linear {
@@ -207,8 +207,8 @@ public struct BatchNorm {
             runningVariance: runningVariance, train: train, momentum: momentum, epsilon: epsilon)
     }
 
-    /// A convolution without bias and this norm behind it, at inference, as one convolution: its weight `[O, I / groups, K, K]`
-    /// and its bias `[O]`, from the running statistics as they are now.
+    /// A convolution without bias and this norm behind it, at inference, as one convolution: its weight `[O, I /
+    /// groups, K, K]` and its bias `[O]`, from the running statistics as they are now.
     public func folded(into weight: Tensor) -> (weight: Tensor, bias: Tensor) {
         let scale = self.weight.to(.float32) / (runningVariance + epsilon).sqrt()  // [O]
         let shift = bias.to(.float32) - runningMean * scale

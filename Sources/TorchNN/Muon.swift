@@ -4,8 +4,8 @@ public import TihuaTorch
 /// Muon (Jordan 2024, https://kellerjordan.github.io/posts/muon/): the matrices of the hidden layers step along the
 /// orthogonalised mean gradient; embeddings, norms, biases and everything that is not a matrix go by AdamW.
 ///
-/// Steps of matrices are scaled by 0.2 sqrt(max(rows, columns)) (Liu et al. 2025, "Muon is scalable for LLM training"), so
-/// that one learning rate serves both parts.
+/// Steps of matrices are scaled by 0.2 sqrt(max(rows, columns)) (Liu et al. 2025, "Muon is scalable for LLM training"),
+/// so that one learning rate serves both parts.
 public final class Muon: Optimizer {
     /// Decay of the mean gradient of the matrices, with Nesterov's look ahead.
     public let momentum: Double

@@ -23,8 +23,8 @@ public protocol Optimizer: AnyObject {
 }
 
 extension Optimizer {
-    /// Scales the gradients so that their total norm is at most `maximum`, as `clip_grad_norm_` does; a norm that is not
-    /// finite changes nothing.
+    /// Scales the gradients so that their total norm is at most `maximum`, as `clip_grad_norm_` does; a norm that is
+    /// not finite changes nothing.
     ///
     /// - Returns: the norm before.
     @discardableResult
@@ -211,8 +211,8 @@ public enum Schedule: Sendable, Codable, Equatable {
     }
 }
 
-/// An exponential moving average of the trained parameters, which is what is evaluated and kept. Buffers are not averaged:
-/// with `withAverages` the model runs on its own.
+/// An exponential moving average of the trained parameters, which is what is evaluated and kept. Buffers are not
+/// averaged: with `withAverages` the model runs on its own.
 public final class ExponentialMovingAverage {
     /// The weight of the past in each update, once early steps are over.
     public let decay: Double

@@ -91,9 +91,9 @@ public final class ParameterStore {
         original = nil
     }
 
-    /// An empty store for a second model with the numbers of another: a parameter that is declared here is the tensor of that
-    /// name there, in the same memory, with a gradient of its own; a buffer is a copy, so that two models at work at the same
-    /// time do not write the same statistics.
+    /// An empty store for a second model with the numbers of another: a parameter that is declared here is the tensor
+    /// of that name there, in the same memory, with a gradient of its own; a buffer is a copy, so that two models at
+    /// work at the same time do not write the same statistics.
     public init(sharing original: ParameterStore) {
         dtype = original.dtype
         device = original.device
@@ -146,7 +146,8 @@ public final class ParameterStore {
         return tensor
     }
 
-    /// Copies a whole checkpoint in. Every name must match and every shape be equal: nothing broadcasts, nothing is left.
+    /// Copies a whole checkpoint in. Every name must match and every shape be equal: nothing broadcasts, nothing is
+    /// left.
     ///
     /// - Parameters:
     ///   - names: the names in the checkpoint, after renaming to the model's.

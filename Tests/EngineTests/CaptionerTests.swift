@@ -28,7 +28,8 @@ import TihuaTorch
         }
         var request = CaptionRequest()
         request.count = 3
-        request.method = .sampling(Sampling(temperature: 1, topK: 0, topP: 1), candidates: 8)
+        request.method = .sampling(Sampling(temperature: 1, topK: 0, topP: 1))
+        request.sampleCount = 8
         request.maximumLength = 10
         let both = try await captioner.captions(for: pictures, request: request)
         #expect(both.count == 2)
@@ -63,7 +64,8 @@ import TihuaTorch
         var request = CaptionRequest()
         request.count = 60
         request.reranks = false
-        request.method = .sampling(Sampling(temperature: 3, topK: 0, topP: 1), candidates: 60)
+        request.method = .sampling(Sampling(temperature: 3, topK: 0, topP: 1))
+        request.sampleCount = 60
         request.maximumLength = 10
         let embedding = (0..<16).map { Float($0) / 16 }
         let texts = try await captioner.captions(forEmbeddings: [embedding], request: request)[0].map(\.text)
@@ -131,7 +133,7 @@ import TihuaTorch
     @Test func thePresetIsThatOfTheDecoding() {
         let decoding = Decoding.clipCapChinese(stop: 2, unknown: 1)
         let request = CaptionRequest.clipCapChinese
-        #expect(request.method == .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8), candidates: 10))
+        #expect(request.method == .sampling(Sampling(temperature: 1, topK: 0, topP: 0.8)) && request.sampleCount == 10)
         #expect(request.count == decoding.count)
         // It counts to "more than 100" where it predicts, and cuts to 90 where it trains.
         #expect(request.maximumLength == decoding.rules.maximumLength && request.maximumLength == 101)

@@ -212,13 +212,13 @@ struct CaptionArguments: ParsableArguments {
         if noRerank { request.reranks = false }
         request.seed = seed ?? 1
         let sampling = Sampling(temperature: temperature ?? 1, topK: topK ?? 0, topP: topP ?? 0.8)
-        let samples = candidates ?? (request.reranks ? max(10, 3 * request.count) : request.count)
+        request.sampleCount = candidates ?? (request.reranks ? max(10, 3 * request.count) : request.count)
         switch decode {
         case .auto where preset == .clipCapChinese || request.count > 1 || candidates != nil:
-            request.method = .sampling(sampling, candidates: samples)
+            request.method = .sampling(sampling)
         case .auto, .beam: request.method = .beam(BeamSearch(width: beams, lengthPenalty: lengthPenalty))
         case .greedy: request.method = .greedy
-        case .sample: request.method = .sampling(sampling, candidates: samples)
+        case .sample: request.method = .sampling(sampling)
         case .contrastive: request.method = .contrastive(ContrastiveSearch(candidates: topK ?? 4, penalty: alpha))
         }
         return request
