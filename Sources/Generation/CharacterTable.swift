@@ -27,11 +27,7 @@ final class CharacterTable {
 
     /// 0 where a character may stand, minus infinity elsewhere. float32 `[V]`
     func mask(_ rule: SlotRule) -> Tensor {
-        var key = rule
-        key.fixed = nil
-        key.isRepeat = false
-        key.excluded = []
-        key.endsLine = false
+        let key = rule.common
         if let mask = masks[key] { return mask }
         let values = isHan.indices.map { admits($0, key) ? Float(0) : -.infinity }
         let mask = Tensor(values).to(.float32, device)
@@ -45,5 +41,31 @@ final class CharacterTable {
         guard isHan[token] else { return false }
         if let open = rule.rhymeGroups { return !groups[token].isDisjoint(with: open) }
         return tones[token].isEmpty ? rule.admitsUnknown : !tones[token].isDisjoint(with: rule.tones)
+    }
+}
+
+extension SlotRule {
+    /// The rule without what is the caller's to see to, so that equal ones share a mask.
+    var common: SlotRule {
+        var rule = self
+        (rule.fixed, rule.isRepeat, rule.excluded, rule.endsLine) = (nil, false, [], false)
+        return rule
+    }
+}
+
+/// The tables of a poet, one for each book, made at the first use of it.
+final class CharacterTables {
+    private let make: (RhymeBook) -> CharacterTable
+    private var tables: [RhymeBook: CharacterTable] = [:]
+
+    init(_ format: PoetFormat, size: Int, device: Device) {
+        make = { CharacterTable(format, book: $0, size: size, device: device) }
+    }
+
+    subscript(book: RhymeBook) -> CharacterTable {
+        if let table = tables[book] { return table }
+        let table = make(book)
+        tables[book] = table
+        return table
     }
 }

@@ -111,12 +111,8 @@ public struct BeamSearch: Sendable, Equatable {
 
     /// - Throws: `GenerationError.sampling` for a value out of range.
     public func validate() throws(GenerationError) {
-        guard (1...128).contains(width) else {
-            throw .sampling(setting: "the number of beams", value: "\(width)", range: "1 to 128")
-        }
-        guard (-10...10).contains(lengthPenalty) else {
-            throw .sampling(setting: "the length penalty", value: "\(lengthPenalty)", range: "-10 to 10")
-        }
+        try require((1...128).contains(width), "the number of beams", width, "1 to 128")
+        try require((-10...10).contains(lengthPenalty), "the length penalty", lengthPenalty, "-10 to 10")
     }
 
     func rank(_ logProbability: Double, length: Int) -> Double { logProbability / pow(Double(length), lengthPenalty) }
@@ -139,11 +135,7 @@ public struct ContrastiveSearch: Sendable, Equatable {
 
     /// - Throws: `GenerationError.sampling` for a value out of range.
     public func validate() throws(GenerationError) {
-        guard (1...128).contains(candidates) else {
-            throw .sampling(setting: "the number of candidates", value: "\(candidates)", range: "1 to 128")
-        }
-        guard (0...1).contains(penalty) else {
-            throw .sampling(setting: "the contrastive penalty", value: "\(penalty)", range: "0 to 1")
-        }
+        try require((1...128).contains(candidates), "the number of candidates", candidates, "1 to 128")
+        try require((0...1).contains(penalty), "the contrastive penalty", penalty, "0 to 1")
     }
 }

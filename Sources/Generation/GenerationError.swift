@@ -41,3 +41,10 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
         }
     }
 }
+
+/// - Throws: `GenerationError.sampling` unless `condition`.
+func require(
+    _ condition: Bool, _ setting: String, _ value: some CustomStringConvertible, _ range: String
+) throws(GenerationError) {
+    guard condition else { throw .sampling(setting: setting, value: "\(value)", range: range) }
+}

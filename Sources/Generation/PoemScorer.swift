@@ -47,7 +47,7 @@ public final class PoemScorer {
     private let vocabulary: PoetVocabulary
     private let format: PoetFormat
     private let device: Device
-    private var tables: [RhymeBook: CharacterTable] = [:]
+    private let tables: CharacterTables
 
     /// Padded tokens of one batch; the scores of a vocabulary of 6,000 then take 100 MB.
     private static let batchTokens = 4096
@@ -62,6 +62,7 @@ public final class PoemScorer {
         self.vocabulary = vocabulary
         self.device = device
         format = try PoetFormat(tokens: vocabulary.tokens)
+        tables = CharacterTables(format, size: rows, device: device)
     }
 
     /// The natural logarithms of the probabilities of each text's tokens after its prompt: the characters of every
@@ -113,10 +114,10 @@ public final class PoemScorer {
                     for _ in line {
                         guard var rule = walks[poem]?[slot].rule else { continue }
                         excluded.append(rule.excluded.compactMap(format.id(of:)))
-                        (rule.fixed, rule.isRepeat, rule.excluded, rule.endsLine) = (nil, false, [], false)
+                        rule = rule.common
                         if maskPlaces[book]?[rule] == nil {
                             maskPlaces[book, default: [:]][rule] = Int64(masks.count)
-                            masks.append(table(book).mask(rule).exp())
+                            masks.append(tables[book].mask(rule).exp())
                         }
                         maskRows.append(maskPlaces[book]?[rule] ?? 0)
                         places.append(Int32(start))
@@ -211,12 +212,5 @@ public final class PoemScorer {
                 try body(rows, model.logits(learned), targets)
             }
         }
-    }
-
-    private func table(_ book: RhymeBook) -> CharacterTable {
-        if let table = tables[book] { return table }
-        let table = CharacterTable(format, book: book, size: model.configuration.vocabularySize, device: device)
-        tables[book] = table
-        return table
     }
 }

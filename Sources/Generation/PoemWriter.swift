@@ -59,7 +59,7 @@ public final class PoemWriter {
     public var stock: OverusedPairs?
     /// What is added to the scores of the poems under way, `[V]`.
     private var leaning: Tensor?
-    private var tables: [RhymeBook: CharacterTable] = [:]
+    private let tables: CharacterTables
 
     /// How many times a line that repeats or is known is written before its poem is given up.
     private static let attempts = 4
@@ -92,6 +92,7 @@ public final class PoemWriter {
         self.model = model
         self.format = format
         self.isKnown = isKnown
+        tables = CharacterTables(format, size: model.scoreCount, device: model.device)
     }
 
     /// Writes a poem for each plan; those that come to a dead end are missing from the result, which is in the plans'
@@ -250,10 +251,9 @@ public final class PoemWriter {
         var distinct: [Tensor] = []
         var places: [SlotRule: Int] = [:]
         let rows = zip(rules, drafts).map { rule, draft in
-            var key = rule
-            (key.fixed, key.isRepeat, key.excluded, key.endsLine) = (nil, false, [], false)
+            let key = rule.common
             if let place = places[key] { return Int64(place) }
-            distinct.append(table(draft.plan.constraint.book).mask(key))
+            distinct.append(tables[draft.plan.constraint.book].mask(key))
             places[key] = distinct.count - 1
             return Int64(distinct.count - 1)
         }
@@ -326,13 +326,6 @@ public final class PoemWriter {
             scores.remove(at: index)
         }
         return nil
-    }
-
-    private func table(_ book: RhymeBook) -> CharacterTable {
-        if let table = tables[book] { return table }
-        let table = CharacterTable(format, book: book, size: model.scoreCount, device: model.device)
-        tables[book] = table
-        return table
     }
 }
 

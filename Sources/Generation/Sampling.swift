@@ -24,13 +24,9 @@ public struct Sampling: Sendable, Equatable {
 
     /// - Throws: `GenerationError.sampling` for a value out of range.
     public func validate() throws(GenerationError) {
-        guard temperature >= 0, temperature <= 10 else {
-            throw .sampling(setting: "temperature", value: "\(temperature)", range: "0 to 10")
-        }
-        guard topK >= 0 else { throw .sampling(setting: "top-k", value: "\(topK)", range: "0 (all) or more") }
-        guard topP > 0, topP <= 1 else {
-            throw .sampling(setting: "top-p", value: "\(topP)", range: "more than 0, at most 1")
-        }
+        try require(temperature >= 0 && temperature <= 10, "temperature", temperature, "0 to 10")
+        try require(topK >= 0, "top-k", topK, "0 (all) or more")
+        try require(topP > 0 && topP <= 1, "top-p", topP, "more than 0, at most 1")
     }
 
     /// How many scores `draw` has to see.

@@ -34,12 +34,8 @@ public struct TextStyle: Sendable {
     public init(
         sentences: [[Int32]], end: Int32, vocabularySize: Int, weight: Double = 0.7, order: Int = 3
     ) throws(GenerationError) {
-        guard weight >= 0, weight <= 1 else {
-            throw .sampling(setting: "the weight of the style", value: "\(weight)", range: "0 to 1")
-        }
-        guard (1...8).contains(order) else {
-            throw .sampling(setting: "the order of the style", value: "\(order)", range: "1 to 8")
-        }
+        try require(weight >= 0 && weight <= 1, "the weight of the style", weight, "0 to 1")
+        try require((1...8).contains(order), "the order of the style", order, "1 to 8")
         var numbers: [Int32: UInt16] = [:]
         var tokens: [Int32] = []
         func number(_ token: Int32) -> UInt16 {

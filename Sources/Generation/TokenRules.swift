@@ -31,20 +31,10 @@ public struct TokenRules: Sendable, Equatable {
 
     /// - Throws: `GenerationError.sampling` for a value out of range.
     public func validate() throws(GenerationError) {
-        guard (1...1_000_000).contains(maximumLength) else {
-            throw .sampling(setting: "the maximum length", value: "\(maximumLength)", range: "1 to 1000000")
-        }
-        guard (0...maximumLength).contains(minimumLength) else {
-            throw .sampling(
-                setting: "the minimum length", value: "\(minimumLength)", range: "0 to the maximum, \(maximumLength)")
-        }
-        guard repetitionPenalty > 0, repetitionPenalty <= 100 else {
-            throw .sampling(
-                setting: "the repetition penalty", value: "\(repetitionPenalty)", range: "more than 0, at most 100")
-        }
-        guard noRepeatNGram >= 0 else {
-            throw .sampling(setting: "the n-gram size", value: "\(noRepeatNGram)", range: "0 (off) or more")
-        }
+        try require((1...1_000_000).contains(maximumLength), "the maximum length", maximumLength, "1 to 1000000")
+        try require((0...maximumLength).contains(minimumLength), "the minimum length", minimumLength, "0 to the maximum, \(maximumLength)")
+        try require(repetitionPenalty > 0 && repetitionPenalty <= 100, "the repetition penalty", repetitionPenalty, "more than 0, at most 100")
+        try require(noRepeatNGram >= 0, "the n-gram size", noRepeatNGram, "0 (off) or more")
     }
 
     /// What is added to the scores of every row, nil where nothing is. float32 `[V]`

@@ -22,8 +22,7 @@ public enum Activation: String, Sendable, Codable, CaseIterable {
 }
 
 extension Conv1D {
-    /// The layer and a nonlinearity behind it, in one pass where there is a kernel for both. x `[.., in]` -> `[..,
-    /// out]`
+    /// The layer and a nonlinearity behind it, in one pass where there is a kernel for both.
     func callAsFunction(_ x: Tensor, _ activation: Activation) -> Tensor {
         activation == .reluSquared ? reluSquared(x) : activation(self(x))
     }

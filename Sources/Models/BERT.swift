@@ -13,7 +13,7 @@ public struct BERTConfiguration: ModelConfiguration {
     public var hiddenSize = 768
     /// The number of layers.
     public var layerCount = 12
-    /// H; divides the width.
+    /// H, the attention heads of a layer; divides the width.
     public var headCount = 12
     /// The width inside the feed-forward blocks.
     public var intermediateSize = 3072
@@ -23,7 +23,7 @@ public struct BERTConfiguration: ModelConfiguration {
     public var tokenTypeCount = 2
     /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-12
-    /// The only one that runs; in the file, so that Python reads the same model whatever its defaults.
+    /// The only activation that Tihua runs; written to the file, so that Python reads the same model whatever its defaults.
     private let activation = "gelu"
 
     /// The defaults.

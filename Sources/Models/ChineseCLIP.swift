@@ -1,7 +1,7 @@
 // Chinese-CLIP (Yang et al. 2022, arXiv 2211.01335, https://github.com/OFA-Sys/Chinese-CLIP at 31863c7) with the names
 // of Hugging Face transformers' ChineseCLIPModel (v5.23, https://github.com/huggingface/transformers,
-// models/chinese_clip/modeling_chinese_clip.py). B batch, S picture side, P patches, T tokens, C width, H heads, E
-// joint embedding.
+// models/chinese_clip/modeling_chinese_clip.py).
+// B batch, S picture side, P patches, T tokens, C width, H heads, E joint embedding.
 
 public import TihuaNN
 public import TihuaTorch
@@ -14,7 +14,7 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
     public var intermediateSize = 3072
     /// The number of layers.
     public var layerCount = 12
-    /// H; divides the width.
+    /// H, the attention heads of a layer; divides the width.
     public var headCount = 12
     /// S, the side of the pictures.
     public var imageSize = 224
@@ -22,8 +22,9 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
     public var patchSize = 32
     /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-5
-    /// The only values that run; in the file, so that Python reads the same model whatever its defaults.
-    private let (channelCount, activation) = (3, "quick_gelu")
+    /// The only values that Tihua runs; written to the file, so that Python reads the same model whatever its defaults.
+    private let channelCount = 3
+    private let activation = "quick_gelu"
 
     /// The defaults.
     public init() {}
@@ -72,7 +73,7 @@ public struct VisionTransformerConfiguration: Codable, Sendable, Equatable {
 /// A `vision_config` with the key `layers` (stages, as `[3, 4, 6, 3]`) is a residual network, which has no Hugging Face
 /// form.
 public struct ChineseCLIPConfiguration: ModelConfiguration {
-    /// What looks at the picture.
+    /// The kinds of image tower.
     public enum Vision: Sendable, Equatable {
         case transformer(VisionTransformerConfiguration)
         case resNet(CLIPResNetConfiguration)
@@ -191,7 +192,7 @@ struct VisionAttention {
 
     init(_ configuration: VisionTransformerConfiguration, at path: ParameterPath) {
         let width = configuration.hiddenSize
-        // The deeper the tower, the smaller the start, as `ChineseCLIPPreTrainedModel._init_weights` has it.
+        // Initial values shrink with the number of layers, as in `ChineseCLIPPreTrainedModel._init_weights`.
         let outputScale = Initialization.normal(std: Double(width).squareRoot().reciprocal)
         let inputScale = Initialization.normal(
             std: Double(2 * width * configuration.layerCount).squareRoot().reciprocal)
@@ -293,7 +294,7 @@ struct VisionTransformer: ImageTower {
 public final class ChineseCLIP: LoadableModel {
     /// `chinese_clip` in `config.json`.
     public static let architecture = Architecture("chinese_clip", classes: ["ChineseCLIP"])
-    /// The id that fills texts up; never attended to.
+    /// The id of padding, which is never attended to.
     public static let padding = 0
     /// The number of ids that published models were trained with, `[CLS]` and `[SEP]` included.
     public static let contextLength = 52
@@ -374,7 +375,7 @@ extension ChineseCLIPConfiguration {
         case .resNet(let vision):
             let width = Double(vision.width)
             var pixels = Double(vision.imageSize * vision.imageSize) / 4
-            // The stem at half the side, then a pool.
+            // The stem works at half the side, and a pool halves it again.
             var sum = pixels * 9 * (3 * width / 2 + width * width / 4 + width * width / 2)
             pixels /= 4
             var channels = width
@@ -395,7 +396,7 @@ extension ChineseCLIPConfiguration {
     /// Multiplications of one text of so many characters through its tower.
     public func multiplications(perTextOf length: Int) -> Double {
         let width = Double(text.hiddenSize)
-        // [CLS] and [SEP] besides.
+        // [CLS] and [SEP] are two tokens more.
         let block = Self.block(tokens: Double(length + 2), width: width, inner: Double(text.intermediateSize))
         return Double(text.layerCount) * block + width * Double(projectionSize)
     }

@@ -1,6 +1,6 @@
 // The residual network of CLIP (Radford et al. 2021): three-convolution stem, average pooling before strided
-// convolutions, attention pooling. Names and behaviour of `cn_clip` 1.6.0, clip/model.py, `ModifiedResNet`. B batch, C
-// channels, G side of the last feature map, T = 1 + G G, E joint embedding.
+// convolutions, attention pooling. Names and behaviour of `cn_clip` 1.6.0, clip/model.py, `ModifiedResNet`.
+// B batch, C channels, G side of the last feature map, T = 1 + G G, E joint embedding.
 
 import TihuaNN
 import TihuaTorch
@@ -11,7 +11,7 @@ public struct CLIPResNetConfiguration: Codable, Sendable, Equatable {
     public var layers = [3, 4, 6, 3]
     /// Channels after the stem; the last stage has 32 times as many.
     public var width = 64
-    /// A multiple of 32.
+    /// The side of the pictures, a multiple of 32.
     public var imageSize = 224
     /// Heads of the attention pool.
     public var headCount: Int { max(1, width / 2) }
@@ -62,7 +62,7 @@ struct CLIPBottleneck {
         conv2 = Convolution(planes, planes, kernel: 3, padding: 1, bias: false, at: path / "conv2")
         norm2 = BatchNorm(planes, at: path / "bn2")
         conv3 = Convolution(planes, output, kernel: 1, bias: false, at: path / "conv3")
-        // A block starts as the identity.
+        // The last norm starts at 0, so that a block starts as the identity.
         norm3 = BatchNorm(output, initialScale: 0, at: path / "bn3")
         self.stride = stride
         guard stride > 1 || input != output else {

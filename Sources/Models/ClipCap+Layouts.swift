@@ -104,20 +104,6 @@ extension ClipCap {
         let unread = ["bert.embeddings.word_embeddings.", "bert.pooler.", "bert.embeddings.position_ids"]
         return unread.contains { name.hasPrefix("clip_project.\($0)") } ? nil : name
     }
-
-    /// Writes a folder that `open` reads.
-    ///
-    /// - Parameters:
-    ///   - store: holds the captioner's parameters, and may hold more
-    ///   - dtype: of the tensors in the file; as in the store if nil
-    ///   - tensor: what to save for a parameter; the parameter itself if nil
-    /// - Throws: `FileError`.
-    public func save(
-        store: ParameterStore, dtype: DType? = nil, to folder: URL, tensor: ((ParameterStore.Entry) -> Tensor)? = nil
-    ) throws {
-        try ModelFolder.save(
-            configuration: configuration, store: store, dtype: dtype, to: folder, tensor: tensor)
-    }
 }
 
 extension ClipCapConfiguration {

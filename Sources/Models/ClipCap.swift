@@ -4,8 +4,9 @@ public import TihuaTorch
 // ClipCap (Mokady et al. 2021, arXiv 2111.09734): the embedding of a picture becomes a few embeddings of a language
 // model, which goes on with the caption. The original code is https://github.com/rmokady/CLIP_prefix_caption, the
 // Chinese one https://github.com/yangjianxin1/ClipCap-Chinese (5006e16); here the language model may also be one with
-// an encoder, T5. B batch, E width of the picture's embedding, C width of the language model, K embeddings made from
-// the picture, P embeddings in front of the caption, T tokens, V vocabulary.
+// an encoder, T5.
+// B batch, E width of the picture's embedding, C width of the language model, K embeddings made from the picture, P
+// embeddings in front of the caption, T tokens, V vocabulary.
 
 /// The shape of a captioner, as its `config.json` states it.
 public struct ClipCapConfiguration: ModelConfiguration {
@@ -14,17 +15,17 @@ public struct ClipCapConfiguration: ModelConfiguration {
         /// Two layers with tanh between them; their output stands in front of the caption.
         case mlp
         /// Pre-norm layers with ReLU over the picture's embeddings and learned constants; the constants' outputs stand
-        /// in front of the caption. The original code.
+        /// in front of the caption, as in the original code.
         case transformer
-        /// The same with a BERT's layers and positions. ClipCap-Chinese.
+        /// The same with a BERT's layers and positions, as in ClipCap-Chinese.
         case bert
     }
 
     /// Which mapping network.
     public var mapper: Mapper
-    /// E, `clip_size`.
+    /// The width of a picture's embedding (E), `clip_size`.
     public var embeddingSize: Int
-    /// K, `prefix_length`; with the MLP these stand in front of the caption.
+    /// The embeddings that are made from a picture (K), `prefix_length`; the MLP's stand in front of the caption.
     public var prefixLength: Int
     /// The learned constants, `constant_length`; not used by the MLP.
     public var constantLength: Int
@@ -40,10 +41,10 @@ public struct ClipCapConfiguration: ModelConfiguration {
     public var normalizesEmbedding = false
     /// The fingerprint of the CLIP model whose embeddings it was trained on; nil where it is not known.
     public var clipModel: String?
-    /// The shape of what writes.
+    /// The shape of the language model.
     public var languageModel: any LanguageModelConfiguration
 
-    /// A captioner with the mapper's sizes of the code that it is from.
+    /// A captioner whose mapper has the sizes of the code that it is from.
     public init(
         mapper: Mapper, embeddingSize: Int, prefixLength: Int = 10, constantLength: Int = 10,
         languageModel: any LanguageModelConfiguration
@@ -200,7 +201,7 @@ public final class ClipCap: LoadableModel {
 
     /// What the model was made with.
     public let configuration: ClipCapConfiguration
-    /// What writes, behind `prefix`.
+    /// The language model, which writes behind `prefix`.
     public let languageModel: any LanguageModel
     /// The element type of the activations.
     public let computeType: DType
@@ -240,7 +241,7 @@ public final class ClipCap: LoadableModel {
     /// - Parameters:
     ///   - prefix: of `prefix`, `[B, P, C]`
     ///   - ids: int64 `[B, T]`, captions with their end, padded at the end
-    ///   - dropout: of the language model in training
+    ///   - dropout: the language model's, in training
     /// - Returns: `[B, T, C]`: row t is what `logits` reads `ids[t]` from
     public func hidden(_ prefix: Tensor, _ ids: Tensor, dropout: Dropout? = nil) -> Tensor {
         let (batch, count) = (ids.size(0), ids.size(1))

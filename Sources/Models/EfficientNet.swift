@@ -1,7 +1,8 @@
 // EfficientNet-Lite (Tan and Le 2019, arXiv 1905.11946): the network without squeeze and excitation, with ReLU6 for
 // swish, and with a stem and a head whose widths stay. Names and behaviour of `efficientnet_lite_pytorch` 0.1.0,
 // model.py (from https://github.com/lukemelas/EfficientNet-PyTorch), which follows tensorflow/tpu,
-// models/official/efficientnet/lite. B batch, C channels, H x W pixels, G = H / 32 rounded up, F = 1280 features.
+// models/official/efficientnet/lite.
+// B batch, C channels, H x W pixels, G = H / 32 rounded up, F = 1280 features.
 
 import Foundation
 public import TihuaNN
@@ -30,7 +31,7 @@ public struct EfficientNetConfiguration: ModelConfiguration {
         (widthCoefficient, depthCoefficient, imageSize) = known[number]
     }
 
-    /// F.
+    /// The number of features (F).
     public static let featureCount = 1280
     fileprivate static let stemWidth = 32
 
@@ -118,7 +119,7 @@ final class NormalizedConvolution {
     private let convolution: Convolution
     private let norm: BatchNorm
     private let kernel: Int
-    /// The two as one convolution, for inference.
+    /// The convolution and the norm as one convolution, for inference.
     private var folded: (weight: Tensor, bias: Tensor)?
 
     init(
@@ -189,7 +190,7 @@ struct InvertedResidual {
     }
 }
 
-/// EfficientNet-Lite: what a picture of one thing shows, and the features from which that is told.
+/// EfficientNet-Lite: the class of what a picture shows, and the features that it is told from.
 ///
 /// Not `Sendable`: it lives on one thread.
 public final class EfficientNet: LoadableModel {

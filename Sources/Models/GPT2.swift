@@ -30,7 +30,8 @@ public struct GPT2Configuration: Sendable, Equatable {
     public var attentionDropout: Double
     /// The dropout of what each branch adds, `resid_pdrop`.
     public var residualDropout: Double
-    /// nil where the file names none, or one outside the vocabulary (Chinese checkpoints keep GPT2's 50256).
+    /// The token that begins a text; nil where the file names none, or one outside the vocabulary (Chinese checkpoints
+    /// keep GPT2's 50256).
     public var bosTokenID: Int?
     /// The tokens that end a text, empty where there is none; ones outside the vocabulary are left out.
     public var eosTokenIDs: [Int] = []
@@ -322,7 +323,7 @@ func offsetCausalMask(_ count: Int, _ total: Int, device: Device) -> Tensor {
 ///
 /// - Parameters:
 ///   - present: bool `[B, S]`, true for tokens, false for padding, on either side
-///   - count: T, how many of the last tokens ask
+///   - count: T, the number of the last tokens that attend
 /// - Returns: bool `[B, 1, T, S]`; padding attends to itself, so that no row is empty
 public func causalMask(present: Tensor, last count: Int) -> Tensor {
     let total = present.size(1)

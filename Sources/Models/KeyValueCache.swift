@@ -69,13 +69,13 @@ public final class KeyValueCache {
         remake(repeated)
     }
 
-    /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names, as beam search asks.
+    /// Puts at each place of the batch the cache of the row that `rows` (int64 `[N]`) names, as beam search needs.
     ///
-    /// A batch that keeps its size keeps its memory.
+    /// A batch that keeps its size keeps its storage.
     ///
     /// - Parameters:
     ///   - start: rows are equal up to this position, so that only what comes after moves
-    ///   - keepingMemory: the memory at each place is that of the row which comes there, and stays
+    ///   - keepingMemory: leaves the memory as it is, where the row that comes to a place has the same memory
     /// - Precondition: `start` is 0 where the size of the batch changes.
     public func reorder(by rows: Tensor, from start: Int = 0, keepingMemory: Bool = false) {
         if !keepingMemory {
@@ -102,7 +102,7 @@ public final class KeyValueCache {
         for index in layers.indices { layers[index].length = min(layers[index].length, max(0, length)) }
     }
 
-    /// New memory whose stored part is `body` of the stored part before.
+    /// Allocates new storage, which holds what `body` makes of the part in use.
     private func remake(_ body: (Tensor) -> Tensor) {
         withoutGradients {
             for index in layers.indices {

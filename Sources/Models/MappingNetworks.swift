@@ -3,8 +3,9 @@ public import TihuaTorch
 
 // The mapping networks of ClipCap (Mokady et al. 2021, arXiv 2111.09734), in the layout of
 // https://github.com/rmokady/CLIP_prefix_caption and in that of https://github.com/yangjianxin1/ClipCap-Chinese
-// (5006e16), whose transformer is a BERT. B batch, E width of the picture's embedding, C width of the language model, K
-// embeddings made from the picture, P embeddings that come out, H heads, T positions.
+// (5006e16), whose transformer is a BERT.
+// B batch, E width of the picture's embedding, C width of the language model, K embeddings made from the picture, P
+// embeddings that come out, H heads, T positions.
 
 /// From a picture's embedding to embeddings of a language model. x `[B, E]` -> `[B, P, C]`
 protocol MappingNetwork {
@@ -112,7 +113,7 @@ struct TransformerMapper: MappingNetwork {
     }
 }
 
-/// The BERT of ClipCap-Chinese, without the word embeddings and the pooler, which nothing reads.
+/// The BERT of ClipCap-Chinese, without the word embeddings and the pooler, which are not used.
 struct BERTMapper: MappingNetwork {
     let start: ConstantPrefix
     let positions, tokenTypes: Embedding
@@ -145,7 +146,7 @@ struct BERTMapper: MappingNetwork {
 }
 
 extension Linear {
-    /// Starts as PyTorch's `nn.Linear` does, its bias apart, which starts at 0.
+    /// A layer that starts as PyTorch's `nn.Linear`, but with a bias of 0.
     fileprivate static func pytorch(_ input: Int, _ output: Int, bias: Bool = true, at path: ParameterPath) -> Linear {
         Linear(
             input, output, bias: bias, initialization: .uniform(bound: 1 / Double(input).squareRoot()), at: path)
@@ -156,17 +157,18 @@ extension Linear {
 
 /// The shape of a mapping network before a poet that is kept as it is, as its `config.json` states it.
 public struct PrefixMapperConfiguration: ModelConfiguration {
-    /// E, `clip_size`.
+    /// The width of a picture's embedding (E), `clip_size`.
     public var embeddingSize: Int
-    /// K, `prefix_length`.
+    /// The embeddings that are made from a picture (K), `prefix_length`.
     public var prefixLength: Int
-    /// C, `hidden_size`.
+    /// The width of the poet (C), `hidden_size`.
     public var hiddenSize: Int
     /// The fingerprint of the CLIP model whose embeddings it was trained on; nil where it is not known.
     public var clipModel: String?
     /// The fingerprint of the poet that it was trained before; nil where it is not known.
     public var poetModel: String?
-    private let (modelType, architectures) = (PrefixMapper.architecture.rawValue, ["ClipCapPrefix"])
+    private let modelType = PrefixMapper.architecture.rawValue
+    private let architectures = ["ClipCapPrefix"]
     private let mapper = ClipCapConfiguration.Mapper.mlp
 
     /// A mapping network of these sizes.

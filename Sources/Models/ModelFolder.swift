@@ -13,7 +13,7 @@ public struct ModelFolder: Sendable {
     /// nil for a checkpoint without `config.json`.
     private let configurationData: Data?
 
-    /// No configuration is longer; anything that is, is something else.
+    /// The longest file that is read as a configuration, in bytes.
     private static let maximumConfiguration = 16 << 20
 
     /// Reads `config.json`. The weights are opened by `checkpoint()`.
@@ -141,7 +141,7 @@ public struct ModelFolder: Sendable {
     /// A new folder appears whole or not at all; in an existing one each file is replaced whole, weights first.
     ///
     /// - Parameters:
-    ///   - dtype: of the floating point tensors in the file, float32 or bfloat16; as in the store if nil
+    ///   - dtype: the element type of floating point tensors in the file, float32 or bfloat16; as in the store if nil
     ///   - files: further files to copy in, such as `vocab.txt`
     ///   - tensor: what to save for a parameter, such as its average; the parameter itself if nil
     /// - Throws: `FileError` for a full disk or a missing permission, and `FileError` for the files.
@@ -205,7 +205,7 @@ public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming:
             return try Tensor.borrowing(view)
         }
     } catch ParameterError.missing(let names, let unknown) {
-        // As they stand in the file, where a person looks for them.
+        // Named as in the file, which is where a person looks for them.
         let error = ParameterError.missing(names, unknown: unknown.map { views[$0]?.name ?? $0 })
         throw ModelError.checkpoint(path: path, reason: error.description)
     } catch let error as ParameterError {
@@ -217,7 +217,7 @@ func equal(_ first: TensorView, _ second: TensorView) -> Bool {
     guard first.shape == second.shape, first.elementType == second.elementType else { return false }
     let same = first.withUnsafeBytes { a in second.withUnsafeBytes { b in a.baseAddress == b.baseAddress } }
     if same { return first.strides == second.strides }
-    // Bytes, not values: a copy is a copy, and NaN equals itself.
+    // Bytes are compared, not values, so that NaN equals itself.
     return first.contiguousBytes() == second.contiguousBytes()
 }
 

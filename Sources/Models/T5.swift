@@ -40,7 +40,7 @@ public struct T5Configuration: Sendable, Equatable {
     public var tiesEmbeddings: Bool
     /// Whether the decoder's output is scaled by C^-0.5 before the head, as version 1.0 does.
     public var scalesOutput: Bool
-    /// The token that fills up short rows.
+    /// The token of padding.
     public var padTokenID: Int
     /// The tokens that end a text; ones outside the vocabulary are left out.
     public var eosTokenIDs: [Int]
@@ -77,7 +77,7 @@ extension T5Configuration: LanguageModelConfiguration {
     /// The model of this shape.
     public typealias Model = T5
 
-    /// None: positions are relative.
+    /// nil, since positions are relative.
     public var positionLimit: Int? { nil }
 
     /// The number of trained numbers; a Double, since a hostile file may name sizes whose product overflows.
@@ -287,7 +287,7 @@ struct T5Block {
     let crossAttention: T5Attention?
     let feedNorm: RMSNorm
     let feed: T5FeedForward
-    /// Only in the first block of a stack: the bias of each bucket and head. [buckets, H]
+    /// The bias of each bucket and head, in the first block of a stack only. [buckets, H]
     let distances: Embedding?
 
     init(_ configuration: T5Configuration, isDecoder: Bool, index: Int, at path: ParameterPath) {
@@ -444,7 +444,7 @@ public final class T5: LanguageModel {
     /// What the decoder is given first.
     public var startTokenID: Int32? { Int32(configuration.startTokenID) }
 
-    /// Yes.
+    /// True.
     public var hasEncoder: Bool { true }
 
     /// An empty cache for a decoder of up to `capacity` tokens.

@@ -54,9 +54,9 @@ public protocol TokenDecoder: AnyObject {
 }
 
 extension TokenDecoder {
-    /// None.
+    /// nil.
     public var startTokenID: Int32? { nil }
-    /// No.
+    /// False.
     public var hasEncoder: Bool { false }
 
     /// The embeddings stand in front of the text.

@@ -21,7 +21,7 @@ public enum Runtime {
         case portable
         case avx2, avx512
 
-        /// By what they take of the processor.
+        /// A level is less than another if it needs less of the processor.
         public static func < (a: Self, b: Self) -> Bool { a.rawValue < b.rawValue }
 
         /// As it is written in `TIHUA_PLAIN_KERNELS`, which lowers the level of the whole process; `1` is `portable`.
@@ -61,14 +61,14 @@ public enum Runtime {
         }
     }
 
-    /// Puts memory by for the first operation that finds none: operations do not throw, but `checkMemory` after it
-    /// does.
+    /// Reserves memory that is given to the first operation that finds none: operations do not throw, but the next
+    /// `checkMemory` does.
     ///
     /// - Parameter bytes: as much as one operation may need; 0 gives it back
     /// - Throws: `TorchError.outOfMemory` if there is not even so much.
     public static func reserveMemory(_ bytes: Int) throws(TorchError) { try check(ct_reserve(max(0, bytes))) }
 
-    /// At most so many heaps for the threads of the process: each reserves 64 MB of address space.
+    /// Limits the heaps that threads of the process share; each reserves 64 MB of address space.
     public static func limitHeaps(_ count: Int) { must(ct_limit_heaps(Int32(clamping: count)), #function) }
 
     /// Asked between the parts of a long computation, so that memory that ran out ends it with an error.
@@ -84,8 +84,8 @@ public enum Runtime {
 
     private static let failureHandler = Mutex<(@Sendable (String) -> Never)?>(nil)
 
-    /// Sets what ends the process when an operation fails that cannot throw: for a program that prefers a line and an
-    /// exit status to a trap.
+    /// Sets what ends the process when an operation fails that cannot throw, for programs that end with a line and an
+    /// exit status rather than a trap.
     public static func onFailure(_ handler: (@Sendable (String) -> Never)?) { failureHandler.withLock { $0 = handler } }
 
     static func fail(_ message: String) -> Never {

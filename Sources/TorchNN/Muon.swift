@@ -7,7 +7,7 @@ public import TihuaTorch
 /// Steps of matrices are scaled by 0.2 sqrt(max(rows, columns)) (Liu et al. 2025, "Muon is scalable for LLM training"),
 /// so that one learning rate serves both parts.
 public final class Muon: Optimizer {
-    /// Decay of the mean gradient of the matrices, with Nesterov's look ahead.
+    /// The decay of the mean gradient of the matrices, from which a step takes Nesterov's look ahead.
     public let momentum: Double
     private let adamW: AdamW
     private let matrices: [Matrix]
@@ -15,13 +15,13 @@ public final class Muon: Optimizer {
     /// their own.
     private let batches: [[Int]]
     private let isParallel: Bool
-    /// Of the orthogonalisation.
+    /// The element type that the orthogonalisation computes in.
     public let computeType: DType
 
     private struct Matrix {
         let entry: ParameterStore.Entry
         let mean: Tensor
-        /// More rows than columns.
+        /// Whether it has more rows than columns.
         let isTall: Bool
     }
 
@@ -29,7 +29,7 @@ public final class Muon: Optimizer {
     ///
     /// - Parameters:
     ///   - workers: threads that orthogonalise, at least 1
-    ///   - computeType: what they compute in; bfloat16 is enough, where the device multiplies it fast
+    ///   - computeType: the element type that they compute in; bfloat16 is enough, where the device multiplies it fast
     public init(
         _ store: ParameterStore, _ configuration: AdamW.Configuration = .init(), momentum: Double = 0.95,
         workers: Int = 1, computeType: DType = .bfloat16, frozen: (String) -> Bool = { _ in false }
@@ -114,7 +114,7 @@ public final class Muon: Optimizer {
     ///
     /// - Parameters:
     ///   - matrices: `[N, R, C]`, R at most C
-    ///   - computeType: of the iteration and the result
+    ///   - computeType: the element type of the iteration and of the result
     /// - Returns: `[N, R, C]`
     static func orthogonalized(_ matrices: Tensor, in computeType: DType) -> Tensor {
         let norm = matrices.reshaped(matrices.size(0), -1).norm(1, keep: true).unsqueezed(2)  // [N, 1, 1]

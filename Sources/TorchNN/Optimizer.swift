@@ -47,13 +47,13 @@ extension Optimizer {
 public final class AdamW: Optimizer {
     /// The constants of the method.
     public struct Configuration: Sendable, Codable, Equatable {
-        /// Decay of the mean gradient.
+        /// The decay of the mean gradient, β₁.
         public var beta1 = 0.9
-        /// Decay of the mean squared gradient.
+        /// The decay of the mean squared gradient, β₂.
         public var beta2 = 0.95
-        /// What is added to the root of the latter.
+        /// What is added to the root of the mean squared gradient.
         public var epsilon = 1e-8
-        /// Shrinks the decayed group by `learningRate * weightDecay` a step.
+        /// The weight decay: a step shrinks the decayed group by the factor 1 - `learningRate` · `weightDecay`.
         public var weightDecay = 0.1
 
         /// The defaults are those of small language models (Brown et al. 2020).
@@ -214,7 +214,7 @@ public enum Schedule: Sendable, Codable, Equatable {
 /// An exponential moving average of the trained parameters, which is what is evaluated and kept. Buffers are not
 /// averaged: with `withAverages` the model runs on its own.
 public final class ExponentialMovingAverage {
-    /// The weight of the past in each update, once early steps are over.
+    /// The weight of the average so far in each update, once the early steps are over.
     public let decay: Double
     /// The averages by the parameters' names.
     public private(set) var shadows: [String: Tensor] = [:]

@@ -14,9 +14,9 @@ public enum Initialization: Sendable {
     case uniform(bound: Double)
 }
 
-/// What a parameter is to the optimiser.
+/// How the optimiser treats a parameter.
 public enum ParameterGroup: Sendable, Hashable {
-    /// Matrices.
+    /// Matrices, to which weight decay applies.
     case decayed
     /// Biases, norms, embeddings of positions, scales: no weight decay.
     case undecayed
@@ -66,7 +66,7 @@ public final class ParameterStore {
         public let tensor: Tensor
         /// Whether weight decay applies.
         public let group: ParameterGroup
-        /// Saved and loaded, not trained.
+        /// Whether it is saved and loaded but not trained.
         public let isBuffer: Bool
     }
 
@@ -101,7 +101,7 @@ public final class ParameterStore {
         self.original = original
     }
 
-    /// Where names start.
+    /// The root of the tree of names.
     public var root: ParameterPath { ParameterPath(store: self, name: "") }
 
     /// Trained parameters, in order.

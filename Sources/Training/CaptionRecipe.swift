@@ -518,7 +518,9 @@ func saveCaptioner(
 ) throws {
     try writeVocabulary(tokens, to: folder)
     try withoutActuallyEscaping(tensor) { tensor in
-        try model.save(store: store, dtype: .bfloat16, to: folder) { tensor($0.name) ?? $0.tensor }
+        try ModelFolder.save(configuration: model.configuration, store: store, dtype: .bfloat16, to: folder) { entry in
+            tensor(entry.name) ?? entry.tensor
+        }
     }
 }
 

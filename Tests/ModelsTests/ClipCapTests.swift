@@ -44,7 +44,7 @@ import TihuaWeightFiles
         let opened = try open(name)
         let folder = FileManager.default.temporaryDirectory.appending(path: "clipcap-\(UUID().uuidString)")
         defer { try? FileManager.default.removeItem(at: folder) }
-        try opened.model.save(store: opened.store, to: folder)
+        try ModelFolder.save(configuration: opened.model.configuration, store: opened.store, to: folder)
         let again = try ClipCap.open(folder)
         #expect(again.notes.isEmpty)
         #expect(again.model.configuration == opened.model.configuration)

@@ -77,11 +77,11 @@ public final class TinyPack: Sendable {
         var shape = ClipCapConfiguration(mapper: .mlp, embeddingSize: width, prefixLength: 2, languageModel: language)
         shape.normalizesEmbedding = true
         let store = ParameterStore(seed: 8)
-        let model = ClipCap(shape, at: store.root)
+        _ = ClipCap(shape, at: store.root)
         // Large enough that pictures differ in what is said of them.
         for entry in store.entries where entry.name.hasSuffix("weight") { entry.tensor.multiply_(6) }
         let captioner = folder.appending(path: "captioner-\(width)-\(t5)")
-        try model.save(store: store, to: captioner)
+        try ModelFolder.save(configuration: shape, store: store, to: captioner)
         try Self.write(tokens, to: captioner)
         var manifest = try JSONSerialization.jsonObject(with: Data(contentsOf: self.manifest)) as? [String: String]
         manifest?["captioner"] = captioner.lastPathComponent
