@@ -32,8 +32,12 @@ public struct TokenRules: Sendable, Equatable {
     /// - Throws: `GenerationError.sampling` for a value out of range.
     public func validate() throws(GenerationError) {
         try require((1...1_000_000).contains(maximumLength), "the maximum length", maximumLength, "1 to 1000000")
-        try require((0...maximumLength).contains(minimumLength), "the minimum length", minimumLength, "0 to the maximum, \(maximumLength)")
-        try require(repetitionPenalty > 0 && repetitionPenalty <= 100, "the repetition penalty", repetitionPenalty, "more than 0, at most 100")
+        try require(
+            (0...maximumLength).contains(minimumLength), "the minimum length", minimumLength,
+            "0 to the maximum, \(maximumLength)")
+        try require(
+            repetitionPenalty > 0 && repetitionPenalty <= 100, "the repetition penalty", repetitionPenalty,
+            "more than 0, at most 100")
         try require(noRepeatNGram >= 0, "the n-gram size", noRepeatNGram, "0 (off) or more")
     }
 

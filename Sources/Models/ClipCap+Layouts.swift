@@ -1,9 +1,7 @@
 // The layouts that captioners come in: a folder that Tihua wrote, and the state dicts of ClipCap-Chinese, of the
 // original code and of CapDec, which say nothing of their shape.
 
-public import Foundation
-public import TihuaNN
-public import TihuaTorch
+import Foundation
 public import TihuaWeightFiles
 
 extension ClipCap {

@@ -5,38 +5,38 @@ public import TihuaTorch
 // transformers' GPT2LMHeadModel (https://github.com/huggingface/transformers, models/gpt2/modeling_gpt2.py).
 // B batch, T new tokens, S all tokens, C width, H heads, D head width, V vocabulary.
 
-/// The shape of a GPT2, as `config.json` states it.
+/// The shape of a GPT2, as `config.json` states it; the defaults are those of transformers' `GPT2Config`.
 public struct GPT2Configuration: Sendable, Equatable {
     /// V: the rows of the embedding, `vocab_size`.
-    public var vocabularySize: Int
+    public var vocabularySize = 50257
     /// C: the width, `n_embd`.
-    public var hiddenSize: Int
+    public var hiddenSize = 768
     /// The number of blocks, `n_layer`.
-    public var layerCount: Int
+    public var layerCount = 12
     /// H: the attention heads of a block, `n_head`; divides the width.
-    public var headCount: Int
+    public var headCount = 12
     /// The width inside the feed-forward blocks; 4 x `hiddenSize` where the file says nothing.
-    public var innerSize: Int
+    public var innerSize = 3072
     /// The longest sequence.
-    public var positionCount: Int
+    public var positionCount = 1024
     /// The nonlinearity between the two layers of the feed-forward part, `activation_function`.
-    public var activation: Activation
+    public var activation = Activation.geluNew
     /// What layer norms add to the variance, `layer_norm_epsilon`.
-    public var layerNormEpsilon: Double
+    public var layerNormEpsilon = 1e-5
     /// The dropout of the embeddings in training. Tihua applies one rate, that of the `Dropout` it is given; this and
     /// the two below are kept for the file.
-    public var embeddingDropout: Double
+    public var embeddingDropout = 0.1
     /// The dropout of attention weights, `attn_pdrop`.
-    public var attentionDropout: Double
+    public var attentionDropout = 0.1
     /// The dropout of what each branch adds, `resid_pdrop`.
-    public var residualDropout: Double
+    public var residualDropout = 0.1
     /// The token that begins a text; nil where the file names none, or one outside the vocabulary (Chinese checkpoints
     /// keep GPT2's 50256).
     public var bosTokenID: Int?
     /// The tokens that end a text, empty where there is none; ones outside the vocabulary are left out.
     public var eosTokenIDs: [Int] = []
 
-    /// A configuration whose other values are those of `GPT2Config` of transformers.
+    /// A configuration whose other values are the defaults.
     public init(
         vocabularySize: Int, hiddenSize: Int, layerCount: Int, headCount: Int, positionCount: Int,
         innerSize: Int? = nil
@@ -47,11 +47,6 @@ public struct GPT2Configuration: Sendable, Equatable {
         self.headCount = headCount
         self.innerSize = innerSize ?? 4 * hiddenSize
         self.positionCount = positionCount
-        activation = .geluNew
-        layerNormEpsilon = 1e-5
-        embeddingDropout = 0.1
-        attentionDropout = 0.1
-        residualDropout = 0.1
     }
 }
 
@@ -104,7 +99,6 @@ extension GPT2Configuration: Codable {
     public init(from decoder: any Decoder) throws {
         let reader = try ConfigurationReader(decoder, model: "gpt2", keyedBy: CodingKeys.self)
         let sizes = 1...(1 << 24)
-        self.init(vocabularySize: 50257, hiddenSize: 768, layerCount: 12, headCount: 12, positionCount: 1024)
         try reader.size(.vocabularySize, into: &vocabularySize, in: sizes)
         try reader.size(.hiddenSize, into: &hiddenSize, in: sizes)
         try reader.size(.layerCount, into: &layerCount, in: sizes)

@@ -8,44 +8,44 @@ public import TihuaWeightFiles
 // (https://github.com/huggingface/transformers, models/t5/modeling_t5.py).
 // B batch, T queries, S keys, C width, H heads, D head width, V vocabulary. H x D need not be C.
 
-/// The shape of a T5, as `config.json` states it.
+/// The shape of a T5, as `config.json` states it; the defaults are those of transformers' `T5Config`.
 public struct T5Configuration: Sendable, Equatable {
     /// V: the rows of the embedding, `vocab_size`.
-    public var vocabularySize: Int
+    public var vocabularySize = 32128
     /// C: the width, `d_model`.
-    public var hiddenSize: Int
+    public var hiddenSize = 512
     /// D, the width of one head.
-    public var headSize: Int
+    public var headSize = 64
     /// H: the attention heads of a block, `num_heads`.
-    public var headCount: Int
+    public var headCount = 8
     /// The width inside the feed-forward blocks.
-    public var innerSize: Int
+    public var innerSize = 2048
     /// Blocks of the encoder, `num_layers`.
-    public var encoderLayerCount: Int
+    public var encoderLayerCount = 6
     /// Blocks of the decoder, `num_decoder_layers`.
-    public var decoderLayerCount: Int
+    public var decoderLayerCount = 6
     /// The nonlinearity of the feed-forward part.
-    public var activation: Activation
+    public var activation = Activation.relu
     /// Whether there are two input layers, one of them through the activation, which are multiplied: version 1.1.
-    public var isGated: Bool
+    public var isGated = false
     /// Buckets of relative distances, `relative_attention_num_buckets`.
-    public var bucketCount: Int
+    public var bucketCount = 32
     /// Distances from here on share the last bucket.
-    public var maximumDistance: Int
+    public var maximumDistance = 128
     /// The dropout in training, `dropout_rate`. Tihua applies the rate of the `Dropout` it is given.
-    public var dropout: Double
+    public var dropout = 0.1
     /// What norms add to the mean square, `layer_norm_epsilon`.
-    public var layerNormEpsilon: Double
+    public var layerNormEpsilon = 1e-6
     /// Whether the head is the embedding.
-    public var tiesEmbeddings: Bool
+    public var tiesEmbeddings = true
     /// Whether the decoder's output is scaled by C^-0.5 before the head, as version 1.0 does.
-    public var scalesOutput: Bool
+    public var scalesOutput = true
     /// The token of padding.
-    public var padTokenID: Int
+    public var padTokenID = 0
     /// The tokens that end a text; ones outside the vocabulary are left out.
-    public var eosTokenIDs: [Int]
+    public var eosTokenIDs = [1]
     /// What the decoder is given first.
-    public var startTokenID: Int
+    public var startTokenID = 0
 
     /// Version 1.0 (relu, tied) or, `gated`, version 1.1 (gated GELU, a head of its own).
     public init(
@@ -59,17 +59,10 @@ public struct T5Configuration: Sendable, Equatable {
         self.innerSize = innerSize
         encoderLayerCount = layerCount
         decoderLayerCount = layerCount
-        activation = gated ? .geluNew : .relu
+        if gated { activation = .geluNew }
         isGated = gated
-        bucketCount = 32
-        maximumDistance = 128
-        dropout = 0.1
-        layerNormEpsilon = 1e-6
         tiesEmbeddings = !gated
         scalesOutput = !gated
-        padTokenID = 0
-        eosTokenIDs = [1]
-        startTokenID = 0
     }
 }
 
@@ -139,7 +132,6 @@ extension T5Configuration: Codable {
     public init(from decoder: any Decoder) throws {
         let reader = try ConfigurationReader(decoder, model: "t5", keyedBy: CodingKeys.self)
         let sizes = 1...(1 << 24)
-        self.init(vocabularySize: 32128, hiddenSize: 512, layerCount: 6, headCount: 8, innerSize: 2048)
         try reader.size(.vocabularySize, into: &vocabularySize, in: sizes)
         try reader.size(.hiddenSize, into: &hiddenSize, in: sizes)
         try reader.size(.headSize, into: &headSize, in: sizes)
@@ -174,8 +166,10 @@ extension T5Configuration: Codable {
         let values = reader.values
         let vocabulary = 0..<vocabularySize
         func token(_ key: CodingKeys) throws -> Int? { try values.tokenIDs(key).first(where: vocabulary.contains) }
-        padTokenID = try token(.padTokenID) ?? 0
-        eosTokenIDs = values.contains(.eosTokenID) ? try values.tokenIDs(.eosTokenID).filter(vocabulary.contains) : [1]
+        padTokenID = try token(.padTokenID) ?? padTokenID
+        if values.contains(.eosTokenID) {
+            eosTokenIDs = try values.tokenIDs(.eosTokenID).filter(vocabulary.contains)
+        }
         startTokenID = try token(.startTokenID) ?? padTokenID
     }
 

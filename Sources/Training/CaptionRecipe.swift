@@ -194,8 +194,6 @@ public final class CaptionTask: TrainingTask {
     private let offset: Tensor?
     private let judge: CaptionJudge
     private var plan: (epoch: Int, batches: [[Int]])?
-    /// The parameters of the language model and of the mapper, for the operations of a step.
-    private let sizes: (mapper: Double, body: Double, head: Double)
 
     /// What a captioner starts from.
     public enum Start {
@@ -303,10 +301,6 @@ public final class CaptionTask: TrainingTask {
                 "addsModalityOffset", "true", "false where there are no texts, or no pictures beside them")
         }
         judge = try CaptionJudge(dataset, count: options.sampleCount, device: device)
-        let language = "\(shape.languageModel.path)."
-        let body = store.parameters.reduce(0.0) { $1.name.hasPrefix(language) ? $0 + Double($1.tensor.count) : $0 }
-        let head = Double(shape.languageModel.vocabularySize * shape.languageModel.hiddenSize)
-        sizes = (Double(store.parameterCount) - body, body - head, head)
         if case .captioner = start { return }
         if options.standardizes { standardize() }
     }
@@ -320,7 +314,6 @@ public final class CaptionTask: TrainingTask {
         identity = original.identity
         offset = original.offset
         judge = original.judge
-        sizes = original.sizes
         store = ParameterStore(sharing: original.store)
         model = ClipCap(original.model.configuration, computeType: original.model.computeType, at: store.root)
     }
@@ -345,10 +338,12 @@ public final class CaptionTask: TrainingTask {
         let (loss, counted, padded) = loss(of: examples, noise: noise, dropout: dropout)
         // Weights that are not trained cost no product for their own gradient.
         let passes = options.tunesLanguageModel ? 6.0 : 4.0
-        let language = sizes.body * Double(padded) + sizes.head * Double(counted)
+        let shape = model.configuration.languageModel
+        let language = shape.multiplications(tokens: padded, scored: counted)
+        let mapper = Double(store.parameterCount) - shape.parameterCount
         return BatchLoss(
             loss: loss, units: counted,
-            operations: 6 * sizes.mapper * Double(examples.count) + passes * language)
+            operations: 6 * mapper * Double(examples.count) + passes * language)
     }
 
     /// `loss`: nats per token of held-out captions; `cider`: CIDEr-D (times 100) of greedy captions of some held-out pictures
