@@ -16,23 +16,20 @@ public final class PictureTextEncoder {
     /// How pictures are made ready for the model.
     public let preprocessing: Preprocessing
     private let model: ChineseCLIP
-    private let tokenizer: BertTokenizer
+    private var loadedTokenizer: BertTokenizer?
     private let device: Device
     private let folder: URL
 
     /// Pictures or texts that go through a tower together.
     public static let batch = 32
 
-    /// Loads a Hugging Face folder.
+    /// Loads a Hugging Face folder, or a checkpoint in one of the layouts that `ChineseCLIP.open` reads. The vocabulary,
+    /// which lies beside the weights, is read at the first text.
     ///
-    /// - Throws: `ModelError`, `WeightFileError`, `TokenizerError`.
-    public init(folder: URL, device: Device) throws {
-        model = try ChineseCLIP.open(folder, device: device).model
-        tokenizer = try BertTokenizer(folder: folder)
-        let rows = model.configuration.text.vocabularySize
-        guard tokenizer.vocabularySize <= rows else {
-            throw ModelError.vocabulary(folder: folder.path, tokens: tokenizer.vocabularySize, rows: rows)
-        }
+    /// - Parameter dtype: the type of weights and activations
+    /// - Throws: `ModelError`, `WeightFileError`.
+    public init(folder: URL, dtype: DType = .float32, device: Device) throws {
+        model = try ChineseCLIP.open(folder, dtype: dtype, device: device).model
         preprocessing = try Preprocessing(folder: folder, size: model.configuration.imageSize)
         width = model.configuration.projectionSize
         scale = Float(Foundation.exp(model.logitScale.item))
@@ -54,17 +51,20 @@ public final class PictureTextEncoder {
         let size = preprocessing.size
         return try batches(prepared, isNormalized: isNormalized) { part in
             self.model.encodeImages(
-                Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(.float32, self.device))
+                Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(nil, self.device))
         }
     }
 
     /// Embeddings of texts, E numbers each. Texts are cut to the length that the model was trained with.
     ///
     /// - Parameter isNormalized: of unit length; if not, as the model gives them
+    /// - Throws: `ModelError`, `TokenizerError` for the vocabulary.
     public func encode(_ texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
+        guard !texts.isEmpty else { return [] }
+        let tokenizer = try tokenizer()
         let limit = min(ChineseCLIP.contextLength, model.configuration.text.positionCount)
         return try batches(texts, isNormalized: isNormalized) { part in
-            let batch = self.tokenizer.encode(batch: part, maximumLength: limit)
+            let batch = tokenizer.encode(batch: part, maximumLength: limit)
             return self.model.encodeTexts(Tensor.ids(batch.ids, [batch.count, batch.length]).to(.int64, self.device))
         }
     }
@@ -83,6 +83,25 @@ public final class PictureTextEncoder {
     /// Embeddings as the model gives them at unit length, as `encode` with `isNormalized` gives them at once.
     public func unit(_ rows: [[Float]]) throws -> [[Float]] {
         try batches(rows, isNormalized: true) { Tensor($0.flatMap { $0 }, [$0.count, self.width]) }
+    }
+
+    /// Reads the vocabulary, so that a damaged one is known before other work is done.
+    ///
+    /// - Throws: `ModelError`, `TokenizerError`.
+    public func prepareForTexts() throws { _ = try tokenizer() }
+
+    private func tokenizer() throws -> BertTokenizer {
+        if let loadedTokenizer { return loadedTokenizer }
+        var isFolder: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder)
+        let home = isFolder.boolValue ? folder : folder.deletingLastPathComponent()
+        let tokenizer = try BertTokenizer(folder: home)
+        let rows = model.configuration.text.vocabularySize
+        guard tokenizer.vocabularySize <= rows else {
+            throw ModelError.vocabulary(folder: home.path, tokens: tokenizer.vocabularySize, rows: rows)
+        }
+        loadedTokenizer = tokenizer
+        return tokenizer
     }
 
     private func batches<Item>(_ items: [Item], isNormalized: Bool, _ embed: ([Item]) -> Tensor) throws -> [[Float]] {

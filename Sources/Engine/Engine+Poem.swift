@@ -36,6 +36,7 @@ extension Engine {
         try part(\.imagery) {
             let converter = try ChineseConverter()
             let towers = try towers()
+            try towers.prepareForTexts()
             var bank = try ImageryBank(contentsOf: try pack.requiredBank())
             if let extra = pack.extraBank {
                 bank = bank.merging(try ImageryBank(contentsOf: extra) { try converter.simplified($0) })
