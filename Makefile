@@ -12,7 +12,7 @@ DOCUMENTED := TihuaProsody TihuaVerse TihuaTokenizers TihuaPictures TihuaWeightF
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: help setup build poem test plain starve install uninstall lint format docs parity bench sanitize clean
+.PHONY: help setup build poem test example plain starve install uninstall lint format docs parity bench sanitize clean
 
 help: ## Show this list
 	@echo "Tihua 题画: from pictures to Chinese poems"
@@ -34,6 +34,9 @@ poem: build ## Print poems for a picture: IMAGE=photo.jpg, further options in AR
 test: setup ## Build everything and run all tests
 	swift build --build-tests
 	swift test
+
+example: setup ## Build and run the example package that depends on this one, a picture to poems
+	TIHUA_PACK="$(CURDIR)/Weights/mini" swift run --package-path Examples/PictureToPoem picture-to-poem "$(abspath $(IMAGE))"
 
 plain: setup ## Run all tests as on a processor that ends with AVX2 (as far as this one lets itself be told)
 	swift build --build-tests
