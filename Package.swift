@@ -100,7 +100,11 @@ let package = Package(
 
         // Over libtorch.
         .target(
-            name: "CTihuaTorch", dependencies: isRoot ? [] : ["CTihuaLibtorch"], path: "Sources/CTorch",
+            name: "CTihuaKernels", dependencies: isRoot ? [] : ["CTihuaLibtorch"], path: "Sources/CKernels",
+            cxxSettings: cxxSettings, linkerSettings: torchLinker),
+        .target(
+            name: "CTihuaTorch", dependencies: ["CTihuaKernels"] + (isRoot ? [] : ["CTihuaLibtorch"]),
+            path: "Sources/CTorch",
             cxxSettings: cxxSettings, linkerSettings: torchLinker),
         library("TihuaTorch", ["TihuaFiles", "TihuaWeightFiles", "CTihuaTorch"]),
         library("TihuaNN", in: "TorchNN", ["TihuaTorch"]),

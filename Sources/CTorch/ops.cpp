@@ -1,6 +1,6 @@
 // Tensor operations. Each body is one call into ATen, inside the guard.
 #include "guard.hpp"
-#include "products.hpp"
+#include "kernels.hpp"
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
@@ -49,7 +49,7 @@ CT_BINARY(add, at::add(x, y))
 CT_BINARY(sub, at::sub(x, y))
 CT_BINARY(mul, at::mul(x, y))
 CT_BINARY(div, at::div(x, y))
-CT_BINARY(matmul, matrix_product(x, y))
+CT_BINARY(matmul, ct::matmul(x, y))
 CT_BINARY(maximum, at::maximum(x, y))
 CT_BINARY(minimum, at::minimum(x, y))
 CT_BINARY(eq, at::eq(x, y))

@@ -1,5 +1,6 @@
 // The library itself, generators, creation of tensors and access to their elements.
 #include "guard.hpp"
+#include "kernels.hpp"
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Context.h>
@@ -90,6 +91,26 @@ ct_status ct_cpu_capability(const char **out) noexcept {
         static const std::string capability = at::get_cpu_capability();
         *out = capability.c_str();
     });
+}
+
+static_assert(static_cast<int>(Level::libtorch) == CT_KERNELS_LIBTORCH && static_cast<int>(Level::avx512) == CT_KERNELS_AVX512);
+static_assert(static_cast<int>(Units::avx512) == CT_BFLOAT16_AVX512 && static_cast<int>(Units::amx) == CT_BFLOAT16_AMX);
+
+ct_status ct_kernels(int32_t *out) noexcept {
+    return guard([&] { *out = static_cast<int32_t>(level()); });
+}
+
+ct_status ct_set_kernels(int32_t level, int32_t *before) noexcept {
+    return guard([&] {
+        TORCH_CHECK(level >= -1 && level <= CT_KERNELS_AVX512, "there is no level of kernels ", level);
+        const auto wanted = level < 0 ? std::nullopt : std::optional(static_cast<Level>(level));
+        const auto set = set_thread_level(wanted);
+        *before = set ? static_cast<int32_t>(*set) : -1;
+    });
+}
+
+ct_status ct_bfloat16_units(int32_t *out) noexcept {
+    return guard([&] { *out = static_cast<int32_t>(bfloat16_units()); });
 }
 
 ct_status ct_cuda_device_count(int32_t *out) noexcept {

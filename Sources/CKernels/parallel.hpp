@@ -1,7 +1,7 @@
 // Loops on several threads. These files are compiled without -fopenmp, where at::parallel_for runs on one thread.
 #pragma once
 
-#include "dispatch.hpp"
+#include "levels.hpp"
 
 #include <ATen/Parallel.h>
 
@@ -32,14 +32,14 @@ void parallel(int64_t count, int64_t wanted, const Body &body) {
         int64_t count;
         std::atomic<int64_t> next;
         int64_t share;
-        int32_t level;
+        Level level;
         std::exception_ptr error;
         std::atomic_flag has_error = ATOMIC_FLAG_INIT;
-    } work{body, count, {0}, (count + wanted - 1) / wanted, kernel_level(), nullptr};
+    } work{body, count, {0}, (count + wanted - 1) / wanted, ct::level(), nullptr};
     parallel_region(
         [](void *pointer) {
             Work &work = *static_cast<Work *>(pointer);
-            const ThreadLevel level(work.level);
+            const ThreadLevel lowered(work.level);
             // Whoever comes takes the next share, so that fewer threads than were asked for still do it all.
             for (;;) {
                 const int64_t first = work.next.fetch_add(work.share);

@@ -1,7 +1,7 @@
 // Passes over memory: loops that the compiler turns into vectors, compiled once for each level of processor.
 #pragma once
 
-#include "dispatch.hpp"
+#include "levels.hpp"
 
 #include <c10/util/BFloat16.h>
 
@@ -35,10 +35,23 @@ CT_AVX2 void run_avx2(Arguments... arguments) {
 /// Runs a `CT_PASS`, compiled for the calling thread's level.
 template <auto pass, class... Arguments>
 void run(Arguments... arguments) {
-    switch (kernel_level()) {
-    case CT_KERNELS_AVX512: return run_avx512<pass>(arguments...);
-    case CT_KERNELS_AVX2: return run_avx2<pass>(arguments...);
+    switch (level()) {
+    case Level::avx512: return run_avx512<pass>(arguments...);
+    case Level::avx2: return run_avx2<pass>(arguments...);
     default: return pass(arguments...);
+    }
+}
+
+/// Numbers of a vector at the highest level.
+constexpr int64_t widest_lanes = 16;
+
+/// Runs `Pass::run`, written for vectors of any length, with those of the calling thread's level.
+template <class Pass, class... Arguments>
+void run_lanes(Arguments... arguments) {
+    switch (level()) {
+    case Level::avx512: return run_avx512<Pass::template run<16>>(arguments...);
+    case Level::avx2: return run_avx2<Pass::template run<8>>(arguments...);
+    default: return Pass::template run<4>(arguments...);
     }
 }
 
@@ -53,6 +66,22 @@ CT_PASS void put(c10::BFloat16 *to, float value) {
     const uint32_t rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
     // Rounding up could carry out of a NaN.
     to->x = static_cast<uint16_t>((bits & 0x7fffffff) > 0x7f800000 ? 0x7fc0 : rounded);
+}
+
+/// e^x for x <= 0, to 6 digits; e^-87 below -87.
+CT_PASS float exponential(float x) {
+#pragma clang fp reassociate(off)
+    x = x < -87.0f ? -87.0f : x;
+    const int32_t power = static_cast<int32_t>(x * 1.44269504f - 0.5f);  // towards 0: the nearest whole number
+    const float rest = (x - static_cast<float>(power) * 0.693359375f) + static_cast<float>(power) * 2.12194440e-4f;
+    float sum = 1.0f / 720;
+    sum = sum * rest + 1.0f / 120;
+    sum = sum * rest + 1.0f / 24;
+    sum = sum * rest + 1.0f / 6;
+    sum = sum * rest + 0.5f;
+    sum = sum * rest + 1;
+    sum = sum * rest + 1;
+    return sum * std::bit_cast<float>((power + 127) << 23);
 }
 
 }  // namespace ct
