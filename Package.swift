@@ -89,7 +89,7 @@ let package = Package(
             name: "CTihuaVips", dependencies: ["CTihuaVipsSystem", "CTihuaFontsSystem"], path: "Sources/CVips",
             linkerSettings: [.linkedLibrary("vips")]),
         library("TihuaFiles"),
-        library("TihuaProsody"),
+        library("TihuaProsody", ["TihuaFiles"]),
         library("TihuaTokenizers", ["TihuaFiles", "CTihuaOpenCC"]),
         library("TihuaPictures", ["TihuaFiles", "CTihuaVips"]),
         library("TihuaWeightFiles", ["TihuaFiles", "CTihuaZlib"]),
@@ -129,13 +129,19 @@ let package = Package(
                 "TihuaVerse", "TihuaTorch", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
             ]),
 
+        library(
+            "TihuaMeasures",
+            [
+                "TihuaProsody", "TihuaPictures", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse", "TihuaTorch",
+                "TihuaModels", "TihuaGeneration", "TihuaEncoders", "TihuaTraining", "Tihua",
+            ]),
+
         .executableTarget(
             name: "TihuaCLI",
             dependencies: [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
                 "TihuaEvaluation", "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
-                "TihuaTraining", "Tihua",
-                argumentParser, "TihuaEncoders",
+                "TihuaEncoders", "TihuaTraining", "Tihua", "TihuaMeasures", argumentParser,
             ], path: "Sources/tihua", swiftSettings: swiftSettings),
 
         .executableTarget(
@@ -184,6 +190,12 @@ let package = Package(
                 "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaVerse", "TihuaTorch",
                 "TihuaNN",
                 "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
+            ]),
+        tests(
+            "Measures",
+            [
+                "TihuaProsody", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse", "TihuaTorch", "TihuaNN",
+                "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua", "TihuaMeasures", "TihuaPackSupport",
             ]),
         tests(
             "Fuzz",

@@ -11,6 +11,20 @@ public struct Keyword: Sendable, Equatable, Codable {
     public let category: String
     /// The share of the bank's probability, 0...1; 1 for a word that the user gave.
     public let score: Double
+
+    private enum CodingKeys: CodingKey { case word, score }
+
+    init(word: String, category: String, score: Double) {
+        (self.word, self.category, self.score) = (word, category, score)
+    }
+
+    /// Reads what is written; the category is not.
+    public init(from decoder: any Decoder) throws {
+        let values = try decoder.container(keyedBy: CodingKeys.self)
+        self.init(
+            word: try values.decode(String.self, forKey: .word), category: "",
+            score: try values.decode(Double.self, forKey: .score))
+    }
 }
 
 /// What is known of how pictures in general lie in the space of a CLIP model.

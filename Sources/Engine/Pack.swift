@@ -1,11 +1,15 @@
 public import Foundation
 import TihuaFiles
 
-/// The folders and files that make a picture a poem: what a manifest `pack.json` names, or what the user named one by one.
+/// The folders and files that make a picture a poem: what a manifest `pack.json` names, or what the user named one by
+/// one.
 ///
-/// The manifest is `{"name": "mini", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "poet/lines.filter",
-/// "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner", "prefix": "prefix",
-/// "endingFilter": "poet/endings.filter", "stockPairs": "poet/stock.tsv", "wordUses": "poet/words.tsv"}`, all paths relative to it; the last eight may be missing, and so may `clip` or `poet` where a verb does not need them.
+///     {"name": "mini", "clip": "clip", "poet": "poet", "bank": "imagery.tsv", "lineFilter": "poet/lines.filter",
+///      "endingFilter": "poet/endings.filter", "stockPairs": "poet/stock.tsv", "wordUses": "poet/words.tsv",
+///      "bankCache": "imagery.safetensors", "calibration": "calibration.safetensors", "captioner": "captioner",
+///      "prefix": "prefix"}
+///
+/// All paths are relative to the manifest. Every part may be missing; what needs one says so.
 public struct Pack: Sendable, Equatable {
     /// For messages; the folder's name where the manifest has none.
     public var name: String
@@ -68,8 +72,8 @@ public struct Pack: Sendable, Equatable {
         }
         func locate(_ key: String, _ path: String?) throws(PipelineError) -> URL? {
             guard let path else { return nil }
-            // A manifest from elsewhere must not make the tool read what it likes. Links are another thing: somebody put
-            // them into the folder here, so they are followed.
+            // A manifest from elsewhere must not name files outside of its folder. Links are followed: somebody made
+            // them here.
             guard !path.isEmpty, !path.hasPrefix("/"), !path.split(separator: "/").contains("..") else {
                 throw .manifest(
                     path: file.path, reason: "\(key) names \(path), which is no path inside the pack's folder")
@@ -94,61 +98,98 @@ public struct Pack: Sendable, Equatable {
         calibration = try locate("calibration", manifest.calibration)
     }
 
-    /// Takes folders that the user named, and for the rest what `base` has, as far as it still fits: what was measured
-    /// with one CLIP model does not hold for another.
-    public init(clip: URL? = nil, poet: URL? = nil, base: Pack? = nil) {
-        name = base?.name ?? "custom"
-        self.clip = clip ?? base?.clip
-        self.poet = poet ?? base?.poet
-        captioner = base?.captioner
-        // Trained with both.
-        prefix = clip == nil && poet == nil ? base?.prefix : nil
-        bank = base?.bank
-        bankCache = clip == nil ? base?.bankCache : nil
-        calibration = clip == nil ? base?.calibration : nil
-        func own(_ name: String) -> URL? {
-            let file = poet?.appending(path: name)
-            return file.flatMap { FileManager.default.fileExists(atPath: $0.path) ? $0 : nil }
+    /// A part that what is asked for may need; its raw value stands in messages.
+    public enum Part: String, Sendable {
+        case clip = "clip model"
+        case poet, captioner, prefix, bank
+    }
+
+    /// Files and folders that the user named in place of those of a pack.
+    public struct Overrides: Sendable, Equatable {
+        /// A Chinese-CLIP model.
+        public var clip: URL?
+        /// A GPT2 or T5 poet.
+        public var poet: URL?
+        /// A ClipCap captioner.
+        public var captioner: URL?
+        /// A mapping network before the poet.
+        public var prefix: URL?
+        /// The mean embedding of many pictures.
+        public var calibration: URL?
+
+        /// What was named; nil leaves the pack's.
+        public init(
+            clip: URL? = nil, poet: URL? = nil, captioner: URL? = nil, prefix: URL? = nil, calibration: URL? = nil
+        ) {
+            (self.clip, self.poet, self.captioner) = (clip, poet, captioner)
+            (self.prefix, self.calibration) = (prefix, calibration)
         }
-        lineFilter = own("lines.filter") ?? (poet == nil ? base?.lineFilter : nil)
-        endingFilter = own("endings.filter") ?? (poet == nil ? base?.endingFilter : nil)
-        stockPairs = own("stock.tsv") ?? (poet == nil ? base?.stockPairs : nil)
-        wordUses = own("words.tsv") ?? (poet == nil ? base?.wordUses : nil)
+
+        fileprivate var parts: Set<Part> {
+            let named: [(Part, URL?)] = [(.clip, clip), (.poet, poet), (.captioner, captioner), (.prefix, prefix)]
+            return Set(named.filter { $0.1 != nil }.map(\.0))
+        }
+    }
+
+    /// Finds a pack and takes what the user named in place of its parts.
+    ///
+    /// - Parameter needed: the parts without which nothing can be done. Where the user named all of them, and no pack,
+    ///   the default pack may be missing.
+    /// - Throws: `PackError` if there is no pack, `PipelineError` if its manifest is damaged.
+    public init(_ locator: PackLocator, _ overrides: Overrides = Overrides(), needing needed: Set<Part> = []) throws {
+        var base: Pack?
+        do {
+            base = try Pack(folder: locator.locate())
+        } catch let error as PackError {
+            guard !locator.isExplicit, !needed.isEmpty, needed.isSubset(of: overrides.parts) else { throw error }
+        }
+        self.init(overrides, base: base)
+    }
+
+    /// Takes what the user named, and for the rest what `base` has, as far as it still fits: what was measured with one
+    /// CLIP model does not hold for another.
+    public init(_ overrides: Overrides, base: Pack?) {
+        name = base?.name ?? "custom"
+        let (ownClip, ownPoet) = (overrides.clip, overrides.poet)
+        clip = ownClip ?? base?.clip
+        poet = ownPoet ?? base?.poet
+        captioner = overrides.captioner ?? base?.captioner
+        // A prefix is trained with one CLIP model and one poet.
+        prefix = overrides.prefix ?? (ownClip == nil && ownPoet == nil ? base?.prefix : nil)
+        bank = base?.bank
+        bankCache = ownClip == nil ? base?.bankCache : nil
+        calibration = overrides.calibration ?? (ownClip == nil ? base?.calibration : nil)
+        func beside(_ name: String, or file: URL?) -> URL? {
+            guard let ownPoet else { return file }
+            let own = ownPoet.appending(path: name)
+            return FileManager.default.fileExists(atPath: own.path) ? own : nil
+        }
+        lineFilter = beside("lines.filter", or: base?.lineFilter)
+        endingFilter = beside("endings.filter", or: base?.endingFilter)
+        stockPairs = beside("stock.tsv", or: base?.stockPairs)
+        wordUses = beside("words.tsv", or: base?.wordUses)
+    }
+
+    private func required(_ file: URL?, _ part: Part) throws(PipelineError) -> URL {
+        guard let file else { throw .missingPart(pack: name, part: part) }
+        return file
     }
 
     /// The folder of the CLIP model.
     ///
-    /// - Throws: `PipelineError.manifest` if the pack has none.
-    public func requiredClip() throws(PipelineError) -> URL {
-        guard let clip else {
-            throw .manifest(path: name, reason: "this pack has no clip model; name one with --clip DIR")
-        }
-        return clip
-    }
+    /// - Throws: `PipelineError.missingPart` if the pack has none.
+    public func requiredClip() throws(PipelineError) -> URL { try required(clip, .clip) }
 
     /// The folder of the poet.
     ///
-    /// - Throws: `PipelineError.manifest` if the pack has none.
-    public func requiredPoet() throws(PipelineError) -> URL {
-        guard let poet else { throw .manifest(path: name, reason: "this pack has no poet; name one with --poet DIR") }
-        return poet
-    }
+    /// - Throws: `PipelineError.missingPart` if the pack has none.
+    public func requiredPoet() throws(PipelineError) -> URL { try required(poet, .poet) }
 
-    func requiredCaptioner() throws(PipelineError) -> URL {
-        guard let captioner else {
-            throw .manifest(path: name, reason: "this pack has no captioner; name one with --captioner DIR")
-        }
-        return captioner
-    }
+    func requiredCaptioner() throws(PipelineError) -> URL { try required(captioner, .captioner) }
 
-    func requiredPrefix() throws(PipelineError) -> URL {
-        guard let prefix else {
-            throw .manifest(
-                path: name,
-                reason: "this pack has no prefix for its poet; write through keywords, or name one with --prefix DIR")
-        }
-        return prefix
-    }
+    func requiredPrefix() throws(PipelineError) -> URL { try required(prefix, .prefix) }
+
+    func requiredBank() throws(PipelineError) -> URL { try required(bank, .bank) }
 
     /// The mean of many pictures' embeddings of length 1, E numbers; nil where the pack does not say it.
     ///
@@ -156,10 +197,5 @@ public struct Pack: Sendable, Equatable {
     /// - Throws: `WeightFileError`, `PipelineError.manifest` if the width is another.
     public func imageMean(width: Int) throws -> [Float]? {
         try calibration.map { try Calibration(contentsOf: $0, width: width).imageMean }
-    }
-
-    func requiredBank() throws(PipelineError) -> URL {
-        guard let bank else { throw .manifest(path: name, reason: "this pack has no bank; name one with --bank FILE") }
-        return bank
     }
 }

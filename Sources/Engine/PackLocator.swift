@@ -2,7 +2,7 @@ public import Foundation
 
 /// What goes wrong when a pack of weights is looked for.
 public enum PackError: Error, Equatable, Sendable, CustomStringConvertible {
-    /// `source`, such as `--pack` or `TIHUA_PACK`, names a path without a manifest.
+    /// `source`, such as `TIHUA_PACK`, names a path without a manifest.
     case noManifest(path: String, source: String)
     /// None is named, and no folder above the executable holds the default pack.
     case notFound(executable: String)
@@ -14,14 +14,14 @@ public enum PackError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(source) names \(path), where there is no \(PackLocator.manifestName): name the folder that holds it"
         case .notFound(let executable):
             "no pack of weights: no folder above \(executable) holds Weights/mini or share/tihua/Weights/mini; "
-                + "name a pack with --pack DIR or TIHUA_PACK=DIR"
+                + "set TIHUA_PACK=DIR, or name a pack"
         }
     }
 }
 
 /// Finds the pack of weights that a verb works with: the one that is named, else the default pack.
 ///
-/// The order is `--pack`, the environment's `TIHUA_PACK`, and then, for every folder above the executable's real path
+/// The order is the named pack, the environment's `TIHUA_PACK`, and then, for every folder above the executable's real path
 /// from the nearest up, `Weights/mini` (a checkout) and `share/tihua/Weights/mini` (an installation).
 public struct PackLocator: Sendable {
     /// The file that makes a folder a pack.
@@ -29,23 +29,28 @@ public struct PackLocator: Sendable {
 
     private let named: (path: String, source: String)?
     private let executable: URL
+    /// Whether the caller named a pack; the environment's does not count.
+    let isExplicit: Bool
 
     /// - Parameters:
     ///   - pack: the folder or the manifest that the user named, if any.
+    ///   - source: where the user named it, for messages, such as an option.
     ///   - environment: the variables of the process.
     ///   - executable: the real path of the running program.
     public init(
-        pack: String? = nil, environment: [String: String] = ProcessInfo.processInfo.environment,
+        pack: String? = nil, source: String = "the request",
+        environment: [String: String] = ProcessInfo.processInfo.environment,
         executable: URL = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
     ) {
         if let pack {
-            named = (pack, "--pack")
+            named = (pack, source)
         } else if let pack = environment["TIHUA_PACK"], !pack.isEmpty {
             named = (pack, "TIHUA_PACK")
         } else {
             named = nil
         }
         self.executable = executable
+        isExplicit = pack != nil
     }
 
     /// The folders that may hold the default pack, in order of preference.

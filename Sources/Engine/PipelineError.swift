@@ -1,7 +1,7 @@
-import TihuaFiles
+public import TihuaFiles
 
 /// What can be wrong with a bank of imagery, with the contents of a pack, or with a request.
-public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum PipelineError: RequestError, Equatable, Sendable, CustomStringConvertible {
     /// The file cannot be read as text.
     case unreadable(path: String, reason: String)
     /// The bank has no entries.
@@ -12,6 +12,8 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     case bankEntry(path: String, line: Int, reason: String)
     /// The pack's manifest is no JSON object of the right kind, or names what is not there.
     case manifest(path: String, reason: String)
+    /// The pack lacks a part that is needed for what is asked.
+    case missingPart(pack: String, part: Pack.Part)
     /// A folder whose model is not one that the pack's place needs.
     case wrongModel(path: String, found: String, needed: String)
     /// Embeddings of another width than the captioner takes.
@@ -29,6 +31,14 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
     /// Work that another process is doing.
     case locked(path: String)
 
+    /// Whether a text or a number of the request is at fault.
+    public var isRequestFault: Bool {
+        switch self {
+        case .setting, .text: true
+        default: false
+        }
+    }
+
     /// One line: what happened, where, what to do.
     public var description: String { printable(message) }
 
@@ -41,6 +51,9 @@ public enum PipelineError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(path), line \(line): \(found) columns where 3 are needed: word, category, descriptions, with tabs between"
         case .bankEntry(let path, let line, let reason): "\(path), line \(line): \(reason)"
         case .manifest(let path, let reason): "\(path): \(reason)"
+        case .missingPart(let pack, .prefix):
+            "\(pack): this pack has no prefix for its poet; write through keywords, or name one"
+        case .missingPart(let pack, let part): "\(pack): this pack has no \(part.rawValue); name one"
         case .wrongModel(let path, let found, let needed): "\(path): holds a \(found) model where \(needed) is needed"
         case .embeddingWidth(let path, let expected, let found):
             "\(path): takes embeddings of \(expected) numbers, but is given \(found); use the CLIP model that it was trained with"

@@ -4,7 +4,7 @@ import TihuaProsody
 import TihuaVerse
 
 /// Why a poem stands where it does. All but `total` are of the poem alone and compare across pictures.
-public struct PoemScores: Sendable, Equatable, Encodable {
+public struct PoemScores: Sendable, Equatable, Codable {
     /// The cosine of picture and poem in the space of the CLIP model, less what all pictures have; 0 without a picture.
     public var picture: Double
     /// What the picture says of the poem's characters that stand in words of the bank, on average, in deviations of the bank;

@@ -204,7 +204,7 @@ public enum PoemEvent: Sendable {
 }
 
 /// What the poet gives back for one picture, or for several together.
-public struct PoemResult: Sendable, Equatable {
+public struct PoemResult: Sendable, Equatable, Codable {
     /// What the pictures called up, or what was asked for.
     public let keywords: [Keyword]
     /// What happens in the first picture, as the pack's captioner says it; nil without one.
@@ -216,7 +216,7 @@ public struct PoemResult: Sendable, Equatable {
 }
 
 /// A poem with what it was chosen for.
-public struct RankedPoem: Sendable, Equatable, Encodable {
+public struct RankedPoem: Sendable, Equatable, Codable {
     /// The name of the form, such as 七绝.
     public let form: String
     /// The rhyme group; the first where its rhymes change.

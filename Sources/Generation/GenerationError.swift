@@ -1,5 +1,7 @@
+public import TihuaFiles
+
 /// Why a poem or another text cannot be written.
-public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum GenerationError: RequestError, Equatable, Sendable, CustomStringConvertible {
     /// A setting of the search out of its range.
     case sampling(setting: String, value: String, range: String)
     /// Prompt and poem are longer than what the model has positions for.
@@ -18,6 +20,9 @@ public enum GenerationError: Error, Equatable, Sendable, CustomStringConvertible
     case nothingWritten(candidates: Int)
     /// The model gives scores that are no numbers.
     case brokenModel
+
+    /// Whether a setting is out of its range.
+    public var isRequestFault: Bool { if case .sampling = self { true } else { false } }
 
     /// One line: what happened, what to do.
     public var description: String {

@@ -1,7 +1,7 @@
-import TihuaFiles
+public import TihuaFiles
 
 /// What can go wrong with a picture, a typeface or the file of either; each description is one line for a person.
-public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum PictureError: RequestError, Equatable, Sendable, CustomStringConvertible {
     /// Nothing is at the path.
     case missing(path: String)
     /// The path names a directory, a pipe or a device.
@@ -48,6 +48,14 @@ public enum PictureError: Error, Equatable, Sendable, CustomStringConvertible {
     case emptyPoem
     /// A poem too long to be set on one picture.
     case poemTooLong(characters: Int, limit: Int)
+
+    /// Whether a file of an unknown format, a typeface or a character was asked for that cannot be had.
+    public var isRequestFault: Bool {
+        switch self {
+        case .unknownOutput, .noFont, .noGlyph: true
+        default: false
+        }
+    }
 
     /// One line: what happened, where, what to do.
     public var description: String {

@@ -87,6 +87,16 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         return lines.enumerated().flatMap { breaks.contains($0) ? ["", $1] : [$1] }
     }
 
+    /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere. Couplets of shi stand
+    /// on one line, and an empty line between the parts of a ci. Lines of another number than the form's stay as they are.
+    public func punctuated(_ lines: [String]) -> [String] {
+        guard lines.count == lineCount else { return lines }
+        let stops = Set(rhymingLines + [lines.count - 1])
+        let marked = lines.enumerated().map { $1 + (stops.contains($0) ? "。" : "，") }
+        guard kind != .ci else { return parted(marked) }
+        return stride(from: 0, to: marked.count, by: 2).map { marked[$0..<min($0 + 2, marked.count)].joined() }
+    }
+
     /// The rhymes of a ci line by line, as the article on the tunes has them: `aaBB/ccDD` for 菩萨蛮.
     package var rhymeScheme: String {
         let starts = lineLengths.reduce(into: [0]) { $0.append(($0.last ?? 0) + $1) }

@@ -1,5 +1,7 @@
+public import TihuaFiles
+
 /// What can be wrong with a request, in one line that says what to do.
-public enum ProsodyError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum ProsodyError: RequestError, Equatable, Sendable, CustomStringConvertible {
     /// No form or tune has this name.
     case unknownForm(name: String, nearest: [String])
     /// The rhyme book has no group of this name that fits.
@@ -32,6 +34,9 @@ public enum ProsodyError: Error, Equatable, Sendable, CustomStringConvertible {
     case emptyPoem
     /// No form has lines of these lengths.
     case noMatchingForm(lineLengths: [Int])
+
+    /// Always: the form, the rhyme and the text come with the request.
+    public var isRequestFault: Bool { true }
 
     /// One line: what cannot be met, where, what to do.
     public var description: String {

@@ -1,7 +1,8 @@
 import CTihuaTorch
+public import TihuaFiles
 
 /// An error of libtorch, or of a file that holds tensors.
-public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum TorchError: RequestError, Equatable, Sendable, CustomStringConvertible {
     /// libtorch refused an operation; its own one-line message.
     case operation(String)
     /// The element type of a file has no counterpart here.
@@ -13,6 +14,9 @@ public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The system gives no further thread.
     case noThread(String)
 
+    /// Whether a device was asked for that is not there.
+    public var isRequestFault: Bool { if case .noDevice = self { true } else { false } }
+
     /// What happened and what to do, in one line.
     public var description: String {
         switch self {
@@ -23,7 +27,7 @@ public enum TorchError: Error, Equatable, Sendable, CustomStringConvertible {
             "out of memory (\(message)); end other programs, raise the limit, or ask for less at a time"
         case .noThread(let name):
             "the system gives no thread for \(name); raise the limit on processes or memory (ulimit -u, -v)"
-        case .noDevice(let name): "there is no device \(name) on this machine; use --device cpu"
+        case .noDevice(let name): "there is no device \(name) on this machine; compute on the CPU"
         }
     }
 }

@@ -1,5 +1,7 @@
+public import TihuaFiles
+
 /// Why a vocabulary cannot serve a poet, a prompt cannot be written in it, or a file of counts cannot be read.
-public enum VerseError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum VerseError: RequestError, Equatable, Sendable, CustomStringConvertible {
     /// The vocabulary of a Tihua poet lacks a special token.
     case missingToken(String)
     /// The poet has no token for the form.
@@ -10,6 +12,9 @@ public enum VerseError: Error, Equatable, Sendable, CustomStringConvertible {
     case overusedPairs(path: String, line: Int)
     /// A row of a file of word frequencies is not a word and its count. Lines count from 1.
     case wordFrequencies(path: String, line: Int)
+
+    /// Whether a form was asked for that the poet does not know.
+    public var isRequestFault: Bool { if case .unknownForm = self { true } else { false } }
 
     /// One line: what happened, where, what to do.
     public var description: String {

@@ -32,7 +32,7 @@ struct TihuaTool: AsyncParsableCommand {
             TrainCommand.self,
         ])
 
-    /// Runs a command; what goes wrong is one line on stderr, and the exit status is 2 for what was typed, 1 for the rest.
+    /// Runs a command. What goes wrong is one line on stderr; the exit status is 2 if the request is at fault, else 1.
     static func main() async {
         do {
             Console.claimStandardStreams()
@@ -56,8 +56,9 @@ struct TihuaTool: AsyncParsableCommand {
     }
 
     private static func fail(_ error: any Error) -> Never {
-        let isUsage = exitCode(for: error) == .validationFailure
-        complain(describe(error) + (isUsage ? " (see tihua help)" : ""))
+        let isUsage =
+            exitCode(for: error) == .validationFailure || (error as? any RequestError)?.isRequestFault == true
+        Console.complain(error, hint: isUsage ? " (see tihua help)" : "")
         Foundation.exit(isUsage ? 2 : 1)
     }
 
@@ -84,12 +85,6 @@ struct TihuaTool: AsyncParsableCommand {
         }
     }
 
-    /// Foundation's errors name the file only in their dictionary.
-    private static func describe(_ error: any Error) -> String {
-        guard let file = error as? CocoaError else { return message(for: error) }
-        return [file.filePath, file.localizedDescription].compactMap { $0 }.joined(separator: ": ")
-    }
-
     /// Starts anew with threads that sleep while they wait, where other programs use the processor.
     ///
     /// libgomp's threads spin unless its variable says otherwise when the process starts. That is fastest on an idle
@@ -102,11 +97,5 @@ struct TihuaTool: AsyncParsableCommand {
         setenv("OMP_WAIT_POLICY", "passive", 1)
         // Returns only if it fails, and then there is no harm.
         execv("/proc/self/exe", CommandLine.unsafeArgv)
-    }
-
-    /// Writes one line to stderr.
-    static func complain(_ message: String) {
-        let line = message.split(whereSeparator: \.isNewline).joined(separator: " ")
-        Console.note("Error: \(printable(line))")
     }
 }

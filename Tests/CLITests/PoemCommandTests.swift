@@ -249,6 +249,22 @@ import TihuaTestSupport
             ["keywords", picture, "--n", "3", "--json", "--pack", pack.folder.path], environment: environment)
         #expect(run.status == 0 && run.errors.isEmpty)
         #expect(run.output.contains("\"keywords\":[{\"score\":") && run.output.contains("\"picture\":"))
+        struct Line: Decodable {
+            let picture: String
+            let keywords: [PoemLine.Keyword]
+        }
+        let line = try JSONDecoder().decode(Line.self, from: Data(run.output.utf8))
+        let bank = try String(contentsOf: pack.bank, encoding: .utf8).split(separator: "\n").dropFirst()
+            .compactMap { $0.split(separator: "\t").first.map(String.init) }
+        #expect(line.picture == picture && line.keywords.count == 3)
+        #expect(Set(line.keywords.map(\.word)).count == 3 && line.keywords.allSatisfy { bank.contains($0.word) })
+        // Shares of the bank's probability.
+        #expect(line.keywords.allSatisfy { (0...1).contains($0.score) })
+        #expect(line.keywords.reduce(0) { $0 + $1.score } <= 1)
+        let plain = try Run(["keywords", picture, "--n", "3", "--pack", pack.folder.path], environment: environment)
+        let shown = plain.output.split(separator: "\n").dropFirst().map { $0.split(separator: " ").map(String.init) }
+        #expect(shown.map { $0[1] } == line.keywords.map(\.word))
+        #expect(shown.map { $0[0] } == line.keywords.map { String(format: "%.3f", $0.score) })
         let bad = try Run(["keywords", picture, "--n", "0", "--pack", pack.folder.path])
         #expect(bad.status == 2 && bad.isOneLine)
     }

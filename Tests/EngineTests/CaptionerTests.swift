@@ -144,6 +144,7 @@ import TihuaTorch
         let tiny = try TinyPack()
         let captioner = try Engine(pack: Pack(folder: tiny.folder), threads: 1)
         let error = await #expect(throws: PipelineError.self) { try await captioner.check(CaptionRequest()) }
-        #expect(error?.description.contains("--captioner") == true)
+        #expect(error == .missingPart(pack: "tiny", part: .captioner))
+        #expect(error?.description.contains("captioner; name one") == true)
     }
 }

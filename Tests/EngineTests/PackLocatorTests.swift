@@ -17,7 +17,8 @@ private final class Scratch {
     }
 
     func locate(_ pack: String? = nil, environment: [String: String] = [:], from executable: String) throws -> String {
-        let locator = PackLocator(pack: pack, environment: environment, executable: url.appending(path: executable))
+        let locator = PackLocator(
+            pack: pack, source: "--pack", environment: environment, executable: url.appending(path: executable))
         return try locator.locate().standardizedFileURL.path
     }
 }
@@ -76,7 +77,7 @@ private final class Scratch {
     @Test func errorsAreOneLineThatSaysWhatToDo() throws {
         let error = #expect(throws: PackError.self) { try scratch.locate(from: "bin/tihua") }
         let text = try #require(error).description
-        #expect(text.contains("--pack") && text.contains("bin/tihua") && !text.contains("\n"))
+        #expect(text.contains("name a pack") && text.contains("bin/tihua") && !text.contains("\n"))
         let named = PackError.noManifest(path: "/a", source: "TIHUA_PACK").description
         #expect(named.contains("TIHUA_PACK names /a") && !named.contains("\n"))
     }

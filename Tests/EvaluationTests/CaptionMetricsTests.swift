@@ -188,7 +188,10 @@ private func near(_ found: [Double], _ expected: [Double]) -> Bool {
         let file = FileManager.default.temporaryDirectory.appending(path: "words-\(UUID().uuidString).txt")
         defer { try? FileManager.default.removeItem(at: file) }
         try Data("# 词\n草地 12 n\n自行车\t3\n\n狗\n".utf8).write(to: file)
-        #expect(try WordList(contentsOf: file).count == 2)
+        let list = try WordList(contentsOf: file)
+        #expect(list.count == 2)
+        // 草地 and 自行车 are words; 狗 stands for itself, and frequency, part of speech and comment are none.
+        #expect(CaptionSegmentation.words(list).tokens(of: "草地上自行车狗词 12 n") == ["草地", "上", "自行车", "狗", "词", "12", "n"])
         try Data("狗\n".utf8).write(to: file)
         #expect(throws: EvaluationError.noWords(file: file.path)) { try WordList(contentsOf: file) }
     }

@@ -58,13 +58,13 @@ struct CaptionCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let request = try usage { try caption.request() }
-        try usage { try request.validate() }
+        let request = try caption.request()
+        try request.validate()
         let engine = try weights.makeEngine()
-        try await usage { try await engine.check(request) }
+        try await engine.check(request)
         var failed = false
         let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
-            TihuaTool.complain("\(error)")
+            Console.complain(error)
             failed = true
         }
         let tables = try embeddings.map { try EmbeddingFile(contentsOf: URL(filePath: $0)) }
@@ -80,7 +80,7 @@ struct CaptionCommand: AsyncParsableCommand {
                 case .success(let picture): loaded.append((input.name, picture))
                 case .failure(let error):
                     progress(nil)
-                    TihuaTool.complain("\(error)")
+                    Console.complain(error)
                     failed = true
                 }
             }
@@ -104,13 +104,9 @@ struct CaptionCommand: AsyncParsableCommand {
     }
 
     private func show(_ name: String, _ captions: [Caption], _ request: CaptionRequest) throws {
-        struct Report: Encodable {
-            let picture: String
-            let captions: [Caption]
-            let seed: UInt64
-        }
         if json {
-            try Console.print(try jsonLine(Report(picture: name, captions: captions, seed: request.seed)))
+            let result = CaptionResult(captions: captions, seed: request.seed)
+            try Console.print(try jsonLine(Named(result, pictures: [name])))
         } else if quiet {
             for caption in captions { try Console.print(caption.text) }
         } else {
@@ -222,38 +218,5 @@ struct CaptionArguments: ParsableArguments {
         case .contrastive: request.method = .contrastive(ContrastiveSearch(candidates: topK ?? 4, penalty: alpha))
         }
         return request
-    }
-}
-
-/// Which weights, and where they run.
-struct CaptionerArguments: ParsableArguments {
-    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
-    var pack: String?
-
-    @Option(help: "A Chinese-CLIP model, instead of the pack's.", completion: .directory)
-    var clip: String?
-
-    @Option(help: "A captioner: a folder of tihua train caption, or a .pt of ClipCap.", completion: .file())
-    var captioner: String?
-
-    @OptionGroup var place: DeviceOptions
-
-    /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
-    func makeEngine() throws -> Engine {
-        try Engine(pack: chosen(), device: try place.find(), threads: place.threads, note: Console.note)
-    }
-
-    private func chosen() throws -> Pack {
-        var chosen: Pack
-        do {
-            let base = try Pack(folder: PackLocator(pack: pack).locate())
-            chosen = Pack(clip: clip.map { URL(filePath: $0) }, poet: nil, base: base)
-        } catch let error as PackError {
-            // Whoever names a captioner needs no pack for embeddings, and with a CLIP model none for pictures.
-            guard captioner != nil, pack == nil else { throw error }
-            chosen = Pack(clip: clip.map { URL(filePath: $0) }, poet: nil, base: nil)
-        }
-        if let captioner { chosen.captioner = URL(filePath: captioner) }
-        return chosen
     }
 }

@@ -67,8 +67,7 @@ extension DataCommand {
             let summary = Summary(
                 pictures: report.pictures, embedded: report.pictures - report.bad.count, earlier: report.earlier,
                 bad: report.bad.map { Summary.Bad(key: $0.key, reason: $0.reason) },
-                width: try await engine.embeddingWidth,
-                model: try await engine.fingerprint, seconds: seconds)
+                width: try await engine.embeddingWidth, model: try await engine.fingerprint, seconds: seconds)
             if json {
                 try Console.print(try jsonLine(summary))
             } else if !quiet {
@@ -95,14 +94,5 @@ extension DataCommand {
             let model: String
             let seconds: Double
         }
-    }
-}
-
-extension TowerArguments {
-    /// The same model as an actor, loaded at its first use.
-    ///
-    /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
-    func makeEngine() throws -> Engine {
-        try Engine(pack: Pack(clip: folder()), device: try usage { try place.find() }, threads: place.threads)
     }
 }

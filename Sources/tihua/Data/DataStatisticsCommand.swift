@@ -33,7 +33,7 @@ extension DataCommand {
         var json = false
 
         func run() async throws {
-            if let plot { _ = try usage { try PictureFormat(outputPath: plot) } }
+            _ = try plot.map { try PictureFormat(outputPath: $0) }
             try protect(captions, from: plot, "--plot")
             let segmentation = try segmentation.value()
             let all = try captions.flatMap {

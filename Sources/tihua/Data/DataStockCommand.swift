@@ -1,14 +1,11 @@
 import ArgumentParser
 import Foundation
 import Tihua
-import TihuaCorpora
 import TihuaFiles
 import TihuaGeneration
+import TihuaMeasures
 import TihuaModels
-import TihuaProsody
 import TihuaTraining
-import TihuaVerse
-import TihuaWeightFiles
 
 extension DataCommand {
     /// `tihua data stock`: what a poet writes too often.
@@ -27,7 +24,7 @@ extension DataCommand {
 
         @OptionGroup var data: PoetDataArguments
 
-        @OptionGroup(title: "WEIGHTS") var models: PackArguments
+        @OptionGroup(title: "WEIGHTS") var weights: PoetArguments
 
         @Option(name: .long, help: "The file to write.", completion: .file(extensions: ["tsv"]))
         var out: String
@@ -52,56 +49,24 @@ extension DataCommand {
 
         func run() async throws {
             try protect(data.corpus + data.lists.words + data.lists.glosses, from: out, "--out")
-            let pack = try models.chosen()
-            let device = try models.place.prepare()
+            let pack = try weights.pack()
+            let device = try weights.place.prepare()
             let folder = try ModelFolder(at: pack.requiredPoet())
             let vocabulary = try PoetVocabulary(contentsOf: folder.url.appending(path: "vocab.txt"))
             let writer = try pack.poemWriter(device: device)
 
-            let examples = try drawn(vocabulary)
-            let plans = examples.enumerated().compactMap { index, example in
-                plan(for: example, number: index, writable: writer.format.writable).map { (example, $0) }
-            }
-            var (written, read): ([String], [String]) = ([], [])
-            // Some thousand at a time, so that one sees how far it is.
-            for start in stride(from: 0, to: plans.count, by: 1024) {
-                let part = Array(plans[start..<min(start + 1024, plans.count)])
-                for poem in try writer.write(part.map(\.1)) {
-                    written += poem.lines
-                    read += part[poem.plan].0.lines
-                }
-                if !quiet { Console.progress("\(start + part.count) of \(plans.count) poems …") }
-            }
-            if !quiet { Console.progress(nil) }
-            let pairs = OverusedPairs(written: written, read: read)
-            try AtomicFile.write(to: URL(filePath: out)) { try $0.write(Array(pairs.text.utf8)) }
-            guard !quiet else { return }
-            Console.note("\(pairs.excess.count) pairs of \(plans.count) poems, \(out)")
-        }
-
-        private func drawn(_ vocabulary: PoetVocabulary) throws -> [PoemExample] {
-            let dataset = try data.dataset(vocabulary: vocabulary, options: PoetOptions())
-            var random = SplitMix64(seed: seed)
-            let short = dataset.training.filter { $0.form.characterCount <= longest }
-            guard !short.isEmpty else {
+            let examples = try data.dataset(vocabulary: vocabulary, options: PoetOptions()).training
+            guard let survey = StockSurvey(examples, count: count, longest: longest, seed: seed) else {
                 throw ValidationError(
                     "no poem to draw: the corpus has none of at most \(longest) characters to train on")
             }
-            return Array(short.shuffled(using: &random).prefix(count))
-        }
-
-        /// Nil where the form and its rhyme cannot be kept in the characters that the poet knows.
-        private func plan(for example: PoemExample, number: Int, writable: Set<Character>) -> PoemPlan? {
-            var random = SplitMix64(seed, UInt64(number))
-            let words = example.keywords.shuffled(using: &random).prefix(Int.random(in: 0...3, using: &random))
-            let constraint = try? MetreConstraint(
-                form: example.form, tones: .loose, book: example.form.defaultBook, rhymeGroup: example.rhyme,
-                vocabulary: writable)
-            return constraint.map {
-                PoemPlan(
-                    prompt: PoemPrompt(form: example.form, rhyme: example.rhyme, keywords: Array(words)),
-                    constraint: $0, seed: random.next())
+            let (pairs, planned) = try survey.pairs(of: writer) { done, all in
+                if !quiet { Console.progress("\(done) of \(all) poems …") }
             }
+            if !quiet { Console.progress(nil) }
+            try AtomicFile.write(pairs.text.utf8, to: URL(filePath: out))
+            guard !quiet else { return }
+            Console.note("\(pairs.excess.count) pairs of \(planned) poems, \(out)")
         }
     }
 }

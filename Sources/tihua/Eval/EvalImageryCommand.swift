@@ -3,6 +3,7 @@ import Foundation
 import Tihua
 import TihuaCorpora
 import TihuaEvaluation
+import TihuaMeasures
 import TihuaPictures
 import TihuaTraining
 
@@ -30,7 +31,7 @@ struct EvalImageryCommand: AsyncParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    @OptionGroup(title: "WEIGHTS") var pack: PackArguments
+    @OptionGroup(title: "WEIGHTS") var weights: PoetArguments
 
     func validate() throws {
         guard (1...100).contains(top) else { throw ValidationError("--top is \(top); give 1 to 100") }
@@ -38,14 +39,9 @@ struct EvalImageryCommand: AsyncParsableCommand {
 
     func run() async throws {
         let check = try ImageryCheck(readText(URL(filePath: file)), file: file)
-        let members = try find(check.rows)
-        let engine = try pack.makeEngine()
-        let bank = Set(try await engine.bank().entries.map(\.word))
-        for row in check.rows {
-            if let word = (row.expected + row.forbidden).first(where: { !bank.contains($0) }) {
-                throw EvaluationError.badLine(file: file, line: row.line, reason: "\(word) is not in the bank")
-            }
-        }
+        let members = try check.pictures(in: URL(filePath: shards), file: file)
+        let engine = try weights.makeEngine()
+        try check.check(against: Set(await engine.bank().entries.map(\.word)), file: file)
         var said: [[String]] = []
         defer { Console.progress(nil) }
         for start in stride(from: 0, to: members.count, by: Self.batch) {
@@ -56,65 +52,24 @@ struct EvalImageryCommand: AsyncParsableCommand {
             said += try await engine.keywords(forEach: pictures, count: top).map { $0.map(\.word) }
         }
         Console.progress(nil)
-        let report = Report(check.rows, said, top: top)
+        let report = ImageryReport(check, said: said, top: top)
         try Console.print(json ? try jsonLine(report) : report.table)
     }
 
     private static let batch = 32
+}
 
-    /// The picture of each row.
-    ///
-    /// - Throws: `EvaluationError.badLine` for a shard or a picture that is not there, `CorporaError`.
-    private func find(_ rows: [ImageryCheck.Row]) throws -> [(TarShard, TarShard.Entry)] {
-        var opened: [String: (shard: TarShard, entries: [String: TarShard.Entry])] = [:]
-        return try rows.map { row in
-            func wrong(_ reason: String) -> EvaluationError { .badLine(file: file, line: row.line, reason: reason) }
-            if opened[row.shard] == nil {
-                let url = URL(filePath: shards).appending(path: "\(row.shard).tar")
-                guard !row.shard.contains("/"), FileManager.default.fileExists(atPath: url.path) else {
-                    throw wrong("\(shards) holds no \(row.shard).tar")
-                }
-                let shard = try TarShard(contentsOf: url)
-                opened[row.shard] = (shard, Dictionary(shard.entries.map { ($0.key, $0) }) { first, _ in first })
-            }
-            guard let (shard, entries) = opened[row.shard], let entry = entries[row.key] else {
-                throw wrong("\(row.shard).tar holds no picture \(row.key)")
-            }
-            return (shard, entry)
-        }
-    }
-
-    private struct Report: Encodable {
-        /// The words of one picture.
-        struct Picture: Encodable {
-            let shard: String
-            let key: String
-            let words: [String]
-            let expected: [String]
-        }
-
-        let top: Int
-        let score: ImageryScore
-        let pictures: [Picture]
-
-        init(_ rows: [ImageryCheck.Row], _ said: [[String]], top: Int) {
-            self.top = top
-            score = ImageryScore(rows, said: said)
-            pictures = zip(rows, said).map { row, words in
-                Picture(shard: row.shard, key: row.key, words: words, expected: words.filter(row.expected.contains))
-            }
-        }
-
-        var table: String {
-            let measures = [
-                ("words that are expected", percent(score.expectedShare)),
-                ("pictures with an expected word", percent(score.anyExpectedShare)),
-                ("forbidden words", "\(score.forbidden.count)"),
-            ]
-            let lines = measures.map { cell($0.0, 32, isLeading: true) + cell($0.1, 8) }
-            let faults = score.forbidden.map { "  \($0.shard)  \($0.key)  \($0.word)" }
-            return (["\(score.pictures) pictures, the first \(top) words of each"] + lines + faults)
-                .joined(separator: "\n")
-        }
+extension ImageryReport {
+    /// The report for people.
+    fileprivate var table: String {
+        let measures = [
+            ("words that are expected", percent(score.expectedShare)),
+            ("pictures with an expected word", percent(score.anyExpectedShare)),
+            ("forbidden words", "\(score.forbidden.count)"),
+        ]
+        let lines = measures.map { cell($0.0, 32, isLeading: true) + cell($0.1, 8) }
+        let faults = score.forbidden.map { "  \($0.shard)  \($0.key)  \($0.word)" }
+        return (["\(score.pictures) pictures, the first \(top) words of each"] + lines + faults)
+            .joined(separator: "\n")
     }
 }

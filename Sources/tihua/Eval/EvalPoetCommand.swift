@@ -3,12 +3,12 @@ import Foundation
 import Tihua
 import TihuaCorpora
 import TihuaGeneration
+import TihuaMeasures
 import TihuaModels
 import TihuaProsody
 import TihuaTokenizers
 import TihuaTorch
 import TihuaTraining
-import TihuaVerse
 
 extension EvalCommand {
     /// `tihua eval poet`: a poet on poems that it was not trained on.
@@ -48,7 +48,7 @@ extension EvalCommand {
         var pack: String?
 
         @Option(help: "A GPT2 poet of Tihua, instead of the pack's.", completion: .directory)
-        var poet: String?
+        var poet: URL?
 
         @Option(
             help: "Poems to measure on: JSON lines of tihua data poems, CCPC, or plain text; may stand several times.",
@@ -128,7 +128,7 @@ extension EvalCommand {
         func run() async throws {
             let sampling = Sampling(
                 temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP)
-            try usage { try sampling.validate() }
+            try sampling.validate()
             let device = try compute.place.prepare()
             let wanted = measure.isEmpty ? possible : Set(measure)
             // Small files first: what is wrong with them shows before the long work.
@@ -136,10 +136,9 @@ extension EvalCommand {
             var poetOptions = try options.section("poet", or: PoetOptions())
             let items = try wanted.contains(.ccpm) ? ccpm.map { try MatchingItem.read(URL(filePath: $0)) } : nil
             let rated = try wanted.contains(.pqed) ? pqed.map { try RatedPoem.read(URL(filePath: $0)) } : nil
-            let models = try models()
-            guard let poet = models.poet else { throw EvalPoetFailure.noPoet(models.name) }
-            let folder = try ModelFolder(at: poet)
-            let stock = try models.stockPairs.map { try OverusedPairs(contentsOf: $0) }
+            let models = try Pack(PackLocator(pack: pack, source: "--pack"), .init(poet: poet), needing: [.poet])
+            let folder = try ModelFolder(at: models.requiredPoet())
+            let stock = try models.stockPairs.map { try StockPairs(contentsOf: $0) }
             guard folder.architecture == GPT2.architecture else {
                 throw EvalPoetFailure.notMeasured(folder.url.path, folder.architecture.rawValue)
             }
@@ -150,20 +149,17 @@ extension EvalCommand {
 
             defer { Console.progress(nil) }
             let dataset = try readCorpus(vocabulary, poetOptions)
-            let own = try readTest(vocabulary, poetOptions, bank: models.bank)
+            let own = try readTest(vocabulary, poetOptions, bank: poet == nil ? models.bank : nil)
             if own == nil, let dataset, dataset.validation.isEmpty, wanted.contains(where: \.needsPoems) {
                 throw EvalPoetFailure.nothingHeldOut(corpus.joined(separator: ", "), dataset, poetOptions.holdOut)
             }
             let measures = try PoetMeasures(
                 model: model, vocabulary: vocabulary, device: device,
                 poems: (own ?? dataset)?.validation ?? [], known: try known(dataset, models), limit: limit,
-                stock: stock,
-                keywordCount: keywords, seed: self.sampling.seed ?? 0)
+                stock: stock, keywordCount: keywords, seed: self.sampling.seed ?? 0, progress: Console.progress)
 
-            var report = EvalPoetReport(
-                poet: folder.url.path, seed: self.sampling.seed ?? 0, trainingPoems: dataset?.training.count,
-                heldOutPoems: measures.heldOut.count, knownPoems: own == nil ? nil : measures.knownPoemCount,
-                leftOut: own?.dropped, keywords: keywords)
+            var report = PoetReport(
+                poet: folder.url.path, of: measures, trainingPoems: dataset?.training.count, leftOut: own?.dropped)
             try show(report.head)
             if wanted.contains(.perplexity) {
                 let table = PerplexityTable(names: measures.perplexityNames)
@@ -231,18 +227,12 @@ extension EvalCommand {
                 lines: try models.lineFilter.map { try LineFilter(contentsOf: $0) },
                 endings: try models.endingFilter.map { try LineFilter(contentsOf: $0) })
         }
-
-        private func models() throws -> Pack {
-            if let poet { return Pack(clip: nil, poet: URL(filePath: poet), base: nil) }
-            return try Pack(folder: PackLocator(pack: pack).locate())
-        }
     }
 }
 
 /// What the command itself can find wrong.
 enum EvalPoetFailure: Error, CustomStringConvertible {
     case notMeasured(String, String)
-    case noPoet(String)
     case nothingHeldOut(String, PoemDataset, Int)
     case nothingMeasured(String, [String: Int])
 
@@ -250,7 +240,6 @@ enum EvalPoetFailure: Error, CustomStringConvertible {
         switch self {
         case .notMeasured(let folder, let kind):
             "\(folder): a \(kind); tihua eval poet measures GPT2 poets of Tihua (tihua train poet --recipe gpt2)"
-        case .noPoet(let pack): "\(pack): this pack has no poet; name one with --poet DIR"
         case .nothingMeasured(let test, let dropped):
             "\(test): none of its poems can be measured ("
                 + dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ") + ")"

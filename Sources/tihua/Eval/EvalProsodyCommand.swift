@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
-import TihuaCorpora
 import TihuaEvaluation
+import TihuaMeasures
 import TihuaProsody
 
 /// `tihua eval prosody`: whether the checker agrees with the poets.
@@ -39,25 +39,14 @@ struct EvalProsodyCommand: ParsableCommand {
 
     func run() throws {
         let authors = Set((author ?? "").split { ",，、 ".contains($0) }.map(String.init))
-        var cells: [String: [[String]]] = [:]
-        try PoemFile.forEach(in: URL(filePath: corpus)) { poem, _ in
-            guard authors.isEmpty || authors.contains(poem.author) else { return }
-            cells["\(poem.author) \(poem.lines.count) \(poem.lines[0].count)", default: []].append(poem.lines)
-        }
-        guard !cells.isEmpty else {
-            throw EvaluationError.nothingFound(file: corpus, expected: author.map { "poems by \($0)" } ?? "poems")
-        }
-        var survey = ProsodySurvey()
-        for (_, poems) in cells.sorted(by: { $0.key < $1.key }) {
-            let count = sample == 0 ? poems.count : min(sample, poems.count)
-            for index in 0..<count { survey.add(poems[index * poems.count / count]) }
-        }
-        try Console.print(json ? try jsonLine(Report(survey, unknown)) : Self.text(survey, unknown))
+        let survey = try ProsodySurvey(corpus: URL(filePath: corpus), authors: authors, sample: sample)
+        let report = ProsodySurveyReport(survey, most: unknown)
+        try Console.print(json ? try jsonLine(report) : Self.text(survey, report))
     }
 
     private static let order = ["五绝", "七绝", "五律", "七律"]
 
-    private static func text(_ survey: ProsodySurvey, _ most: Int) -> String {
+    private static func text(_ survey: ProsodySurvey, _ report: ProsodySurveyReport) -> String {
         func row(_ name: String, _ count: ProsodySurvey.Count) -> String {
             func share(_ part: Int) -> String {
                 count.regulated == 0 ? "-" : String(format: "%.1f%%", 100 * Double(part) / Double(count.regulated))
@@ -69,50 +58,20 @@ struct EvalProsodyCommand: ParsableCommand {
         rows += order.compactMap { name in survey.forms[name].map { row(name, $0) } }
         rows.append(row("all", survey.total))
         rows += ["", "poems with each fault, under loose:"]
-        for (kind, count) in sorted(survey.faults) {
+        for (kind, count) in sorted(report.faults) {
             rows.append("\(kind)\t\(count)")
             rows += (survey.examples[ProsodyFault.Kind(rawValue: kind) ?? .tone] ?? []).map { "\t\($0)" }
         }
-        rows += ["", "regular poems with each licence:"] + sorted(survey.remarks).map { "\($0.0)\t\($0.1)" }
+        rows += ["", "regular poems with each licence:"] + sorted(report.remarks).map { "\($0.0)\t\($0.1)" }
         let missing = survey.unknown.values.reduce(0, +)
         rows += [
             "", "unknown to 平水韵: \(survey.unknown.count) characters, \(missing) of \(survey.characterCount) places",
-            unknown(survey, most).map { "\($0.key)\($0.value)" }.joined(separator: " "),
+            report.unknown.map { "\($0.character)\($0.count)" }.joined(separator: " "),
         ]
         return rows.joined(separator: "\n")
     }
 
-    private static func sorted(_ counts: [ProsodyFault.Kind: Int]) -> [(String, Int)] {
-        counts.sorted { ($1.value, $0.key.rawValue) < ($0.value, $1.key.rawValue) }.map { ($0.key.rawValue, $0.value) }
-    }
-
-    private static func unknown(_ survey: ProsodySurvey, _ most: Int) -> [(key: Character, value: Int)] {
-        Array(survey.unknown.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.prefix(most))
-    }
-
-    /// What `--json` prints.
-    private struct Report: Encodable {
-        struct Unknown: Encodable {
-            let character: String
-            let count: Int
-        }
-
-        let forms: [String: ProsodySurvey.Count]
-        let total: ProsodySurvey.Count
-        let faults: [String: Int]
-        let remarks: [String: Int]
-        let characters: Int
-        let unknown: [Unknown]
-
-        init(_ survey: ProsodySurvey, _ most: Int) {
-            forms = survey.forms
-            total = survey.total
-            faults = Dictionary(uniqueKeysWithValues: EvalProsodyCommand.sorted(survey.faults))
-            remarks = Dictionary(uniqueKeysWithValues: EvalProsodyCommand.sorted(survey.remarks))
-            characters = survey.characterCount
-            unknown = EvalProsodyCommand.unknown(survey, most).map {
-                Unknown(character: String($0.key), count: $0.value)
-            }
-        }
+    private static func sorted(_ counts: [String: Int]) -> [(key: String, value: Int)] {
+        counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }
     }
 }

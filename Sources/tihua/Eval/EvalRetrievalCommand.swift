@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import TihuaEvaluation
+import TihuaMeasures
 import TihuaTraining
 
 /// `tihua eval retrieval`: pictures and captions that look for each other.
@@ -41,20 +42,7 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
         }
         let shard = try PictureShard(source)
         shard.notes.forEach(Console.note)
-        let captioned = shard.items.indices.filter { shard.items[$0].label == nil }
-        guard !captioned.isEmpty else {
-            throw TrainingError.data(
-                path: shard.name, reason: "its pictures have labels, and none has a caption of its own")
-        }
-        let model = try towers.encoder()
-        let (indices, pictures) = try model.embed(shard, Array(captioned.prefix(limit ?? captioned.count)))
-        var (captions, owners): ([String], [Int]) = ([], [])
-        for (picture, index) in indices.enumerated() {
-            captions += shard.items[index].captions
-            owners += shard.items[index].captions.map { _ in picture }
-        }
-        let scores = LoadedTowers.products(pictures, try model.embed(captions))
-        let found = Retrieval(scores: scores, owners: owners, pictureCount: indices.count)
+        let found = try TowerMeasures(towers).retrieval(shard, limit: limit)
         try Console.print(json ? try jsonLine(found) : Self.table(found))
     }
 

@@ -5,13 +5,9 @@ import TihuaCorpora
 import TihuaEvaluation
 import TihuaFiles
 import TihuaGeneration
-import TihuaModels
+import TihuaMeasures
 import TihuaPictures
-import TihuaProsody
-import TihuaTorch
 import TihuaTraining
-import TihuaVerse
-import TihuaWeightFiles
 
 /// `tihua eval through`: the ways from a picture to a poem, side by side.
 struct EvalThroughCommand: AsyncParsableCommand {
@@ -51,7 +47,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    @OptionGroup(title: "WEIGHTS") var pack: PackArguments
+    @OptionGroup(title: "WEIGHTS") var weights: PoetArguments
 
     func validate() throws {
         if let limit, limit < 1 { throw ValidationError("--limit is \(limit); give at least 1") }
@@ -67,12 +63,11 @@ struct EvalThroughCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let chosen = try pack.chosen()
-        let judge = try Judge(try chosen.requiredPoet(), device: try usage { try pack.place.prepare() })
-        let engine = try pack.makeEngine()
+        let judge = try FluencyJudge(poet: weights.pack().requiredPoet(), device: weights.place.prepare())
+        let engine = try weights.makeEngine()
         var request = PoemRequest()
         (request.count, request.candidates, request.seed, request.through) = (1, candidates, seed, .both)
-        try await usage { try await engine.check(request) }
+        try await engine.check(request)
         let list = try pictureList()
         try protect(list.entries.map { ($0.path, $0.identity) }, from: blind, "--blind")
         var rows: [Row] = []
@@ -96,9 +91,10 @@ struct EvalThroughCommand: AsyncParsableCommand {
         if !unread.isEmpty {
             Console.note("\(unread.count) pictures cannot be read: \(unread.prefix(5).joined(separator: ", "))")
         }
-        guard !rows.isEmpty else { throw TrainingError.data(path: "the pictures", reason: "none can be read") }
+        guard !rows.isEmpty else { throw EvaluationError.unmeasurable(name: "the pictures", reason: "none can be read") }
         let measures = try Way.allCases.enumerated().map { index, way in
-            try Measure(way, rows.map { ($0.words, $0.poems[index]) }, judge)
+            let poems = rows.map { $0.poems[index] }
+            return RouteMeasures(way, words: rows.map(\.words), poems: poems, fluency: try judge.fluency(of: poems))
         }
         if let blind { try write(rows, to: URL(filePath: blind)) }
         try Console.print(
@@ -128,7 +124,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
             let order = Way.allCases.indices.shuffled(using: &random)
             text += "\(number + 1)  \(row.picture)\n"
             for (letter, index) in zip(letters, order) {
-                let lines = PoemCommand.punctuated(row.poems[index].lines, form: row.poems[index].form)
+                let lines = row.poems[index].punctuatedLines
                 text += "  \(letter)  " + lines.joined(separator: "\n     ") + "\n"
             }
             text += "\n"
@@ -139,68 +135,14 @@ struct EvalThroughCommand: AsyncParsableCommand {
         }
     }
 
-    /// How likely the poet itself finds poems when it is told their form and nothing else, so that no way is favoured.
-    private struct Judge {
-        let scorer: PoemScorer
-
-        /// - Throws: `PipelineError.wrongModel` for a T5, `ModelError`, `VerseError`.
-        init(_ url: URL, device: Device) throws {
-            let folder = try ModelFolder(at: url)
-            guard folder.architecture == GPT2.architecture else {
-                throw PipelineError.wrongModel(
-                    path: url.path, found: folder.architecture.rawValue, needed: "gpt2, for a prefix,")
-            }
-            let vocabulary = try PoetVocabulary(contentsOf: url.appending(path: "vocab.txt"))
-            scorer = try PoemScorer(GPT2.open(folder, device: device).model, vocabulary: vocabulary, device: device)
-        }
-
-        /// The mean log-probability of a token, in nats.
-        func fluency(of poems: [RankedPoem]) throws -> Double {
-            let texts = try poems.map { poem in
-                PoemScorer.Text(prompt: PoemPrompt(form: try Form(named: poem.form)), lines: poem.lines)
-            }
-            let values = try scorer.logProbabilities(of: texts).flatMap { $0 }
-            return values.reduce(0, +) / Double(max(1, values.count))
-        }
-    }
-
-    private struct Measure: Encodable {
-        let through: String
-        let similarity: Double
-        let imagery: Double
-        /// The share of poems that hold one of their picture's words.
-        let words: Double
-        /// The share of poems that hold a character of their picture's words.
-        let characters: Double
-        let fluency: Double
-        let distinct2: Double?
-
-        init(_ way: Way, _ rows: [(words: [String], poem: RankedPoem)], _ judge: Judge) throws {
-            func mean(_ value: ((words: [String], poem: RankedPoem)) -> Double) -> Double {
-                rows.reduce(0) { $0 + value($1) } / Double(rows.count)
-            }
-            through = way.rawValue
-            similarity = mean { $0.poem.scores.picture }
-            imagery = mean { $0.poem.scores.imagery }
-            words = mean { row in
-                row.words.contains { word in row.poem.lines.contains { $0.contains(word) } } ? 1 : 0
-            }
-            characters = mean { row in
-                row.poem.lines.contains { !Set($0).isDisjoint(with: row.words.joined()) } ? 1 : 0
-            }
-            fluency = try judge.fluency(of: rows.map(\.poem))
-            distinct2 = VerseMeasures.distinct(2, in: rows.map(\.poem.lines))
-        }
-    }
-
     private struct Report: Encodable {
         let pictures: Int
         let candidates: Int
         let seed: UInt64
-        let ways: [Measure]
+        let ways: [RouteMeasures]
     }
 
-    private static func table(_ count: Int, _ ways: [Measure]) -> String {
+    private static func table(_ count: Int, _ ways: [RouteMeasures]) -> String {
         func line(_ name: String, _ cells: [String]) -> String {
             cell(name, 10, isLeading: true) + cells.map { cell($0, 12) }.joined()
         }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import TihuaEvaluation
+import TihuaMeasures
 import TihuaTraining
 
 /// `tihua eval zeroshot`: labelled pictures classified by what their labels' captions say.
@@ -42,31 +43,9 @@ struct EvalZeroshotCommand: AsyncParsableCommand {
     func run() async throws {
         let shards = try shard.map { try PictureShard(TrainClipCommand.source($0)) }
         shards.flatMap(\.notes).forEach(Console.note)
-        let model = try towers.encoder()
-        let rows = try shards.map { Row(shard: $0.name, result: try classify($0, model)) }
+        let measures = try TowerMeasures(towers)
+        let rows = try shards.map { Row(shard: $0.name, result: try measures.classification($0, heldOut: heldOut)) }
         try Console.print(json ? try jsonLine(Report(heldOut: heldOut, shards: rows)) : Self.table(rows))
-    }
-
-    private func classify(_ shard: PictureShard, _ model: LoadedTowers) throws -> Classification {
-        var captions: [String: [String]] = [:]
-        for item in shard.items { if let label = item.label { captions[label] = item.captions } }
-        let labels = captions.keys.sorted()
-        guard labels.count >= 2 else {
-            throw TrainingError.data(
-                path: shard.name, reason: "\(labels.count) labels with captions, at least 2 are needed; add labels=FILE"
-            )
-        }
-        let held = shard.items.indices.filter { shard.items[$0].isHeldOut(oneIn: heldOut) }
-        guard !held.isEmpty else {
-            throw TrainingError.data(
-                path: shard.name, reason: "no picture is held out by --held-out \(heldOut); give a smaller number")
-        }
-        let (indices, pictures) = try model.embed(shard, held)
-        let classes = try model.embed(ensembles: labels.map { captions[$0] ?? [] })
-        let places = Dictionary(uniqueKeysWithValues: zip(labels, labels.indices))
-        return Classification(
-            scores: LoadedTowers.products(pictures, classes),
-            truths: indices.compactMap { shard.items[$0].label.flatMap { places[$0] } }, labels: labels)
     }
 
     private struct Row: Encodable {

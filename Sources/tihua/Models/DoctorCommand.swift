@@ -182,10 +182,10 @@ private struct Check: Encodable {
 
     private static func packOfWeights(_ pack: String?) -> Check {
         do {
-            return Check(name: "weights", status: .ok, found: try PackLocator(pack: pack).locate().path)
+            return Check(name: "weights", status: .ok, found: try PackLocator(pack: pack, source: "--pack").locate().path)
         } catch {
             return Check(
-                name: "weights", status: .missing, found: "\(error)",
+                name: "weights", status: .missing, found: describe(error),
                 advice: "the default pack is the folder Weights/mini of the repository; make install copies it")
         }
     }

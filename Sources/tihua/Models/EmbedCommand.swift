@@ -54,7 +54,7 @@ struct EmbedCommand: AsyncParsableCommand {
     @OptionGroup(title: "WEIGHTS") var towers: TowerArguments
 
     @Option(help: .hidden)
-    var model: String?
+    var model: URL?
 
     @Option(
         help:
@@ -66,7 +66,7 @@ struct EmbedCommand: AsyncParsableCommand {
         if pictures.isEmpty, images.isEmpty, texts.isEmpty {
             throw ValidationError("nothing to embed; name pictures, folders or tar archives, or give --text TEXT")
         }
-        if model != nil, towers.clip != nil || towers.pack != nil {
+        if model != nil, towers.packs.clip != nil || towers.packs.pack != nil {
             throw ValidationError("--model is --clip by its old name; give one of them")
         }
     }
@@ -77,12 +77,12 @@ struct EmbedCommand: AsyncParsableCommand {
     func run() async throws {
         var failed = false
         func complain(_ error: any Error) {
-            TihuaTool.complain("\(error)")
+            Console.complain(error)
             failed = true
         }
         let items = try items(complain)
         let device = try towers.place.prepare()
-        let folder = try model.map { URL(filePath: $0) } ?? towers.folder()
+        let folder = try model ?? towers.folder()
         let clip = try ChineseCLIP.open(folder, dtype: dtype.dtype, device: device).model
         // Without texts no vocabulary is asked for.
         let tokenizer = try texts.isEmpty ? nil : tokenizer(of: clip, in: folder)
@@ -93,7 +93,7 @@ struct EmbedCommand: AsyncParsableCommand {
         func rows(_ embeddings: Tensor) throws -> [[Float]] {
             let result = raw ? embeddings : embeddings.normalized()
             let (width, values) = (result.size(1), result.floats)
-            guard values.allSatisfy(\.isFinite) else { throw EmbedFailure.notFinite(folder.path) }
+            guard values.allSatisfy(\.isFinite) else { throw ModelError.notFinite(path: folder.path) }
             return stride(from: 0, to: values.count, by: width).map { Array(values[$0..<$0 + width]) }
         }
         for start in stride(from: 0, to: items.count, by: Self.batchSize) {
@@ -196,16 +196,5 @@ struct EmbedCommand: AsyncParsableCommand {
             throw ModelError.vocabulary(folder: home.path, tokens: tokenizer.vocabularySize, rows: rows)
         }
         return tokenizer
-    }
-}
-
-/// What can be wrong with embeddings.
-enum EmbedFailure: Error, CustomStringConvertible {
-    case notFinite(String)
-
-    var description: String {
-        switch self {
-        case .notFinite(let model): "\(model): the model gives numbers that are not finite; its weights are damaged"
-        }
     }
 }

@@ -50,7 +50,7 @@ struct CheckCommand: ParsableCommand {
     }
 
     func run() throws {
-        let named = try usage { try form.map(Form.init(named:)) }
+        let named = try form.map(Form.init(named:))
         // The tables know simplified characters only.
         let text = try PoemText(try text(), as: named) { try ChineseConverter().simplified($0) }
         let report = try ProsodyChecker(tones: tones, book: book).check(text.lines, as: named)

@@ -26,7 +26,7 @@ struct KeywordsCommand: AsyncParsableCommand {
     @Option(help: "How many words.")
     var n = 8
 
-    @OptionGroup(title: "WEIGHTS") var pack: PackArguments
+    @OptionGroup(title: "WEIGHTS") var weights: PoetArguments
 
     @Option(help: "Write the mean embedding of the pictures to this safetensors file.", completion: .file())
     var writeCalibration: String?
@@ -51,13 +51,13 @@ struct KeywordsCommand: AsyncParsableCommand {
         var failed = false
         func complain(_ error: any Error) {
             progress(nil)
-            TihuaTool.complain("\(error)")
+            Console.complain(error)
             failed = true
         }
         let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: complain)
         try PictureInput.protect(inputs, from: writeCalibration, "--write-calibration")
         try PictureInput.protect(inputs, from: writeBankCache, "--write-bank-cache")
-        let engine = try pack.makeEngine()
+        let engine = try weights.makeEngine()
         if let writeBankCache { try await engine.writeBankCache(to: URL(filePath: writeBankCache)) }
         var embeddings: [[Float]] = []
         defer { progress(nil) }
@@ -75,8 +75,8 @@ struct KeywordsCommand: AsyncParsableCommand {
             let found = try await engine.keywords(forEach: loaded.map(\.picture), count: n)
             progress(nil)
             for (item, keywords) in zip(loaded, found) {
-                let report = Report(picture: item.name, keywords: keywords.map(KeywordReport.init))
-                try Console.print(json ? jsonLine(report) : text(item.name, keywords))
+                let result = Named(KeywordResult(keywords: keywords), pictures: [item.name])
+                try Console.print(json ? jsonLine(result) : text(item.name, keywords))
             }
         }
         if let writeCalibration, !embeddings.isEmpty {
@@ -88,11 +88,6 @@ struct KeywordsCommand: AsyncParsableCommand {
     /// A line on the terminal that goes away again; nothing in a pipe.
     private func progress(_ text: String?) {
         if !quiet { Console.progress(text) }
-    }
-
-    private struct Report: Encodable {
-        let picture: String
-        let keywords: [KeywordReport]
     }
 
     private func text(_ path: String, _ keywords: [Keyword]) -> String {

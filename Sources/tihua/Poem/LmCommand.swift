@@ -58,13 +58,13 @@ struct LmCommand: ParsableCommand {
     func validate() throws {
         if text == nil, ids == nil, encoderIds == nil { throw ValidationError("nothing to read; give --text or --ids") }
         guard (0...1_000_000).contains(generate) else { throw ValidationError("--generate takes 0 to 1000000") }
-        if generate > 0 { _ = try usage { try search.decoding(stop: [], maximumLength: generate) } }
     }
 
     func run() throws {
+        if generate > 0 { _ = try search.decoding(stop: [], maximumLength: generate) }
         let files = (try? FileManager.default.contentsOfDirectory(atPath: model)) ?? []
         try protect(files.map { "\(model)/\($0)" }, from: logits, "--logits")
-        let output = try usage { try withoutGradients { try score() } }
+        let output = try withoutGradients { try score() }
         try Console.print(json ? try jsonLine(output) : output.summary)
     }
 

@@ -34,7 +34,7 @@ struct PoemCommand: AsyncParsableCommand {
     @OptionGroup(title: "POEM") var poem: PoemArguments
     @OptionGroup(title: "SAMPLING") var sampling: SamplingArguments
     @OptionGroup(title: "PICTURE") var rendering: RenderArguments
-    @OptionGroup(title: "WEIGHTS") var pack: PackArguments
+    @OptionGroup(title: "WEIGHTS") var weights: PoetArguments
 
     @Flag(help: "One poem for all pictures together; 画面 and --render take the first of them.")
     var together = false
@@ -49,21 +49,21 @@ struct PoemCommand: AsyncParsableCommand {
     private static let batchSize = 32
 
     func run() async throws {
-        var request = try usage { try poem.request(sampling) }
+        var request = try poem.request(sampling)
         var failed = false
         let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
-            TihuaTool.complain("\(error)")
+            Console.complain(error)
             failed = true
         }
         let isSeveral = !together && (pictures.count > 1 || inputs.contains { !$0.isNamed })
         let target = try rendering.target(for: inputs, isSeveral: isSeveral)
-        let engine = try pack.makeEngine()
+        let engine = try weights.makeEngine()
         if let target {
             // What is given must be drawable before any work is done; the rest is written in characters that are.
-            try usage { try target.check([poem.acrostic, poem.firstLine]) }
+            try target.check([poem.acrostic, poem.firstLine])
             request.withheld = try target.undrawable(String(try await engine.writableCharacters()))
         }
-        try await usage { try await engine.check(request) }
+        try await engine.check(request)
         guard !inputs.isEmpty else { throw ExitCode(1) }
         try target?.prepare()
         if together {
@@ -85,7 +85,7 @@ struct PoemCommand: AsyncParsableCommand {
                 throw error
             } catch {
                 progress(nil)
-                TihuaTool.complain("\(error)")
+                Console.complain(error)
                 failed = true
             }
         }
@@ -113,7 +113,7 @@ struct PoemCommand: AsyncParsableCommand {
                     if first == nil { first = (loaded[0], place) }
                 } catch {
                     progress(nil)
-                    TihuaTool.complain("\(error)")
+                    Console.complain(error)
                 }
             }
             embeddings += try await engine.embeddings(of: loaded, isNormalized: false)
@@ -135,7 +135,7 @@ struct PoemCommand: AsyncParsableCommand {
     }
 
     private func show(_ result: PoemResult, _ names: [String], isLast: Bool) throws {
-        try Console.print(json ? jsonLine(PoemReport(names, result)) : Self.text(result, names, quiet: quiet))
+        try Console.print(json ? jsonLine(Named(result, pictures: names)) : Self.text(result, names, quiet: quiet))
         if !json, !isLast { try Console.print() }
     }
 
@@ -149,22 +149,12 @@ struct PoemCommand: AsyncParsableCommand {
                 names.joined(separator: " ") + "\n意象  " + result.keywords.map(\.word).joined(separator: " ") + caption)
         }
         for poem in result.poems {
-            let lines = punctuated(poem.lines, form: poem.form).map { $0.isEmpty ? "" : "  \($0)" }
+            let lines = poem.punctuatedLines.map { $0.isEmpty ? "" : "  \($0)" }
             let rhymes = poem.rhymes.reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }
             blocks.append("  〔\(poem.form)·\(rhymes.joined(separator: "、"))〕\n" + lines.joined(separator: "\n"))
         }
         if !quiet { blocks.append("种子  \(result.seed)") }
         return blocks.joined(separator: "\n\n")
-    }
-
-    /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere; couplets of shi
-    /// stand on one line, and an empty line between the halves of a ci.
-    static func punctuated(_ lines: [String], form name: String) -> [String] {
-        guard let form = try? Form(named: name), form.lineCount == lines.count else { return lines }
-        let stops = Set(form.rhymingLines + [lines.count - 1])
-        let marked = lines.enumerated().map { $1 + (stops.contains($0) ? "。" : "，") }
-        guard form.kind != .ci else { return form.parted(marked) }
-        return stride(from: 0, to: marked.count, by: 2).map { marked[$0..<min($0 + 2, marked.count)].joined() }
     }
 
     /// What the engine does, behind a heading, on the line that goes away again.
@@ -264,88 +254,4 @@ struct SamplingArguments: ParsableArguments {
 
     @Option(help: "A number; the same one gives the same poems.")
     var seed: UInt64?
-}
-
-/// Which weights, and where they run.
-struct PackArguments: ParsableArguments {
-    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
-    var pack: String?
-
-    @Option(help: "A Chinese-CLIP model, instead of the pack's.", completion: .directory)
-    var clip: String?
-
-    @Option(help: "A poet (GPT2 or T5), instead of the pack's.", completion: .directory)
-    var poet: String?
-
-    @Option(help: "A mapping network of tihua train prefix, instead of the pack's.", completion: .directory)
-    var prefix: String?
-
-    @Option(
-        help: "More words than the pack's bank has: columns word, category, descriptions, or one word a line.",
-        completion: .file())
-    var bank: String?
-
-    @OptionGroup var place: DeviceOptions
-
-    /// The engine with the weights that were asked for.
-    ///
-    /// - Throws: `ValidationError` for a device that is not there, `PackError`, `PipelineError`.
-    func makeEngine() throws -> Engine {
-        let device = try place.find()
-        return try Engine(pack: chosen(), device: device, threads: place.threads)
-    }
-
-    /// The pack with what was named in place of its parts.
-    ///
-    /// - Throws: `PackError`, `PipelineError`.
-    func chosen() throws -> Pack {
-        var pack = try models()
-        if let prefix { pack.prefix = URL(filePath: prefix) }
-        pack.extraBank = bank.map { URL(filePath: $0) }
-        return pack
-    }
-
-    private func models() throws -> Pack {
-        guard clip != nil || poet != nil else { return try Pack(folder: PackLocator(pack: pack).locate()) }
-        let base: Pack?
-        do {
-            base = try Pack(folder: PackLocator(pack: pack).locate())
-        } catch let error as PackError {
-            // Whoever names both models and a bank needs no pack.
-            guard clip != nil, poet != nil, pack == nil else { throw error }
-            base = nil
-        }
-        return Pack(clip: clip.map { URL(filePath: $0) }, poet: poet.map { URL(filePath: $0) }, base: base)
-    }
-}
-
-/// The JSON line of one picture.
-private struct PoemReport: Encodable {
-    let picture: String
-    /// All of them, where several pictures share one poem.
-    let pictures: [String]?
-    let keywords: [KeywordReport]
-    let caption: String?
-    let poems: [RankedPoem]
-    let seed: UInt64
-
-    init(_ paths: [String], _ result: PoemResult) {
-        picture = paths[0]
-        pictures = paths.count > 1 ? paths : nil
-        keywords = result.keywords.map(KeywordReport.init)
-        caption = result.caption
-        poems = result.poems
-        seed = result.seed
-    }
-}
-
-/// A keyword in JSON.
-struct KeywordReport: Encodable {
-    let word: String
-    let score: Double
-
-    init(_ keyword: Keyword) {
-        word = keyword.word
-        score = keyword.score
-    }
 }

@@ -37,7 +37,7 @@ struct RenderArguments: ParsableArguments {
     func target(for inputs: [PictureInput], isSeveral: Bool) throws -> RenderTarget? {
         guard let render else { return nil }
         let renderer = PoemRenderer(options: PoemOptions(font: font))
-        _ = try usage { try renderer.fontName() }
+        _ = try renderer.fontName()
         var isFolder: ObjCBool = false
         let isThere = FileManager.default.fileExists(atPath: render, isDirectory: &isFolder)
         if isSeveral, !isFolder.boolValue {
@@ -49,7 +49,7 @@ struct RenderArguments: ParsableArguments {
         if isSeveral || isFolder.boolValue || render.hasSuffix("/") {
             return RenderTarget(arguments: self, folder: render, files: Self.files(for: inputs, in: render), renderer)
         }
-        _ = try usage { try PictureFormat(outputPath: render) }
+        _ = try PictureFormat(outputPath: render)
         try PictureInput.protect(inputs, from: render, "--render")
         return RenderTarget(arguments: self, folder: nil, files: [render], renderer)
     }

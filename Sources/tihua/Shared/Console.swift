@@ -32,7 +32,14 @@ enum Console {
         try? write(Array((printableLines(text) + "\n").utf8), to: STDERR_FILENO)
     }
 
-    /// Shows a line on the terminal that the next one replaces, and nil removes; nothing where standard error is none.
+    /// Writes what went wrong as one line to standard error.
+    static func complain(_ error: any Error, hint: String = "") {
+        let line = (describe(error) + hint).split(whereSeparator: \.isNewline).joined(separator: " ")
+        note("Error: \(printable(line))")
+    }
+
+    /// Shows a line on the terminal that the next one replaces, and nil removes; nothing where standard error is no
+    /// terminal.
     static func progress(_ text: String?) {
         guard isatty(STDERR_FILENO) == 1 else { return }
         try? write(Array("\r\u{1B}[K\(printable(text ?? ""))".utf8), to: STDERR_FILENO)

@@ -7,7 +7,6 @@ import TihuaGeneration
 import TihuaPictures
 public import TihuaProsody
 import TihuaTorch
-import TihuaVerse
 
 /// Where a command computes, and on how many threads.
 struct DeviceOptions: ParsableArguments {
@@ -23,7 +22,7 @@ struct DeviceOptions: ParsableArguments {
     }
 
     /// - Throws: `ValidationError` for a device that is not there.
-    func find() throws -> Device { try usage { try Device(named: device) } }
+    func find() throws -> Device { try Device(named: device) }
 
     /// Sets the threads of the calling thread's operations and finds the device.
     ///
@@ -76,27 +75,6 @@ extension PoemRequest.Through: ExpressibleByArgument {}
 extension RhymeBook: ExpressibleByArgument {
     /// By the Chinese name or the pinyin.
     public init?(argument: String) { self.init(named: argument) }
-}
-
-/// Turns what is wrong with a request into a usage error; other errors pass.
-func usage<Result>(_ body: () throws -> Result) throws -> Result {
-    do { return try body() } catch { throw asUsage(error) }
-}
-
-func usage<Result>(_ body: () async throws -> Result) async throws -> Result {
-    do { return try await body() } catch { throw asUsage(error) }
-}
-
-private func asUsage(_ error: any Error) -> any Error {
-    let isUsage =
-        switch error {
-        case is ProsodyError, VerseError.unknownForm: true
-        case GenerationError.sampling, TorchError.noDevice: true
-        case PipelineError.text, PipelineError.setting: true
-        case PictureError.unknownOutput, PictureError.noFont, PictureError.noGlyph: true
-        default: false
-        }
-    return isUsage ? ValidationError("\(error)") : error
 }
 
 /// Sees that an output is none of the inputs, by whatever path or link, before any work is done.

@@ -72,12 +72,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     @Option(help: "A captioner to go on from.", completion: .file())
     var from: String?
 
-    @Option(
-        help: "The Chinese-CLIP model that embeds pictures and texts; the pack's by default.", completion: .directory)
-    var clip: String?
-
-    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
-    var pack: String?
+    @OptionGroup var packs: PackArguments
 
     enum Reward: String, ExpressibleByArgument, CaseIterable {
         case clip, cider, mixture
@@ -130,7 +125,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         sources.isTextOnly = textOnly
         let start = try self.start(report)
         let vocabulary = try (lm ?? from).map(Self.vocabulary)
-        let engine = try Engine(pack: Pack(clip: needsClip ? clipFolder() : nil), device: device)
+        let engine = try Engine(pack: needsClip ? packs.find(needing: [.clip]) : Pack(.init(), base: nil), device: device)
         let needsTexts = textOnly || !style.isEmpty
         if needsTexts { sources.clipModel = try await engine.fingerprint }
         var files = embeddings.map { URL(filePath: $0) }
@@ -189,10 +184,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
 
     private var needsClip: Bool { !shard.isEmpty || textOnly || !style.isEmpty }
 
-    private func clipFolder() throws -> URL {
-        if let clip { return URL(filePath: clip) }
-        return try Pack(folder: PackLocator(pack: pack).locate()).requiredClip()
-    }
+    private func clipFolder() throws -> URL { try packs.find(needing: [.clip]).requiredClip() }
 
     /// Embeds the pictures of all shards into a file of the run's folder, which another start takes up again.
     private func embed(_ engine: Engine, _ report: (String) -> Void) async throws -> URL {

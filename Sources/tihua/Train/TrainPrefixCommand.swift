@@ -28,19 +28,15 @@ struct TrainPrefixCommand: AsyncParsableCommand {
 
     @OptionGroup var data: PoetDataArguments
 
-    @Option(help: "The pack of weights, instead of the default one.", completion: .directory)
-    var pack: String?
-
-    @Option(help: "The Chinese-CLIP model that embeds texts, instead of the pack's.", completion: .directory)
-    var clip: String?
+    @OptionGroup var packs: PackArguments
 
     @Option(help: "A GPT2 poet of Tihua, instead of the pack's.", completion: .directory)
-    var poet: String?
+    var poet: URL?
 
     @Option(
         help: "The mean of pictures' embeddings (image_mean), instead of the pack's.",
         completion: .file(extensions: ["safetensors"]))
-    var calibration: String?
+    var calibration: URL?
 
     @OptionGroup var run: RunArguments
 
@@ -51,7 +47,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
         try options.validate()
         let (device, training) = try run.prepare(given)
         let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
-        let models = try models()
+        let models = try packs.find(.init(poet: poet, calibration: calibration), needing: [.clip, .poet])
         let folder = try ModelFolder(at: models.requiredPoet())
         let vocabulary = try PoetVocabulary(contentsOf: folder.url.appending(path: "vocab.txt"))
         let engine = try Engine(pack: models, device: device, threads: run.place.threads)
@@ -74,13 +70,5 @@ struct TrainPrefixCommand: AsyncParsableCommand {
                 dataset: dataset, options: options, training: training, device: device, poet: folder,
                 imageMean: imageMean, clipModel: await engine.fingerprint,
                 poetModel: modelFingerprint(folder.url)), training)
-    }
-
-    private func models() throws -> Pack {
-        var models = Pack(
-            clip: clip.map { URL(filePath: $0) }, poet: poet.map { URL(filePath: $0) },
-            base: clip != nil && poet != nil && pack == nil ? nil : try Pack(folder: PackLocator(pack: pack).locate()))
-        if let calibration { models.calibration = URL(filePath: calibration) }
-        return models
     }
 }

@@ -1,17 +1,18 @@
 import Foundation
-import TihuaCorpora
+public import TihuaCorpora
 import TihuaEvaluation
-import TihuaGeneration
-import TihuaModels
-import TihuaProsody
-import TihuaTorch
-import TihuaTraining
-import TihuaVerse
+public import TihuaGeneration
+public import TihuaModels
+public import TihuaProsody
+public import TihuaTorch
+public import TihuaTraining
 
 /// The measures of one poet on poems that it was not trained on.
-final class PoetMeasures {
+///
+/// Not `Sendable`: it lives on the thread that made it.
+public final class PoetMeasures {
     /// What is known of the poems that the poet was trained on.
-    struct Known {
+    public struct Known {
         /// The poems themselves; nil where their corpus is not given.
         let poems: [PoemExample]?
         /// Whether a line of five characters or more stands in one of them; nil where nothing tells.
@@ -19,26 +20,26 @@ final class PoetMeasures {
         /// Whether lines of them end in these two characters; nil where nothing tells.
         let isEnding: ((String) -> Bool)?
 
-        /// By the poems.
-        init(poems: [PoemExample]) {
+        /// From the poems themselves.
+        public init(poems: [PoemExample]) {
             self.poems = poems
             let lines = Set(poems.lazy.flatMap(\.lines))
             isLine = lines.contains
-            // As the pack's filter of endings does.
+            // The endings that a pack's filter would hold.
             let endings = LineFilter(endingsOf: poems.lazy.flatMap(\.lines))
             isEnding = { endings.contains($0) }
         }
 
-        /// By what the poet's folder keeps of them.
-        init(lines: LineFilter?, endings: LineFilter?) {
+        /// From the filters beside the poet; nil where one is missing.
+        public init(lines: LineFilter?, endings: LineFilter?) {
             poems = nil
             isLine = lines.map { lines in { lines.contains($0) } }
             isEnding = endings.map { endings in { endings.contains($0) } }
         }
     }
 
-    /// The poems that are looked at: all, or `limit` of them drawn by the seed.
-    let heldOut: [PoemExample]
+    /// The poems that are measured: all, or `limit` of them drawn by the seed.
+    public let heldOut: [PoemExample]
 
     private let known: Known
     private let vocabulary: PoetVocabulary
@@ -47,27 +48,39 @@ final class PoetMeasures {
     private let freeWriter: FreeWriter
     private let writable: Set<Character>
     private let limit: Int?
-    private let keywordCount: Int
-    private let seed: UInt64
+    let keywordCount: Int
+    let seed: UInt64
+    private let progress: (String) -> Void
     /// Nil where the training poems are not known.
     private lazy var ngrams = makeNGrams()
 
-    /// Lines from which on one that stands in a training poem is a copy.
+    /// The characters from which on a line that stands in a training poem counts as copied.
     private static let shortestOwnLine = 5
 
-    init(
-        model: GPT2, vocabulary: PoetVocabulary, device: Device, poems: [PoemExample], known: Known, limit: Int?,
-        stock: OverusedPairs? = nil, keywordCount: Int, seed: UInt64
+    /// - Parameters:
+    ///   - poems: poems that the poet was not trained on
+    ///   - known: what is known of those that it was trained on
+    ///   - limit: how many poems and items of CCPM are measured at most; nil measures all
+    ///   - stock: what the poet writes too often; it is held back in what is written
+    ///   - keywordCount: the most keywords of a prompt
+    ///   - seed: equal seeds draw equal poems and write equal ones
+    ///   - progress: is told in words what is done now
+    /// - Throws: `PoetVocabularyError`, `GenerationError` if the vocabulary is not that of a Tihua poet.
+    public init(
+        model: GPT2, vocabulary: PoetVocabulary, device: Device, poems: [PoemExample], known: Known,
+        limit: Int? = nil, stock: StockPairs? = nil, keywordCount: Int, seed: UInt64,
+        progress: @escaping (String) -> Void = { _ in }
     ) throws {
         self.known = known
         self.vocabulary = vocabulary
         self.limit = limit
         self.keywordCount = keywordCount
         self.seed = seed
+        self.progress = progress
         let format = try PoetFormat(tokens: vocabulary.tokens)
         writable = format.writable
         scorer = try PoemScorer(model, vocabulary: vocabulary, device: device)
-        // As the pack's filter of lines does: what stands in a training poem is written again.
+        // A line that stands in a training poem is written again, as with a pack's filter of lines.
         writer = try PoemWriter(model, format: format, device: device, isKnown: known.isLine ?? { _ in false })
         writer.stock = stock
         freeWriter = FreeWriter(model, format: format, device: device)
@@ -79,8 +92,8 @@ final class PoetMeasures {
         lines.contains { $0.count >= Self.shortestOwnLine && isLine($0) }
     }
 
-    /// How many of the poems share a line with the training; nil where nobody can tell.
-    var knownPoemCount: Int? { known.isLine.map { isLine in heldOut.count { isCopied($0.lines, isLine) } } }
+    /// How many of the poems share a line with the training; nil where nothing tells.
+    public var knownPoemCount: Int? { known.isLine.map { isLine in heldOut.count { isCopied($0.lines, isLine) } } }
 
     // MARK: - Perplexity
 
@@ -128,8 +141,8 @@ final class PoetMeasures {
             + (withTheme.isEmpty ? [] : Self.themed.map { ($0, withTheme, true) })
     }
 
-    /// The names of the rows to come.
-    var perplexityNames: [String] {
+    /// The names of the rows that `perplexities` will give.
+    public var perplexityNames: [String] {
         let poet = tasks.map {
             PerplexityRow.name("poet", $0.condition.name, themed: $0.isThemed ? $0.poems.count : nil)
         }
@@ -137,8 +150,12 @@ final class PoetMeasures {
         return poet + (known.poems == nil ? [] : ngram)
     }
 
+    /// The perplexity of the poet under several kinds of prompt, and that of a 5-gram model where the training poems are
+    /// known.
+    ///
     /// - Parameter show: is handed each row as soon as it is measured
-    func perplexities(show: (PerplexityRow) throws -> Void) throws -> [PerplexityRow] {
+    /// - Throws: what `show` throws, `PoetVocabularyError`, `GenerationError`.
+    public func perplexities(show: (PerplexityRow) throws -> Void = { _ in }) throws -> [PerplexityRow] {
         var rows: [PerplexityRow] = []
         func add(_ row: PerplexityRow) throws {
             try show(row)
@@ -152,13 +169,13 @@ final class PoetMeasures {
                     namesForm: condition.form, lines: poem.lines)
             }
             let scores = try scorer.logProbabilities(of: texts) {
-                Console.progress("perplexity given \(condition.name)  \($0)/\(texts.count) …")
+                self.progress("perplexity given \(condition.name)  \($0)/\(texts.count) …")
             }
             try add(row("poet", condition.name, poems, scores, isThemed: isThemed))
         }
-        Console.progress("training the 5-gram model …")
+        progress("training the 5-gram model …")
         guard let model = ngrams else { return rows }
-        Console.progress("perplexity of the 5-gram model …")
+        progress("perplexity of the 5-gram model …")
         let scores = heldOut.map { model.logProbabilities(of: tokens($0.lines)) }
         try add(row("5-gram", "nothing", heldOut, scores, isThemed: false))
         let told = zip(heldOut, scores).map { toldLengths($0, $1, by: model) }
@@ -179,7 +196,7 @@ final class PoetMeasures {
         return PerplexityRow(model: model, prompt: prompt, onlyThemed: isThemed, forms: forms)
     }
 
-    /// The scores of the characters alone; each line has one more, for its end.
+    /// The scores of the characters alone; each line has one score more, for its end.
     private func characterScores(_ scores: [Double], lines: [String]) -> [Double] {
         var (result, start): ([Double], Int) = ([], 0)
         for line in lines {
@@ -189,8 +206,9 @@ final class PoetMeasures {
         return result
     }
 
-    /// The 5-gram model's scores where it is told which tokens are ends: what it gives to ends where a character stands is
-    /// shared out among the characters, and ends cost nothing. A poet that is told the form knows as much.
+    /// The 5-gram model's scores where it is told which tokens are ends: the probability that it gives to ends where a
+    /// character stands is shared out among the characters, and ends cost nothing. A poet that is told the form knows as
+    /// much.
     private func toldLengths(_ poem: PoemExample, _ scores: [Double], by ngrams: NGramModel) -> [Double] {
         let text = tokens(poem.lines)
         let history = [ngrams.start] + text
@@ -206,7 +224,7 @@ final class PoetMeasures {
         vocabulary.encode(lines: lines).map { UInt16(truncatingIfNeeded: $0) }
     }
 
-    /// Of the characters that a poem may hold, and the two ends.
+    /// A model over the characters that a poem may hold and the two ends.
     private func makeNGrams() -> NGramModel? {
         known.poems.map { poems in
             NGramModel(
@@ -218,15 +236,21 @@ final class PoetMeasures {
     // MARK: - Writing
 
     /// Poems of one way of writing, with what they were asked for.
-    struct Written {
-        var report: WritingRow
-        /// Nil where nothing was obeyed.
-        let tones: TonePolicy?
-        let poems: [(example: PoemExample, lines: [String])]
+    public struct Written {
+        /// The measures of the poems.
+        public let report: WritingRow
+        /// How the tones were kept; nil for poems that obey nothing.
+        public let tones: TonePolicy?
+        /// The poems, each with the held-out poem whose prompt it answers.
+        public let poems: [(example: PoemExample, lines: [String])]
     }
 
-    /// Poems for the prompts of held-out ones, and the held-out ones themselves first.
-    func write(_ count: Int, tones: [TonePolicy], sampling: Sampling) throws -> [Written] {
+    /// Poems for the prompts of held-out ones: first the held-out ones themselves, then what the poet writes freely, then
+    /// under each policy of tones.
+    ///
+    /// - Parameter count: how many poems are written in each way, equally many of each form
+    /// - Throws: `GenerationError`.
+    public func write(_ count: Int, tones: [TonePolicy], sampling: Sampling) throws -> [Written] {
         let examples = sample(count)
         guard !examples.isEmpty else { return [] }
         if let isEnding = known.isEnding { writer.isEnding = isEnding }
@@ -242,17 +266,17 @@ final class PoetMeasures {
         var sets: [(name: String, tones: TonePolicy?, poems: [(PoemExample, [String])])] = [
             ("people", nil, examples.map { ($0, $0.lines) })
         ]
-        Console.progress("writing \(examples.count) poems freely …")
+        progress("writing \(examples.count) poems freely …")
         sets.append(("poet, free", nil, Array(zip(examples, try freeWriter.write(plans(.off), sampling: sampling)))))
         for policy in tones {
-            Console.progress("writing \(examples.count) poems, tones \(policy.rawValue) …")
+            progress("writing \(examples.count) poems, tones \(policy.rawValue) …")
             let written = try writer.write(plans(policy), sampling: sampling)
             sets.append(("poet, tones \(policy.rawValue)", policy, written.map { (examples[$0.plan], $0.lines) }))
         }
 
         var longest: ArraySlice<Int> = []
         if let poems = known.poems {
-            Console.progress("looking for copies among \(poems.count) training poems …")
+            progress("looking for copies among \(poems.count) training poems …")
             var runs = CopiedRuns(texts: sets.flatMap { $0.poems.map { characters($0.1) } })
             for poem in poems { runs.scan(characters(poem.lines)) }
             longest = runs.longest()[...]
@@ -283,7 +307,7 @@ final class PoetMeasures {
                 of: poems.map { (words: Array($0.example.keywords.prefix(keywordCount)), lines: $0.lines) }))
     }
 
-    /// The characters of a poem one after the other, ends of lines left out; those that the poet does not know are 1.
+    /// The characters of a poem, ends of lines left out; those that the poet does not know are `[UNK]`.
     private func characters(_ lines: [String]) -> [UInt16] {
         lines.joined().map { UInt16(truncatingIfNeeded: vocabulary.id(of: $0) ?? vocabulary.unknown) }
     }
@@ -294,8 +318,8 @@ final class PoetMeasures {
             vocabulary: writable)
     }
 
-    /// Held-out poems with two keywords or more and a rhyme that the metre of their form admits, in an order that the seed
-    /// gives: of each form equally many, and more of the others where one has too few.
+    /// Held-out poems with at least two keywords and a rhyme that the metre of their form admits, in an order that the seed
+    /// gives: equally many of each form, and more of the others where one has too few.
     private func sample(_ count: Int) -> [PoemExample] {
         var random = SplitMix64(seed: seed ^ 0x5A3B_1E00)
         var byForm: [String: [PoemExample]] = [:]
@@ -315,9 +339,11 @@ final class PoetMeasures {
 
     // MARK: - The mass that the constraint removes
 
-    /// Under strict tones: along the held-out poems that keep to them, and along what was written under them; with the rhyme
-    /// in the prompt and without.
-    func removedMass(_ written: [Written]) throws -> [RemovedMassRow] {
+    /// The probability that strict tones take away at a slot: along the held-out poems that keep to them, and along what
+    /// was written under them; with the rhyme in the prompt and without.
+    ///
+    /// - Throws: `PoetVocabularyError`, `GenerationError`.
+    public func removedMass(_ written: [Written]) throws -> [RemovedMassRow] {
         var rows: [RemovedMassRow] = []
         var sources = [(name: "people", poems: heldOut.map { (example: $0, lines: $0.lines) })]
         if let strict = written.first(where: { $0.tones == .strict }) { sources.append(("poet", strict.poems)) }
@@ -329,7 +355,7 @@ final class PoetMeasures {
                 return (poem.example, poem.lines, constraint)
             }
             for rhyme in [true, false] {
-                Console.progress("mass that the constraint removes, \(source.name) …")
+                progress("mass that the constraint removes, \(source.name) …")
                 let slots = try scorer.removedMass(
                     of: poems.map { example, lines, constraint in
                         let prompt = prompt(for: example, rhyme: rhyme, keywords: true)
@@ -344,7 +370,7 @@ final class PoetMeasures {
 
     // MARK: - Other people's judgements
 
-    /// A prompt for lines of unknown origin: of the quatrain with such lines, or of no form.
+    /// A prompt for lines of unknown origin: that of the quatrain with lines of this length, or one that names no form.
     private func prompt(forLines length: Int, theme: String? = nil) -> (prompt: PoemPrompt, namesForm: Bool) {
         let form = length == 5 ? Form.wujue : Form.qijue
         return (PoemPrompt(form: form, theme: theme), length == 5 || length == 7)
@@ -352,16 +378,18 @@ final class PoetMeasures {
 
     private func mean(_ values: [Double]) -> Double { values.reduce(0, +) / Double(max(1, values.count)) }
 
-    /// Chooses the likeliest of the four lines, per character.
+    /// CCPM: how often the line with the highest probability per character is the right one of the four.
     ///
-    /// Sentences of CCPM are themes in training, so an item counts only where no part of the right line stands in a training
-    /// poem. Where the training poems are not known, all count, and none is called unseen.
-    func matching(_ items: [MatchingItem]) throws -> MatchingReport {
+    /// Sentences of CCPM are themes in training, so an item counts only where no part of the right line stands in a
+    /// training poem. Where the training poems are not known, all count, and none is called unseen.
+    ///
+    /// - Throws: `PoetVocabularyError`, `GenerationError`.
+    public func matching(_ items: [MatchingItem]) throws -> MatchingReport {
         let parts = items.map { item in item.choices.map { $0.split { !$0.isHan }.map(String.init) } }
         func isKnown(_ lines: [String]) -> Bool { lines.contains { known.isLine?($0) ?? false } }
         var counted = items.indices.filter { index in
             let choices = parts[index]
-            // What is longer would not leave the poet room.
+            // Longer ones would leave the poet no room.
             return items[index].translation.count <= 100 && choices.count > 1
                 && choices.allSatisfy { !$0.isEmpty && $0.joined().count <= 40 }
                 && !isKnown(choices[items[index].answer])
@@ -378,7 +406,7 @@ final class PoetMeasures {
                 }
             }
             let scores = try scorer.logProbabilities(of: texts) {
-                Console.progress("CCPM \(name)  \($0)/\(texts.count) …")
+                self.progress("CCPM \(name)  \($0)/\(texts.count) …")
             }
             return grouped(zip(texts, scores).map { mean(characterScores($1, lines: $0.lines)) })
         }
@@ -392,7 +420,7 @@ final class PoetMeasures {
         }
         let told = try likelihoods(theme: true, "with the sentence")
         let plain = try likelihoods(theme: false, "without the sentence")
-        Console.progress("CCPM, 5-gram …")
+        progress("CCPM, 5-gram …")
         let ngram = ngrams.map { ngrams in
             grouped(
                 counted.flatMap { index in
@@ -420,13 +448,15 @@ final class PoetMeasures {
             unseen: accuracies(counted.indices.filter { !parts[counted[$0]].contains(where: isKnown) }))
     }
 
-    /// How the mean likelihood of a character goes with the marks that people gave.
-    func ratings(_ poems: [RatedPoem]) throws -> RatingsReport {
+    /// PQED: how the mean log-probability of a character correlates with the marks that people gave.
+    ///
+    /// - Throws: `PoetVocabularyError`, `GenerationError`.
+    public func ratings(_ poems: [RatedPoem]) throws -> RatingsReport {
         let texts = poems.map { poem in
             let told = prompt(forLines: poem.lines.first?.count ?? 0)
             return PoemScorer.Text(prompt: told.prompt, namesForm: told.namesForm, lines: poem.lines)
         }
-        let scores = try scorer.logProbabilities(of: texts) { Console.progress("PQED  \($0)/\(texts.count) …") }
+        let scores = try scorer.logProbabilities(of: texts) { self.progress("PQED  \($0)/\(texts.count) …") }
         let poet = zip(poems, scores).map { mean(characterScores($1, lines: $0.lines)) }
         let ngram = ngrams.map { ngrams in
             poems.map { mean(characterScores(ngrams.logProbabilities(of: tokens($0.lines)), lines: $0.lines)) }

@@ -1,0 +1,25 @@
+import ArgumentParser
+import Foundation
+import Tihua
+import TihuaEvaluation
+import TihuaGeneration
+import TihuaTorch
+
+/// What the tool says of an error. Libraries know no options; those that help stand behind the error's own line.
+func describe(_ error: any Error) -> String {
+    // Foundation's errors name the file only in their dictionary.
+    guard let file = error as? CocoaError else { return TihuaTool.message(for: error) + (advice(on: error) ?? "") }
+    return [file.filePath, file.localizedDescription].compactMap { $0 }.joined(separator: ": ")
+}
+
+private func advice(on error: any Error) -> String? {
+    switch error {
+    case EvaluationError.unreadablePictures(_, _, nil): " with --pictures"
+    case PackError.notFound: " with --pack DIR"
+    case PipelineError.missingPart(_, .bank): " with --bank FILE"
+    case PipelineError.missingPart(_, let part): " with --\(part) DIR"
+    case PoetVocabularyError.unknownForm: " with --form"
+    case TorchError.noDevice: " with --device cpu"
+    default: nil
+    }
+}
