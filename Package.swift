@@ -187,8 +187,8 @@ let package = Package(
         tests(
             "Engine",
             [
-                "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaVerse", "TihuaTorch",
-                "TihuaNN",
+                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaVerse",
+                "TihuaTorch", "TihuaNN",
                 "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
             ]),
         tests(

@@ -7,11 +7,11 @@ public import TihuaTorch
 import TihuaVerse
 
 extension Pack {
-    /// The pack's poet as it writes: no line of the poems that it was trained on, endings of lines that poets use. What it
-    /// overdoes is not held back yet; see `stockPairs`.
+    /// The pack's poet as it writes: no line of the poems that it was trained on, endings of lines that poets use. What
+    /// it overdoes is not held back yet; see `stockPairs`.
     ///
-    /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`, `TokenizerError`, `GenerationError` and `CorporaError` for
-    ///   what the pack names.
+    /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`, `TokenizerError`, `GenerationError` and
+    ///   `CorporaError` for what the pack names.
     public func poemWriter(device: Device = .cpu) throws -> PoemWriter {
         let folder = try ModelFolder(at: requiredPoet())
         guard folder.holdsLanguageModel else {

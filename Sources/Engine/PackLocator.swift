@@ -21,8 +21,8 @@ public enum PackError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// Finds the pack of weights that a verb works with: the one that is named, else the default pack.
 ///
-/// The order is the named pack, the environment's `TIHUA_PACK`, and then, for every folder above the executable's real path
-/// from the nearest up, `Weights/mini` (a checkout) and `share/tihua/Weights/mini` (an installation).
+/// The order is the named pack, the environment's `TIHUA_PACK`, and then, for every folder above the executable's real
+/// path from the nearest up, `Weights/mini` (a checkout) and `share/tihua/Weights/mini` (an installation).
 public struct PackLocator: Sendable {
     /// The file that makes a folder a pack.
     public static let manifestName = "pack.json"

@@ -6,6 +6,7 @@ public import TihuaModels
 public import TihuaProsody
 public import TihuaTorch
 public import TihuaTraining
+public import TihuaVerse
 
 /// The measures of one poet on poems that it was not trained on.
 ///
@@ -65,10 +66,10 @@ public final class PoetMeasures {
     ///   - keywordCount: the most keywords of a prompt
     ///   - seed: equal seeds draw equal poems and write equal ones
     ///   - progress: is told in words what is done now
-    /// - Throws: `PoetVocabularyError`, `GenerationError` if the vocabulary is not that of a Tihua poet.
+    /// - Throws: `VerseError`, `GenerationError` if the vocabulary is not that of a Tihua poet.
     public init(
         model: GPT2, vocabulary: PoetVocabulary, device: Device, poems: [PoemExample], known: Known,
-        limit: Int? = nil, stock: StockPairs? = nil, keywordCount: Int, seed: UInt64,
+        limit: Int? = nil, stock: OverusedPairs? = nil, keywordCount: Int, seed: UInt64,
         progress: @escaping (String) -> Void = { _ in }
     ) throws {
         self.known = known
@@ -150,11 +151,11 @@ public final class PoetMeasures {
         return poet + (known.poems == nil ? [] : ngram)
     }
 
-    /// The perplexity of the poet under several kinds of prompt, and that of a 5-gram model where the training poems are
-    /// known.
+    /// The perplexity of the poet under several kinds of prompt, and that of a 5-gram model where the training poems
+    /// are known.
     ///
     /// - Parameter show: is handed each row as soon as it is measured
-    /// - Throws: what `show` throws, `PoetVocabularyError`, `GenerationError`.
+    /// - Throws: what `show` throws, `VerseError`, `GenerationError`.
     public func perplexities(show: (PerplexityRow) throws -> Void = { _ in }) throws -> [PerplexityRow] {
         var rows: [PerplexityRow] = []
         func add(_ row: PerplexityRow) throws {
@@ -207,8 +208,8 @@ public final class PoetMeasures {
     }
 
     /// The 5-gram model's scores where it is told which tokens are ends: the probability that it gives to ends where a
-    /// character stands is shared out among the characters, and ends cost nothing. A poet that is told the form knows as
-    /// much.
+    /// character stands is shared out among the characters, and ends cost nothing. A poet that is told the form knows
+    /// as much.
     private func toldLengths(_ poem: PoemExample, _ scores: [Double], by ngrams: NGramModel) -> [Double] {
         let text = tokens(poem.lines)
         let history = [ngrams.start] + text
@@ -245,8 +246,8 @@ public final class PoetMeasures {
         public let poems: [(example: PoemExample, lines: [String])]
     }
 
-    /// Poems for the prompts of held-out ones: first the held-out ones themselves, then what the poet writes freely, then
-    /// under each policy of tones.
+    /// Poems for the prompts of held-out ones: first the held-out ones themselves, then what the poet writes freely,
+    /// then under each policy of tones.
     ///
     /// - Parameter count: how many poems are written in each way, equally many of each form
     /// - Throws: `GenerationError`.
@@ -318,8 +319,8 @@ public final class PoetMeasures {
             vocabulary: writable)
     }
 
-    /// Held-out poems with at least two keywords and a rhyme that the metre of their form admits, in an order that the seed
-    /// gives: equally many of each form, and more of the others where one has too few.
+    /// Held-out poems with at least two keywords and a rhyme that the metre of their form admits, in an order that the
+    /// seed gives: equally many of each form, and more of the others where one has too few.
     private func sample(_ count: Int) -> [PoemExample] {
         var random = SplitMix64(seed: seed ^ 0x5A3B_1E00)
         var byForm: [String: [PoemExample]] = [:]
@@ -339,10 +340,10 @@ public final class PoetMeasures {
 
     // MARK: - The mass that the constraint removes
 
-    /// The probability that strict tones take away at a slot: along the held-out poems that keep to them, and along what
-    /// was written under them; with the rhyme in the prompt and without.
+    /// The probability that strict tones take away at a slot: along the held-out poems that keep to them, and along
+    /// what was written under them; with the rhyme in the prompt and without.
     ///
-    /// - Throws: `PoetVocabularyError`, `GenerationError`.
+    /// - Throws: `VerseError`, `GenerationError`.
     public func removedMass(_ written: [Written]) throws -> [RemovedMassRow] {
         var rows: [RemovedMassRow] = []
         var sources = [(name: "people", poems: heldOut.map { (example: $0, lines: $0.lines) })]
@@ -383,7 +384,7 @@ public final class PoetMeasures {
     /// Sentences of CCPM are themes in training, so an item counts only where no part of the right line stands in a
     /// training poem. Where the training poems are not known, all count, and none is called unseen.
     ///
-    /// - Throws: `PoetVocabularyError`, `GenerationError`.
+    /// - Throws: `VerseError`, `GenerationError`.
     public func matching(_ items: [MatchingItem]) throws -> MatchingReport {
         let parts = items.map { item in item.choices.map { $0.split { !$0.isHan }.map(String.init) } }
         func isKnown(_ lines: [String]) -> Bool { lines.contains { known.isLine?($0) ?? false } }
@@ -450,7 +451,7 @@ public final class PoetMeasures {
 
     /// PQED: how the mean log-probability of a character correlates with the marks that people gave.
     ///
-    /// - Throws: `PoetVocabularyError`, `GenerationError`.
+    /// - Throws: `VerseError`, `GenerationError`.
     public func ratings(_ poems: [RatedPoem]) throws -> RatingsReport {
         let texts = poems.map { poem in
             let told = prompt(forLines: poem.lines.first?.count ?? 0)

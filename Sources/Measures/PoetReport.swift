@@ -213,8 +213,8 @@ public struct PoetReport: Encodable {
 
     /// A report without figures yet.
     ///
-    /// - Parameter leftOut: the poems of a test set that cannot be measured; nil where the poems are those that the training
-    ///   held out
+    /// - Parameter leftOut: the poems of a test set that cannot be measured; nil where the poems are those that the
+    ///   training held out
     public init(poet: String, of measures: PoetMeasures, trainingPoems: Int?, leftOut: [String: Int]?) {
         self.poet = poet
         self.trainingPoems = trainingPoems

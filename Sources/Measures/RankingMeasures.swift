@@ -3,6 +3,7 @@ public import Tihua
 import TihuaEvaluation
 import TihuaGeneration
 import TihuaTraining
+import TihuaVerse
 
 /// Two candidates for one picture, between which a reader chooses; a line of a file.
 public struct CandidatePair: Codable, Sendable, Equatable {

@@ -5,6 +5,7 @@ import TihuaGeneration
 import TihuaModels
 import TihuaProsody
 public import TihuaTorch
+import TihuaVerse
 
 /// How likely a poet finds poems when it is told their form and nothing else, so that no way to them is favoured.
 ///
@@ -14,7 +15,7 @@ public struct FluencyJudge {
 
     /// Loads a GPT2 poet.
     ///
-    /// - Throws: `PipelineError.wrongModel` for another model, `ModelError`, `WeightFileError`, `PoetVocabularyError`.
+    /// - Throws: `PipelineError.wrongModel` for another model, `ModelError`, `WeightFileError`, `VerseError`.
     public init(poet: URL, device: Device) throws {
         let folder = try ModelFolder(at: poet)
         guard folder.architecture == GPT2.architecture else {
@@ -27,7 +28,7 @@ public struct FluencyJudge {
 
     /// The mean log-probability of a token, in nats.
     ///
-    /// - Throws: `ProsodyError` for a form that does not exist, `PoetVocabularyError`, `GenerationError`.
+    /// - Throws: `ProsodyError` for a form that does not exist, `VerseError`, `GenerationError`.
     public func fluency(of poems: [RankedPoem]) throws -> Double {
         let texts = try poems.map { poem in
             PoemScorer.Text(prompt: PoemPrompt(form: try Form(named: poem.form)), lines: poem.lines)

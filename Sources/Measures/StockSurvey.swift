@@ -1,6 +1,8 @@
+public import TihuaCorpora
 public import TihuaGeneration
 import TihuaProsody
 public import TihuaTraining
+public import TihuaVerse
 
 /// Poems of a corpus whose prompts a poet answers, to find what it writes too often.
 public struct StockSurvey: Sendable {
@@ -42,10 +44,10 @@ public struct StockSurvey: Sendable {
     ///
     /// - Parameter progress: is told how many of all poems are written
     /// - Returns: the pairs that the poet overdoes, and how many poems were planned
-    /// - Throws: `GenerationError`, `PoetVocabularyError`.
+    /// - Throws: `GenerationError`, `VerseError`.
     public func pairs(
         of writer: PoemWriter, progress: (_ done: Int, _ all: Int) -> Void = { _, _ in }
-    ) throws -> (pairs: StockPairs, planned: Int) {
+    ) throws -> (pairs: OverusedPairs, planned: Int) {
         let plans = plans(writable: writer.format.writable)
         var (written, read): ([String], [String]) = ([], [])
         // In parts, so that `progress` hears of it.
@@ -57,6 +59,6 @@ public struct StockSurvey: Sendable {
             }
             progress(part.endIndex, plans.count)
         }
-        return (StockPairs(written: written, read: read), plans.count)
+        return (OverusedPairs(written: written, read: read), plans.count)
     }
 }

@@ -86,8 +86,8 @@ struct QuietMap {
         lightSquared = SummedArea(light.map { $0 * $0 }, width: width, height: height)
     }
 
-    /// How much a rectangle of the map would be disturbed by writing on it: 0 for plain paper or sky, about 1 for foliage.
-    /// nil as soon as it is known to be more than `bound`.
+    /// How much a rectangle of the map would be disturbed by writing on it: 0 for plain paper or sky, about 1 for
+    /// foliage. nil as soon as it is known to be more than `bound`.
     func unrest(_ rectangle: Rectangle, atMost bound: Double) -> Double? {
         let mean = light.mean(rectangle)
         let spread = max(lightSquared.mean(rectangle) - mean * mean, 0).squareRoot()

@@ -38,9 +38,9 @@ extension Picture {
 
     /// The picture scaled to a size by one of Pillow's antialiased filters, bit for bit.
     ///
-    /// Two passes in 8-bit fixed point, as in `ImagingResample` of Pillow 13 (`libImaging/Resample.c`); the order of the
-    /// passes is that of Pillow 13, which older versions, always horizontal first, differ from by a few of 255 levels
-    /// where a picture becomes much lower and not narrower.
+    /// Two passes in 8-bit fixed point, as in `ImagingResample` of Pillow 13 (`libImaging/Resample.c`); the order of
+    /// the passes is that of Pillow 13, which older versions, always horizontal first, differ from by a few of 255
+    /// levels where a picture becomes much lower and not narrower.
     /// - Precondition: Both sides are at least 1.
     public func resized(width newWidth: Int, height newHeight: Int, filter: PictureFilter = .bicubic) -> Picture {
         precondition(newWidth > 0 && newHeight > 0, "cannot resize a picture to \(newWidth)x\(newHeight)")

@@ -62,17 +62,17 @@ struct TihuaTool: AsyncParsableCommand {
         Foundation.exit(isUsage ? 2 : 1)
     }
 
-    /// The options to which an empty text says something: no seal, and the empty text itself.
+    /// Options whose value may be empty: `--seal` then sets no seal, and an empty `--text` is a text.
     private static let mayBeEmpty = ["--seal", "--text"]
 
-    /// Refuses options with an empty value, as unset variables of scripts give them: taken for nothing they would be dropped
-    /// in silence, and as a path they would name the working folder.
+    /// Refuses options with an empty value, as unset variables of scripts give them: taken for nothing they would be
+    /// dropped in silence, and as a path they would name the working folder.
     ///
     /// - Throws: `ValidationError`.
     private static func requireNoEmptyValue(_ arguments: some Sequence<String>) throws {
         var option = ""
         for argument in arguments {
-            // What comes behind is no option; three hyphens are the shell's questions for completions.
+            // No options stand behind `--`; with three hyphens shells ask for completions.
             if argument == "--" || argument.hasPrefix("---") { return }
             let parts = argument.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
             let isOption = argument.hasPrefix("--")
@@ -95,7 +95,7 @@ struct TihuaTool: AsyncParsableCommand {
             load > Double(ProcessInfo.processInfo.activeProcessorCount) / 2
         else { return }
         setenv("OMP_WAIT_POLICY", "passive", 1)
-        // Returns only if it fails, and then there is no harm.
+        // Returns only if it fails; then the command runs as it is.
         execv("/proc/self/exe", CommandLine.unsafeArgv)
     }
 }

@@ -92,6 +92,39 @@ import TihuaPackSupport
         }
     }
 
+    /// The options of tihua lm name the search; what they were called before still works, and help does not speak of
+    /// it.
+    @Test func formerSpellingsNameTheSameSearches() throws {
+        let pack = try TinyPack()
+        try pack.addCaptioner()
+        let base = ["caption", try pack.picture().path, "--pack", pack.folder.path, "--max-length", "8", "--json"]
+        func captions(_ options: [String]) throws -> String {
+            let run = try Run(base + options + ["--threads", "1", "--device", "cpu"])
+            #expect(run.status == 0 && run.errors.isEmpty, "\(options): \(run.errors)")
+            return run.output
+        }
+        let spellings: [(former: [String], now: [String])] = [
+            (["--decode", "greedy"], ["--greedy"]), (["--decode", "beam", "--beams", "3"], ["--beams", "3"]),
+            (["--decode", "auto"], ["--length-penalty", "1"]),
+            (["--decode", "contrastive", "--alpha", "0.4", "--top-k", "3"], ["--contrastive", "0.4", "--top-k", "3"]),
+            (["--decode", "sample", "--seed", "4"], ["--temperature", "1", "--seed", "4"]),
+            (["--no-repeat", "1"], ["--no-repeat-ngram", "1"]),
+            (["--preset", "seed"], ["--preset", "clipcap-chinese"]),
+        ]
+        var seen: Set<String> = []
+        for (former, now) in spellings {
+            let written = try captions(former)
+            #expect(try written == captions(now), "\(former) \(now)")
+            seen.insert(written)
+        }
+        #expect(seen.count >= 4, "the searches differ")
+        let help = try Run(["caption", "--help"]).output
+        for option in ["--decode", "--alpha", "--no-repeat "] { #expect(!help.contains(option), "\(option)") }
+        #expect(help.contains("--no-repeat-ngram") && help.contains("--contrastive"))
+        let two = try Run(base + ["--greedy", "--beams", "2"])
+        #expect(two.status == 2 && two.isOneLine && two.errors.contains("exclude each other"), "\(two.errors)")
+    }
+
     @Test(arguments: [
         (["caption"], "nothing to caption"), (["caption", "x.png", "--n", "0"], "number of captions"),
         (["caption", "x.png", "--decode", "greedy", "--n", "2"], "at most 1"),

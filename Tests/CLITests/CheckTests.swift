@@ -72,7 +72,8 @@ import TihuaCorpora
                 "note: line 4, character 4 “□”: unknown"))
     }
 
-    /// Two readings of this poem as a 律诗 cost the same; a dictionary's order decided, which differs from process to process.
+    /// Two readings of this poem as a 律诗 cost the same; a dictionary's order decided, which differs from process to
+    /// process.
     @Test func everyProcessFindsTheSameFaults() throws {
         let poem = "唐虞亦人耳，四海可高谢。哀哉斗升故，谄妄两凭架。心明物自宾，能整故能暇。会当弃人事，面壁度九夏。"
         let outputs = try (0..<8).map { _ in try check("--form", "五律", poem).output }

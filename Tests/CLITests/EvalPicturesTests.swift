@@ -155,7 +155,8 @@ import TihuaPackSupport
         #expect(try bench.zeroshot("--held-out", "1").output.contains("labelled"))
     }
 
-    /// A folder that the labels lack is named and left out, in a folder and in a shard, and so is a picture in no folder.
+    /// A folder that the labels lack is named and left out, in a folder and in a shard, and so is a picture in no
+    /// folder.
     @Test(arguments: ["folder", "shard"])
     func foldersThatTheLabelsLackAreNamed(kind: String) throws {
         let bench = try Bench()

@@ -20,7 +20,8 @@ private enum Shim {
         return process.terminationStatus == 0 ? library : nil
     }()
 
-    /// Every call and every error, not one in several (`TIHUA_FAULTS=all swift test --filter FaultTests`, some 20 minutes).
+    /// Every call and every error, not one in several (`TIHUA_FAULTS=all swift test --filter FaultTests`, some 20
+    /// minutes).
     static let isThorough = ProcessInfo.processInfo.environment["TIHUA_FAULTS"] == "all"
 
     /// The numbers of the calls to try: all, or four over the whole course.
@@ -212,8 +213,8 @@ extension String {
 /// What errors and kills at each write, sync, rename and open leave behind.
 @Suite(.serialized, .enabled(if: Shim.library != nil, "needs a C compiler (cc)"))
 struct FaultTests {
-    /// Exit 1 and one line, or exit 0 and the right result; older files are whole; nothing half written stays; the same command
-    /// then succeeds with the same bytes.
+    /// Exit 1 and one line, or exit 0 and the right result; older files are whole; nothing half written stays; the same
+    /// command then succeeds with the same bytes.
     @Test(arguments: Job.Kind.allCases)
     fileprivate func anErrorAtAnyCallIsOneLineAndCostsNothing(_ kind: Job.Kind) throws {
         let job = try Job(kind)

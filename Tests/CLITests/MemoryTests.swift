@@ -4,10 +4,11 @@ import Testing
 import TihuaPackSupport
 import TihuaTestSupport
 
-/// The tool where memory or threads run out: every run ends by itself, with its result or with one line and exit status 1.
+/// The tool where memory or threads run out: every run ends by itself, with its result or with one line and exit status
+/// 1.
 ///
-/// A library that is loaded before the others lets allocations fail from a chosen one on, counted from where the tool has
-/// looked at its limits. `TIHUA_POINTS=200` tries so many points of each command (`make starve`).
+/// A library that is loaded before the others lets allocations fail from a chosen one on, counted from where the tool
+/// has looked at its limits. `TIHUA_POINTS=200` tries so many points of each command (`make starve`).
 @Suite(.serialized) struct MemoryTests {
     private static let points = ProcessInfo.processInfo.environment["TIHUA_POINTS"].flatMap(Int.init) ?? 6
     private static let compiler = ["clang", "cc", "gcc"].lazy.compactMap(Self.find).first
@@ -37,7 +38,8 @@ import TihuaTestSupport
         static atomic_long counted, counting, started;
         static long at = -1, least = 4096, once, threads_at = -1;
         static atomic_long threads;
-        // 1 where this allocation fails. Once: a tensor's alone, since a Swift array that finds no memory ends the process.
+        // 1 where this allocation fails. Once: a tensor's alone, since a Swift array that finds no memory ends the
+        // process.
         static int fails(size_t size, int isTensor) {
             if (!counting || (long)size < least || (once && !isTensor)) return 0;
             long number = ++counted;

@@ -14,7 +14,8 @@ import TihuaPackSupport
         try run.output.split(separator: "\n").map { try JSONDecoder().decode(Line.self, from: Data($0.utf8)) }
     }
 
-    /// A pack with folders `a` and `b` of one picture x each, `a` with a y too, a shard of `a`, and a damaged picture in `b`.
+    /// A pack with folders `a` and `b` of one picture x each, `a` with a y too, a shard of `a`, and a damaged picture
+    /// in `b`.
     private func scene() throws -> (pack: TinyPack, path: (String) -> String) {
         let pack = try TinyPack()
         try pack.addCaptioner()

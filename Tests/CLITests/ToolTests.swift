@@ -258,4 +258,31 @@ import TihuaWeightFiles
         let failed = try Run(["data", "poems", folder.path, "--out", blocked.path])
         #expect(failed.status == 1 && failed.isOneLine, "\(failed.errors)")
     }
+
+    /// Libraries know no options; the tool names them behind their errors.
+    @Test func optionsThatHelpStandBehindErrors() throws {
+        let device = try Run(["lm", "--model", fixture("Models/gpt2").path, "--ids", "1", "--device", "cuda:77"])
+        #expect(device.status == 2 && device.isOneLine && device.errors.contains("--device cpu"), "\(device.errors)")
+        let named = try Run(["keywords", "x.png", "--pack", "/nowhere"])
+        #expect(named.status == 1 && named.isOneLine && named.errors.contains("--pack names /nowhere"))
+
+        // A copy of the tool far from any pack.
+        let folder = try temporaryFolder()
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let tool = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
+            .appending(path: "tihua")
+        let copy = folder.appending(path: "tihua")
+        try FileManager.default.copyItem(at: tool, to: copy)
+        let process = Process()
+        process.executableURL = copy
+        process.arguments = ["keywords", "/proc/self/exe"]
+        process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "TIHUA_PACK" }
+            .merging(["OMP_WAIT_POLICY": "passive"]) { $1 }
+        let pipe = Pipe()
+        process.standardError = pipe
+        try process.run()
+        let errors = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 1 && errors.contains("--pack DIR"), "\(errors)")
+    }
 }

@@ -8,6 +8,7 @@ import TihuaNN
 import TihuaProsody
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 
 @testable import TihuaMeasures
 
@@ -153,10 +154,11 @@ import TihuaTraining
             #expect(plan.prompt.keywords.allSatisfy(poem.keywords.contains))
         }
         #expect(Set(plans.map(\.plan.prompt.keywords.count)) == [0, 1, 2])
-        func pairs() throws -> StockPairs { try survey.pairs(of: PoemWriter(poet.model, format: format)).pairs }
+        func pairs() throws -> OverusedPairs { try survey.pairs(of: PoemWriter(poet.model, format: format)).pairs }
         #expect(try pairs().excess.isEmpty, "random weights repeat nothing twelve times")
 
-        // The bias of the last norm becomes the sum of two embeddings, so that their characters have the highest scores.
+        // The bias of the last norm becomes the sum of two embeddings, so that their characters have the highest
+        // scores.
         let wanted = try [ToneSet.level, .oblique].map { tone in
             try #require(format.writable.sorted().first { tones(of: $0, in: .pingshui) == tone })
         }
@@ -170,7 +172,8 @@ import TihuaTraining
             }
         }
         let stock = try pairs()
-        #expect(!stock.excess.isEmpty && stock.excess.keys.allSatisfy { Set($0).isSubset(of: wanted) }, "\(stock.excess)")
+        #expect(
+            !stock.excess.isEmpty && stock.excess.keys.allSatisfy { Set($0).isSubset(of: wanted) }, "\(stock.excess)")
         #expect(StockSurvey(survey.poems.filter { $0.form == .qijue }, count: 5, longest: 27, seed: 1) == nil)
     }
 }

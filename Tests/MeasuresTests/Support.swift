@@ -6,6 +6,7 @@ import TihuaNN
 import TihuaProsody
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 
 /// A poet of a few layers and a corpus of regular poems in its characters.
 struct Poet {
@@ -57,7 +58,7 @@ struct Poet {
     func examples(_ poems: [CorpusPoem]) -> [PoemExample] {
         var options = PoetOptions()
         options.holdOut = 0
-        return PoemDataset(poems: poems, words: [], vocabulary: vocabulary, options: options).training
+        return PoemDataset(poems: poems, words: [], vocabulary: vocabulary, options: options.dataset).training
     }
 }
 

@@ -223,5 +223,6 @@ extension PictureError {
     }
 }
 
-/// `setfsuid` of Linux, which Glibc's module leaves out: the user that file access of the calling thread is checked for.
+/// `setfsuid` of Linux, which Glibc's module leaves out: the user that file access of the calling thread is checked
+/// for.
 @_silgen_name("setfsuid") @discardableResult private func setFileUser(_ user: UInt32) -> Int32

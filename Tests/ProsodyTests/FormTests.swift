@@ -64,6 +64,17 @@ import TihuaTestSupport
         }
     }
 
+    @Test func linesArePunctuatedByTheirRhymes() throws {
+        let lines = ["白日依山尽", "黄河入海流", "欲穷千里目", "更上一层楼"]
+        #expect(Form.wujue.punctuated(lines) == ["白日依山尽，黄河入海流。", "欲穷千里目，更上一层楼。"])
+        #expect(Form.wujue.punctuated(Array(lines.prefix(3))) == Array(lines.prefix(3)))
+        // 阮郎归 rhymes at every line but the fifth, and has an empty line between its parts.
+        let tune = try Form(named: "阮郎归")
+        let parts = tune.punctuated(tune.lineLengths.map { String(repeating: "一", count: $0) })
+        #expect(parts.count == 10 && parts.firstIndex(of: "") == 4)
+        #expect(parts.filter { $0.hasSuffix("，") } == ["一一一，"] && parts.count { $0.hasSuffix("。") } == 8)
+    }
+
     @Test func tunesHaveTheLengthsOfTheirFamousPoems() throws {
         #expect(try Form(named: "阮郎归").lineLengths == [7, 5, 7, 5, 3, 3, 5, 7, 5])
         #expect(try Form(named: "汉宫春").characterCount == 96)

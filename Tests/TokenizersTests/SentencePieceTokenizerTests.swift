@@ -66,6 +66,24 @@ private func goldens(_ url: URL) throws -> [String: [Golden]] {
         }
     }
 
+    @Test func theTokenizerOfAFolderIsFoundByItsFile() throws {
+        let folder = FileManager.default.temporaryDirectory.appending(path: "tihua-tokenizer-\(UUID().uuidString)")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        #expect(try tokenizer(in: folder) == nil)
+        try FileManager.default.copyItem(at: model, to: folder.appending(path: "spiece.model"))
+        let pieces = try #require(try tokenizer(in: folder))
+        let plain = try SentencePieceTokenizer(modelAt: model)
+        #expect(pieces.vocabularySize == plain.vocabularySize && pieces.text(of: plain.encode("春山")) == "春山")
+        #expect(pieces.ids(of: "春山") == pieces.prompt(of: "春山") + [try #require(plain.endID)])
+        // A vocabulary comes first.
+        try "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n春\n山\n".write(
+            to: folder.appending(path: "vocab.txt"), atomically: true, encoding: .utf8)
+        let words = try #require(try tokenizer(in: folder))
+        #expect(words.ids(of: "春山") == [2, 5, 6, 3] && words.prompt(of: "春山") == [2, 5, 6])
+        #expect(words.text(of: [2, 5, 6, 3]) == "春山" && words.vocabularySize == 7)
+    }
+
     @Test func damagedModelsAreRefused() throws {
         let bytes = Array(try Data(contentsOf: model))
         func error(_ bytes: [UInt8]) -> TokenizerError? {

@@ -26,8 +26,9 @@ struct CaptionCommand: AsyncParsableCommand {
             \(PictureInput.discussion)
 
             One caption comes from a beam search. Several are the best of many samples: like the picture, fluent, and \
-            unlike each other. Captions end without a full stop. --preset clipcap-chinese takes 10 samples as they \
-            come, as ClipCap-Chinese does.
+            unlike each other. --greedy, --beams, --contrastive, and --temperature, --top-k or --top-p (samples) name \
+            another search. Captions end without a full stop. --preset clipcap-chinese takes 10 samples as they come, \
+            as ClipCap-Chinese does.
 
             --style takes a UTF-8 text of many sentences, one a line, and captions lean towards its wording. tihua \
             train caption --style teaches a captioner such a wording for good.
@@ -122,15 +123,11 @@ struct CaptionCommand: AsyncParsableCommand {
 
 /// What the captions shall be.
 struct CaptionArguments: ParsableArguments {
-    enum Decode: String, ExpressibleByArgument, CaseIterable {
-        case auto, greedy, beam, sample, contrastive
-    }
-
     enum Preset: String, ExpressibleByArgument, CaseIterable {
         case clipCapChinese = "clipcap-chinese"
 
-        /// `seed` is what it was called before.
-        init?(argument: String) { self.init(rawValue: argument == "seed" ? "clipcap-chinese" : argument) }
+        /// By its name, or by the one that it had before, `seed`.
+        init?(argument: String) { self.init(rawValue: argument == "seed" ? Self.clipCapChinese.rawValue : argument) }
     }
 
     @Option(help: "How many captions a picture gets.")
@@ -150,49 +147,20 @@ struct CaptionArguments: ParsableArguments {
     @Option(help: "clipcap-chinese: 10 samples with top-p 0.8, as ClipCap-Chinese does.")
     var preset: Preset?
 
-    @Option(help: "greedy, beam, sample or contrastive; auto is beam for one caption, sample for several.")
-    var decode = Decode.auto
-
-    @Option(help: "Beams of a beam search.")
-    var beams = 5
-
-    @Option(help: "Length penalty of a beam search; higher favours longer captions.")
-    var lengthPenalty = 1.0
-
     @Option(
         help: "How many captions to sample; the best of them are printed. By default three times --n, at least 10.")
     var candidates: Int?
 
-    @Option(help: "Temperature of samples; higher is bolder.")
-    var temperature: Double?
-
-    @Option(
-        help: "Sample from the N most probable tokens, 0 for all; in a contrastive search, the number of candidates.")
-    var topK: Int?
-
-    @Option(help: "Sample from the most probable tokens that together have this probability.")
-    var topP: Double?
-
-    @Option(help: "Penalty for repetition in a contrastive search, 0 to 1.")
-    var alpha = 0.6
-
     @Option(help: "The most tokens of a caption.")
     var maxLength: Int?
-
-    @Option(help: "No sequence of N tokens comes twice in a caption; 0 allows repetition.")
-    var noRepeat = 0
-
-    @Option(help: "Above 1, it makes tokens less probable that the caption has already.")
-    var repetitionPenalty = 1.0
 
     @Flag(help: "Keep captions in the order in which they were found, without ranking them.")
     var noRerank = false
 
-    @Option(help: "A number; the same one gives the same captions.")
-    var seed: UInt64?
+    @OptionGroup(title: "SEARCH") var search: DecodingArguments
 
     func request() throws -> CaptionRequest {
-        var request = preset == .clipCapChinese ? CaptionRequest.clipCapChinese : CaptionRequest()
+        var request = preset == nil ? CaptionRequest() : CaptionRequest.clipCapChinese
         request.count = n ?? request.count
         request.prompt = prompt
         if let style {
@@ -203,20 +171,14 @@ struct CaptionArguments: ParsableArguments {
             throw ValidationError("--style-weight needs --style FILE")
         }
         request.maximumLength = maxLength ?? request.maximumLength
-        request.noRepeatNGram = noRepeat
-        request.repetitionPenalty = repetitionPenalty
+        request.noRepeatNGram = search.noRepeatNGram
+        request.repetitionPenalty = search.repetitionPenalty
         if noRerank { request.reranks = false }
-        request.seed = seed ?? 1
-        let sampling = Sampling(temperature: temperature ?? 1, topK: topK ?? 0, topP: topP ?? 0.8)
+        request.seed = search.sampling.seed ?? 1
         request.sampleCount = candidates ?? (request.reranks ? max(10, 3 * request.count) : request.count)
-        switch decode {
-        case .auto where preset == .clipCapChinese || request.count > 1 || candidates != nil:
-            request.method = .sampling(sampling)
-        case .auto, .beam: request.method = .beam(BeamSearch(width: beams, lengthPenalty: lengthPenalty))
-        case .greedy: request.method = .greedy
-        case .sample: request.method = .sampling(sampling)
-        case .contrastive: request.method = .contrastive(ContrastiveSearch(candidates: topK ?? 4, penalty: alpha))
-        }
+        let nucleus = Sampling(temperature: 1, topK: 0, topP: 0.8)
+        let isDrawn = preset != nil || request.count > 1 || candidates != nil
+        request.method = try search.method(sampling: nucleus) ?? (isDrawn ? .sampling(nucleus) : .beam(BeamSearch()))
         return request
     }
 }

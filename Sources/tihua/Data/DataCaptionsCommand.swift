@@ -8,10 +8,10 @@ extension DataCommand {
         static let configuration = CommandConfiguration(
             commandName: "captions", abstract: "Make one clean file of captions for training.",
             discussion: """
-                Reads lines ID#zhc#N TEXT (Flickr8k-CN, Flickr30k-CN), ID#N TEXT (COCO-CN) and ID<TAB>TEXT; tables with a \
-                header such as image,caption (Kaggle's Flickr8k and Flickr30k); JSON of AI Challenger, COCO, MUGE and \
-                Chinese-CLIP; and lines of tihua caption --json. Joins words that are segmented (一 只 狗) or tagged \
-                (一:m 只:q 狗:n, or with /). Writes ID<TAB>TEXT in UTF-8.
+                Reads lines ID#zhc#N TEXT (Flickr8k-CN, Flickr30k-CN), ID#N TEXT (COCO-CN) and ID<TAB>TEXT; tables \
+                with a header such as image,caption (Kaggle's Flickr8k and Flickr30k); JSON of AI Challenger, COCO, \
+                MUGE and Chinese-CLIP; and lines of tihua caption --json. Joins words that are segmented (一 只 狗) or \
+                tagged (一:m 只:q 狗:n, or with /). Writes ID<TAB>TEXT in UTF-8.
 
                   tihua data captions flickr8kzhc.caption.txt --out captions.tsv --hold-out 20
                   tihua data captions flickr8kzhc.caption.txt --out train.tsv \\
@@ -21,8 +21,8 @@ extension DataCommand {
                   tihua data captions caption_train_annotations_20170902.json --out aic.tsv
                   tihua data captions captions.csv --encoding gb18030 --out captions.tsv
 
-                Held-out captions go to a second file, OUT with .val before its ending; all captions of a picture go to the \
-                same file. Lines that cannot be used are named and left out; --strict stops at the first one.
+                Held-out captions go to a second file, OUT with .val before its ending; all captions of a picture go \
+                to the same file. Lines that cannot be used are named and left out; --strict stops at the first one.
                 """)
 
         @Argument(help: "Files of captions.", completion: .file())

@@ -120,7 +120,7 @@ struct DataCommand: AsyncParsableCommand {
         }
     }
 
-    /// `tihua data lines`: the filter that keeps a poet from passing off a line it was trained on.
+    /// `tihua data lines`: the filter by which a poet does not repeat lines that it was trained on.
     struct Lines: AsyncParsableCommand {
         static let configuration = CommandConfiguration(
             commandName: "lines", abstract: "Make the filter of training lines that a poet's folder holds.",
@@ -147,7 +147,7 @@ struct DataCommand: AsyncParsableCommand {
         func run() async throws {
             guard (0.0001...0.1).contains(rate) else { throw ValidationError("--rate is between 0.0001 and 0.1") }
             try protect(corpus, from: out, "--out")
-            // Only what a poet is trained on: forms with a metre.
+            // A poet is trained on forms with a metre only.
             let lines = try corpus.flatMap { try PoemFile.read(URL(filePath: $0)) }
                 .filter { PoemDataset.form(of: $0) != nil }.flatMap(\.lines)
             let filter =

@@ -51,7 +51,7 @@ extension DataCommand {
             var rate = 0.0
             let interruption = Interruption()
             let report = try await job.run(interrupted: { interruption.wasRequested }) { done in
-                // The first batch loads and warms up; what earlier runs did is no speed of this one.
+                // The rate is that of this run: without earlier pictures, and without the first batch, which loads.
                 let seconds = (ContinuousClock.now - start) / .seconds(1)
                 if let first { rate = Double(done - first) / max(seconds, 0.001) } else { first = max(0, done - 32) }
                 if !quiet { Console.progress("\(done)/\(count) pictures, \(Int(rate))/s") }

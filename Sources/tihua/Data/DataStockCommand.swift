@@ -6,6 +6,7 @@ import TihuaGeneration
 import TihuaMeasures
 import TihuaModels
 import TihuaTraining
+import TihuaVerse
 
 extension DataCommand {
     /// `tihua data stock`: what a poet writes too often.

@@ -9,6 +9,7 @@ import TihuaProsody
 import TihuaTokenizers
 import TihuaTorch
 import TihuaTraining
+import TihuaVerse
 
 extension EvalCommand {
     /// `tihua eval poet`: a poet on poems that it was not trained on.
@@ -34,6 +35,8 @@ extension EvalCommand {
                 format.
 
                 Each table is printed as soon as it is measured; --json prints one object at the end.
+
+                \(samplingHelp)
                 """)
 
         /// What is measured.
@@ -126,19 +129,18 @@ extension EvalCommand {
         }
 
         func run() async throws {
-            let sampling = Sampling(
-                temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP)
+            let sampling = sampling.value()
             try sampling.validate()
             let device = try compute.place.prepare()
             let wanted = measure.isEmpty ? possible : Set(measure)
-            // Small files first: what is wrong with them shows before the long work.
+            // Small files are read first, so that their faults show before the long work.
             let options = try config.map { try RecipeFile(contentsOf: URL(filePath: $0)) } ?? RecipeFile()
             var poetOptions = try options.section("poet", or: PoetOptions())
             let items = try wanted.contains(.ccpm) ? ccpm.map { try MatchingItem.read(URL(filePath: $0)) } : nil
             let rated = try wanted.contains(.pqed) ? pqed.map { try RatedPoem.read(URL(filePath: $0)) } : nil
             let models = try Pack(PackLocator(pack: pack, source: "--pack"), .init(poet: poet), needing: [.poet])
             let folder = try ModelFolder(at: models.requiredPoet())
-            let stock = try models.stockPairs.map { try StockPairs(contentsOf: $0) }
+            let stock = try models.stockPairs.map { try OverusedPairs(contentsOf: $0) }
             guard folder.architecture == GPT2.architecture else {
                 throw EvalPoetFailure.notMeasured(folder.url.path, folder.architecture.rawValue)
             }
@@ -203,14 +205,14 @@ extension EvalCommand {
             return try lists.dataset(of: corpus, vocabulary: vocabulary, options: options)
         }
 
-        /// The poems of `--test`, all of them as held out.
+        /// The poems of `--test`, all of them held out.
         private func readTest(
             _ vocabulary: PoetVocabulary, _ options: PoetOptions, bank: URL?
         ) throws -> PoemDataset? {
             guard !test.isEmpty else { return nil }
             var (lists, options) = (lists, options)
             options.holdOut = 1
-            // What keywords may be is known of a corpus, and by few poems not.
+            // A few poems do not tell which words may be keywords; the bank does.
             if lists.words.isEmpty, let bank { lists.words = [bank.path] }
             let data = try lists.dataset(
                 of: test, vocabulary: vocabulary, options: options, converter: try ChineseConverter())
@@ -244,7 +246,8 @@ enum EvalPoetFailure: Error, CustomStringConvertible {
             "\(test): none of its poems can be measured ("
                 + dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ") + ")"
         case .nothingHeldOut(let corpus, let dataset, let share):
-            "\(corpus): none of its poems is held out (one in \(share) is, by a hash; \(dataset.training.count) are trained on"
+            "\(corpus): none of its poems is held out (one in \(share) is, by a hash; "
+                + "\(dataset.training.count) are trained on"
                 + dataset.dropped.sorted { $0.key < $1.key }.map { ", \($0.value) \($0.key)" }.joined()
                 + "); name the corpus of the training"
         }

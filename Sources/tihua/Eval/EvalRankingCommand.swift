@@ -60,7 +60,7 @@ extension EvalCommand {
                 Console.complain(error)
                 failed = true
             }
-            // All or none: the reading takes longest.
+            // Pairs are written for all pictures or for none, since a person will read them.
             if failed { throw ExitCode(1) }
             try PictureInput.protect(inputs, from: file, "the file of pairs")
             let engine = try weights.makeEngine()

@@ -7,7 +7,7 @@ import TihuaFiles
 import TihuaGeneration
 import TihuaMeasures
 import TihuaPictures
-import TihuaTraining
+import TihuaVerse
 
 /// `tihua eval through`: the ways from a picture to a poem, side by side.
 struct EvalThroughCommand: AsyncParsableCommand {
@@ -91,7 +91,9 @@ struct EvalThroughCommand: AsyncParsableCommand {
         if !unread.isEmpty {
             Console.note("\(unread.count) pictures cannot be read: \(unread.prefix(5).joined(separator: ", "))")
         }
-        guard !rows.isEmpty else { throw EvaluationError.unmeasurable(name: "the pictures", reason: "none can be read") }
+        guard !rows.isEmpty else {
+            throw EvaluationError.unmeasurable(name: "the pictures", reason: "none can be read")
+        }
         let measures = try Way.allCases.enumerated().map { index, way in
             let poems = rows.map { $0.poems[index] }
             return RouteMeasures(way, words: rows.map(\.words), poems: poems, fluency: try judge.fluency(of: poems))

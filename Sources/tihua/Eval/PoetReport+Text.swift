@@ -119,7 +119,8 @@ extension PoetReport {
 
     private static func percent(_ value: Double?) -> String { value.map { String(format: "%.1f %%", 100 * $0) } ?? "-" }
 
-    /// Rows of equal length as columns; the first stands left, the others right. Chinese characters are two columns wide.
+    /// Rows of equal length as columns; the first stands left, the others right. Chinese characters are two columns
+    /// wide.
     private static func table(_ rows: [[String]]) -> String {
         func width(_ text: String) -> Int {
             text.unicodeScalars.reduce(0) { $0 + ($1.properties.isIdeographic ? 2 : 1) }

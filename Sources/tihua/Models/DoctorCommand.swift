@@ -182,7 +182,8 @@ private struct Check: Encodable {
 
     private static func packOfWeights(_ pack: String?) -> Check {
         do {
-            return Check(name: "weights", status: .ok, found: try PackLocator(pack: pack, source: "--pack").locate().path)
+            return Check(
+                name: "weights", status: .ok, found: try PackLocator(pack: pack, source: "--pack").locate().path)
         } catch {
             return Check(
                 name: "weights", status: .missing, found: describe(error),

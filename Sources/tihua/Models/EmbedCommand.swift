@@ -57,8 +57,10 @@ struct EmbedCommand: AsyncParsableCommand {
     var model: URL?
 
     @Option(
-        help:
-            "The type of weights and activations: \(ComputeOptions.Precision.allCases.map(\.rawValue).joined(separator: ", "))."
+        help: """
+            The type of weights and activations: \
+            \(ComputeOptions.Precision.allCases.map(\.rawValue).joined(separator: ", ")).
+            """
     )
     var dtype = ComputeOptions.Precision.float32
 
@@ -169,8 +171,8 @@ struct EmbedCommand: AsyncParsableCommand {
         }
     }
 
-    /// The values of `--image` (true) and `--text` among arguments that are known to parse, whose order two options do not
-    /// keep between them.
+    /// The values of `--image` (true) and `--text` among arguments that are known to parse, whose order two options do
+    /// not keep between them.
     private static func options(in arguments: [String]) -> [(value: String, isPicture: Bool)] {
         var values: [(String, Bool)] = []
         var rest = arguments[...]

@@ -41,7 +41,8 @@ extension ModelsCommand {
         private static func source(_ argument: String) throws -> ModelAverage.Source {
             let cut = argument.lastIndex(of: "=")
             let path = cut.map { String(argument[..<$0]) } ?? argument
-            guard let weight = cut.map({ Double(argument[argument.index(after: $0)...]) }) ?? 1, weight > 0, weight < 1e9
+            guard let weight = cut.map({ Double(argument[argument.index(after: $0)...]) }) ?? 1, weight > 0,
+                weight < 1e9
             else { throw ValidationError("\(argument): the weight is a number above 0, as in PATH=0.5") }
             return try ModelAverage.Source(path: path, weight: weight)
         }

@@ -92,8 +92,8 @@ private struct Inspection: Encodable {
         lines.append("tensors       \(tensors.count)")
         lines += tensors.map { tensor in
             let gap = String(repeating: " ", count: width - tensor.name.count)
-            return
-                "  \(tensor.name)\(gap)  \(tensor.dtype.padding(toLength: 4, withPad: " ", startingAt: 0))  \(tensor.shape)"
+            let type = tensor.dtype.padding(toLength: 4, withPad: " ", startingAt: 0)
+            return "  \(tensor.name)\(gap)  \(type)  \(tensor.shape)"
         }
         return lines.joined(separator: "\n")
     }

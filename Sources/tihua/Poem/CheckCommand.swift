@@ -11,15 +11,15 @@ struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check", abstract: "Check the metre and rhyme of a poem.",
         discussion: """
-            Lines are split at punctuation and line ends. A title and an author may stand above the poem, and □ for a lost \
-            character. Without --form the form is guessed.
+            Lines are split at punctuation and line ends. A title and an author may stand above the poem, and □ for a \
+            lost character. Without --form the form is guessed.
 
               tihua check 白日依山尽，黄河入海流。欲穷千里目，更上一层楼。
               tihua check --form 七律 --tones strict --file poem.txt
               tihua check --form dielianhua --json < ci.txt
 
-            --tones loose accepts what handbooks allow (拗救, 三仄尾) with a remark, strict keeps to the textbook, and off \
-            judges only lengths and rhyme.
+            --tones loose accepts what handbooks allow (拗救, 三仄尾) with a remark, strict keeps to the textbook, and \
+            off judges only lengths and rhyme.
 
             The exit status is 0 for a regular poem, 1 for faults or a text that cannot be read, and 2 for wrong flags.
             """)
@@ -52,11 +52,21 @@ struct CheckCommand: ParsableCommand {
     func run() throws {
         let named = try form.map(Form.init(named:))
         // The tables know simplified characters only.
-        let text = try PoemText(try text(), as: named) { try ChineseConverter().simplified($0) }
-        let report = try ProsodyChecker(tones: tones, book: book).check(text.lines, as: named)
+        let (text, report) = try judged(named)
         try Console.print(
             json ? try jsonLine(CheckOutput(text.heading, report, language)) : summary(text.heading, report))
         if !report.isRegular { throw ExitCode(1) }
+    }
+
+    /// - Throws: `CheckFailure.text` for a text that cannot be judged: it is the data, not the command, that is wrong.
+    private func judged(_ form: Form?) throws -> (PoemText, ProsodyReport) {
+        let written = try text()
+        do {
+            let text = try PoemText(written, as: form) { try ChineseConverter().simplified($0) }
+            return (text, try ProsodyChecker(tones: tones, book: book).check(text.lines, as: form))
+        } catch let error as ProsodyError {
+            throw CheckFailure.text(error)
+        }
     }
 
     private var language: MessageLanguage { english ? .english : .chinese }
@@ -84,8 +94,8 @@ struct CheckCommand: ParsableCommand {
         rows += report.lines.enumerated().map { index, line in
             let gap = String(repeating: "　", count: width - line.text.count)
             let pattern = line.pattern.isEmpty ? "" : "  \(line.pattern)\(gap)"
-            return
-                "\(breaks.contains(index) ? "\n" : "")  \(line.text)\(gap)  \(line.tones)\(gap)\(pattern)\(line.rhymes ? "  韵" : "")"
+            return (breaks.contains(index) ? "\n" : "")
+                + "  \(line.text)\(gap)  \(line.tones)\(gap)\(pattern)\(line.rhymes ? "  韵" : "")"
         }
         rows += report.faults.map { $0.message(in: language) }
         rows += report.remarks.map { (english ? "note: " : "按：") + $0.message(in: language) }
@@ -101,12 +111,14 @@ private enum CheckFailure: Error, CustomStringConvertible {
     case nothingGiven
     case tooLong
     case notText
+    case text(ProsodyError)
 
     var description: String {
         switch self {
         case .nothingGiven: "no poem; give it as an argument, with --file, or on standard input"
         case .tooLong: "standard input: longer than 1 MiB, which is no poem; give one poem"
         case .notText: "standard input: not UTF-8 text; convert it first"
+        case .text(let error): "\(error)"
         }
     }
 }

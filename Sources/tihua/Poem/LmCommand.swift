@@ -41,6 +41,12 @@ struct LmCommand: ParsableCommand {
     @Flag(help: "Compute the whole sequence anew for each token. Slow; for comparison.")
     var noCache = false
 
+    @Option(help: "How many texts: samples, or the best beams.")
+    var n = 1
+
+    @Option(help: "The least number of tokens of a text.")
+    var minTokens = 0
+
     @OptionGroup(title: "Search")
     var search: DecodingArguments
 
@@ -61,7 +67,7 @@ struct LmCommand: ParsableCommand {
     }
 
     func run() throws {
-        if generate > 0 { _ = try search.decoding(stop: [], maximumLength: generate) }
+        if generate > 0 { _ = try decoding(stop: []) }
         let files = (try? FileManager.default.contentsOfDirectory(atPath: model)) ?? []
         try protect(files.map { "\(model)/\($0)" }, from: logits, "--logits")
         let output = try withoutGradients { try score() }
@@ -72,19 +78,19 @@ struct LmCommand: ParsableCommand {
         let folder = try ModelFolder(at: URL(filePath: model))
         let device = try compute.place.prepare()
         let dtype = compute.dtype.dtype
-        let reader = try LmTokenizer(folder)
+        let reader = try tokenizer(in: folder.url)
         guard folder.holdsLanguageModel else {
             throw LmFailure.notALanguageModel(model, folder.architecture.rawValue)
         }
         let opened = try folder.openLanguageModel(dtype: dtype, device: device).model
-        try reader.check(rows: opened.vocabularySize)
+        if let reader { try folder.check(vocabulary: reader.vocabularySize, rows: opened.vocabularySize) }
         var context = DecodingContext()
         let given: [Int32]
         if opened.hasEncoder {
             guard text == nil || encoderIds == nil else {
                 throw ValidationError("give --text or --encoder-ids, not both")
             }
-            let read = try text.map { try reader.source($0) } ?? list(encoderIds, "--encoder-ids")
+            let read = try text.map { try required(reader).source(of: $0) } ?? list(encoderIds, "--encoder-ids")
             guard !read.isEmpty else { throw ValidationError("T5 needs --text or --encoder-ids for its encoder") }
             guard read.count <= 4096 else { throw ValidationError("the encoder takes at most 4096 tokens here") }
             try check(read, rows: opened.vocabularySize)
@@ -93,7 +99,7 @@ struct LmCommand: ParsableCommand {
         } else {
             guard encoderIds == nil else { throw ValidationError("--encoder-ids is for T5; \(model) is a GPT2") }
             guard text == nil || ids == nil else { throw ValidationError("give --text or --ids, not both") }
-            given = try text.map { try reader.prompt($0) } ?? list(ids, "--ids")
+            given = try text.map { try required(reader).prompt(of: $0) } ?? list(ids, "--ids")
         }
         guard !given.isEmpty else { throw ValidationError("no tokens; give --text or --ids") }
         try check(given, rows: opened.vocabularySize)
@@ -106,8 +112,25 @@ struct LmCommand: ParsableCommand {
             texts: try continuations(of: given, source, device).map { text in
                 let generated = text.ids + (text.stop.map { [$0] } ?? [])
                 return Output.Text(
-                    generated: generated, text: reader.text(generated), logprob: text.logProbability, score: text.score)
+                    generated: generated, text: reader?.text(of: generated), logprob: text.logProbability,
+                    score: text.score)
             })
+    }
+
+    private func decoding(stop: [Int32]) throws -> Decoding {
+        let whole = Sampling(temperature: 1, topK: 0, topP: 1)
+        let decoding = Decoding(
+            try search.method(sampling: whole) ?? .sampling(whole), count: n,
+            rules: TokenRules(
+                stop: stop, minimumLength: minTokens, maximumLength: generate,
+                repetitionPenalty: search.repetitionPenalty, noRepeatNGram: search.noRepeatNGram))
+        try decoding.validate()
+        return decoding
+    }
+
+    private func required(_ tokenizer: (any Tokenizer)?) throws -> any Tokenizer {
+        guard let tokenizer else { throw LmFailure.noTokenizer(model) }
+        return tokenizer
     }
 
     /// The log-probability of each id after the first.
@@ -122,9 +145,9 @@ struct LmCommand: ParsableCommand {
 
     private func continuations(of given: [Int32], _ source: TextSource, _ device: Device) throws -> [GeneratedText] {
         guard generate > 0 else { return [] }
-        let decoding = try search.decoding(stop: source.model.endTokenIDs, maximumLength: generate)
+        let decoding = try decoding(stop: source.model.endTokenIDs)
         let generator = TextGenerator(source, device: device, caching: !noCache)
-        return try generator.generate([TextPrompt(ids: given, seed: search.seed)], decoding).first ?? []
+        return try generator.generate([TextPrompt(ids: given, seed: search.sampling.seed ?? 0)], decoding).first ?? []
     }
 
     /// The ids of an option, none where it is not given.
@@ -158,42 +181,6 @@ private enum LmFailure: Error, CustomStringConvertible {
         case .tooLong(let count, let limit): "\(count) tokens with those to generate, but the model reads \(limit)"
         }
     }
-}
-
-/// The tokenizer of a folder, where there is one.
-private struct LmTokenizer {
-    private let folder: ModelFolder
-    private let wordPiece: BertTokenizer?
-    private let sentencePiece: SentencePieceTokenizer?
-
-    init(_ folder: ModelFolder) throws {
-        self.folder = folder
-        wordPiece = try folder.file("vocab.txt").map { _ in try BertTokenizer(folder: folder.url) }
-        sentencePiece =
-            wordPiece != nil ? nil : try folder.file("spiece.model").map { try SentencePieceTokenizer(modelAt: $0) }
-    }
-
-    func check(rows: Int) throws {
-        if let count = wordPiece?.vocabularySize ?? sentencePiece?.vocabularySize {
-            try folder.check(vocabulary: count, rows: rows)
-        }
-    }
-
-    /// What a decoder continues: [CLS] and the text.
-    func prompt(_ text: String) throws -> [Int32] {
-        if let wordPiece { return [wordPiece.classificationID] + wordPiece.encode(text, addingSpecialTokens: false) }
-        if let sentencePiece { return sentencePiece.encode(text, addingSpecialTokens: false) }
-        throw LmFailure.noTokenizer(folder.url.path)
-    }
-
-    /// What an encoder reads: with the special tokens of the tokenizer.
-    func source(_ text: String) throws -> [Int32] {
-        if let wordPiece { return wordPiece.encode(text) }
-        if let sentencePiece { return sentencePiece.encode(text) }
-        throw LmFailure.noTokenizer(folder.url.path)
-    }
-
-    func text(_ ids: [Int32]) -> String? { wordPiece?.decode(ids) ?? sentencePiece?.decode(ids) }
 }
 
 /// What `tihua lm` prints.

@@ -26,6 +26,8 @@ struct PoemCommand: AsyncParsableCommand {
 
             意象 are the words that the picture calls up, and 画面 is what happens in it. 种子 is the seed: the same seed \
             gives the same poems on the same machine.
+
+            \(samplingHelp)
             """)
 
     @Argument(help: PictureInput.help, completion: .file())
@@ -176,6 +178,12 @@ struct PoemCommand: AsyncParsableCommand {
     }
 }
 
+/// What is drawn from where the options do not say it.
+let samplingHelp = """
+    Unless told otherwise, characters are drawn at temperature \(Sampling().temperature) from the \(Sampling().topK) \
+    most probable ones, and of these from those that together have the probability \(Sampling().topP).
+    """
+
 /// What the poem shall be.
 struct PoemArguments: ParsableArguments {
     @Option(help: "The form, in Chinese or pinyin: 五绝 七绝 五律 七律, 古体, a ci tune; several are separated by commas.")
@@ -231,7 +239,7 @@ struct PoemArguments: ParsableArguments {
         request.theme = theme
         request.keywords = Self.list(keywords ?? "")
         request.through = through
-        request.sampling = Sampling(temperature: sampling.temperature, topK: sampling.topK, topP: sampling.topP)
+        request.sampling = sampling.value()
         request.seed = sampling.seed ?? UInt64(UInt32.random(in: .min ... .max))
         return request
     }
@@ -239,19 +247,4 @@ struct PoemArguments: ParsableArguments {
     private static func list(_ text: String) -> [String] {
         text.split { ",，、 ".contains($0) }.map(String.init)
     }
-}
-
-/// How tokens are drawn.
-struct SamplingArguments: ParsableArguments {
-    @Option(help: "Higher is bolder; 0 takes the most probable character every time.")
-    var temperature = Sampling().temperature
-
-    @Option(help: "Draw from the N most probable characters; 0 draws from all.")
-    var topK = Sampling().topK
-
-    @Option(help: "Draw from the most probable characters that together have this probability.")
-    var topP = Sampling().topP
-
-    @Option(help: "A number; the same one gives the same poems.")
-    var seed: UInt64?
 }

@@ -32,8 +32,8 @@ struct RenderArguments: ParsableArguments {
     /// Where pictures go, nil where none is asked for.
     ///
     /// - Parameter isSeveral: whether several poems may come, each on a picture of its own
-    /// - Throws: `ValidationError` for a file where a folder is needed, an ending that is no picture format, a picture that
-    ///   would be overwritten, or a typeface that is not there, before any work is done.
+    /// - Throws: `ValidationError` for a file where a folder is needed, an ending that is no picture format, a picture
+    ///   that would be overwritten, or a typeface that is not there, before any work is done.
     func target(for inputs: [PictureInput], isSeveral: Bool) throws -> RenderTarget? {
         guard let render else { return nil }
         let renderer = PoemRenderer(options: PoemOptions(font: font))
@@ -61,12 +61,12 @@ struct RenderArguments: ParsableArguments {
         func isTaken(_ file: String) -> Bool {
             var status = stat()
             guard lstat(file, &status) == 0 else { return false }
-            // A link may lead to a picture, or to where another one goes.
+            // Through a link a picture could be overwritten, or two results land in one file.
             let isLink = status.st_mode & S_IFMT == S_IFLNK
             return isHome || isLink || FileIdentity(file).map(originals.contains) ?? false
         }
         var counts: [String: Int] = [:]
-        // In small letters: some file systems know no capitals.
+        // In lower case, since some file systems do not distinguish it.
         var used: Set<String> = []
         return inputs.map { input in
             let last = URL(filePath: input.name).lastPathComponent

@@ -4,6 +4,7 @@ import Tihua
 import TihuaEvaluation
 import TihuaGeneration
 import TihuaTorch
+import TihuaVerse
 
 /// What the tool says of an error. Libraries know no options; those that help stand behind the error's own line.
 func describe(_ error: any Error) -> String {
@@ -18,7 +19,7 @@ private func advice(on error: any Error) -> String? {
     case PackError.notFound: " with --pack DIR"
     case PipelineError.missingPart(_, .bank): " with --bank FILE"
     case PipelineError.missingPart(_, let part): " with --\(part) DIR"
-    case PoetVocabularyError.unknownForm: " with --form"
+    case VerseError.unknownForm: " with --form"
     case TorchError.noDevice: " with --device cpu"
     default: nil
     }

@@ -22,12 +22,12 @@ enum Console {
 
     /// Writes a result, one or several lines, and a line feed to standard output, at once.
     ///
-    /// - Throws: `OutputError`; whoever reads the result must be told.
+    /// - Throws: `OutputError`.
     static func print(_ text: String = "") throws(OutputError) {
         try write(Array((printableLines(text) + "\n").utf8), to: STDOUT_FILENO)
     }
 
-    /// Writes a remark to standard error. Where that fails there is nobody to tell.
+    /// Writes a remark to standard error; a failure is ignored.
     static func note(_ text: String) {
         try? write(Array((printableLines(text) + "\n").utf8), to: STDERR_FILENO)
     }
@@ -51,7 +51,7 @@ enum Console {
             let count = rest.withUnsafeBytes { Glibc.write(stream, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
             if count < 0, errno == EAGAIN {
-                // Somebody else made the stream non-blocking.
+                // Another process has made the stream non-blocking.
                 var wait = pollfd(fd: stream, events: Int16(POLLOUT), revents: 0)
                 poll(&wait, 1, -1)
                 continue

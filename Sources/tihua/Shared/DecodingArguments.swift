@@ -1,85 +1,99 @@
 import ArgumentParser
 import TihuaGeneration
 
-/// How a language model writes, where no metre decides.
+/// How tokens are drawn. What is not named is the command's own.
+struct SamplingArguments: ParsableArguments {
+    @Option(help: "Higher is bolder; 0 takes the most probable token every time.")
+    var temperature: Double?
+
+    @Option(help: "Draw from the N most probable tokens; 0 draws from all.")
+    var topK: Int?
+
+    @Option(help: "Draw from the most probable tokens that together have this probability.")
+    var topP: Double?
+
+    @Option(help: "A number; the same one gives the same texts.")
+    var seed: UInt64?
+
+    /// - Parameter standard: what is not named
+    func value(_ standard: Sampling = Sampling()) -> Sampling {
+        Sampling(
+            temperature: temperature ?? standard.temperature, topK: topK ?? standard.topK, topP: topP ?? standard.topP)
+    }
+}
+
+/// How a language model writes where no metre decides.
 struct DecodingArguments: ParsableArguments {
-    @Flag(help: "Take the likeliest token each time instead of drawing one.")
+    @Flag(help: "Take the most probable token every time.")
     var greedy = false
 
-    @Option(help: "Search with N beams instead of drawing tokens.")
+    @Option(help: "Search with N beams.")
     var beams: Int?
 
     @Option(
-        help: "Length penalty of beams: 0 ranks by probability, 1 by its mean over tokens; higher favours longer texts."
-    )
+        help: """
+            Search with beams, and rank them with this length penalty: 0 by log-probability, 1 by its mean over \
+            tokens; higher favours longer texts.
+            """)
     var lengthPenalty: Double?
 
     @Option(help: "Contrastive search with this penalty for repetition, 0 to 1; it tries --top-k tokens, 4 by default.")
     var contrastive: Double?
 
-    @Option(help: "Higher is bolder; 0 takes the likeliest token each time.")
-    var temperature: Double?
+    @OptionGroup var sampling: SamplingArguments
 
-    @Option(help: "Draw from the N likeliest tokens; 0 draws from all.")
-    var topK: Int?
-
-    @Option(help: "Draw from the likeliest tokens that together have this probability.")
-    var topP: Double?
-
-    @Option(name: .customLong("n"), help: "How many texts: samples, or the best beams.")
-    var count = 1
-
-    @Option(help: "The least number of tokens of a text.")
-    var minTokens = 0
-
-    @Option(help: "Above 1, it makes tokens less likely that were used before.")
+    @Option(help: "Above 1, it makes tokens less probable that were used before.")
     var repetitionPenalty = 1.0
 
-    @Option(help: "No sequence of N tokens comes twice; 0 allows repetition.")
-    var noRepeatNgram = 0
+    @Option(name: .customLong("no-repeat-ngram"), help: "No sequence of N tokens comes twice; 0 allows repetition.")
+    private var namedNGram: Int?
 
-    @Option(help: "A number; the same one gives the same texts.")
-    var seed: UInt64 = 0
+    // Earlier spellings of tihua caption.
 
-    /// The search that the options name.
+    @Option(name: .customLong("no-repeat"), help: .hidden)
+    private var formerNGram: Int?
+
+    @Option(name: .customLong("alpha"), help: .hidden)
+    private var formerPenalty: Double?
+
+    private enum Search: String, ExpressibleByArgument {
+        case auto, greedy, beam, sample, contrastive
+    }
+
+    @Option(name: .customLong("decode"), help: .hidden)
+    private var formerSearch = Search.auto
+
+    /// No sequence of so many tokens comes twice; 0 allows all.
+    var noRepeatNGram: Int { namedNGram ?? formerNGram ?? 0 }
+
+    /// The search that the options name; nil where they name none.
     ///
-    /// - Parameters:
-    ///   - stop: tokens that end a text
-    ///   - suppressed: tokens that are never written
-    ///   - maximumLength: in tokens
-    ///   - sampling: what holds where the options say nothing
-    /// - Throws: `ValidationError` for options of two searches, `GenerationError.sampling` for a value out of range.
-    func decoding(
-        stop: [Int32], suppressed: [Int32] = [], maximumLength: Int,
-        sampling: Sampling = Sampling(temperature: 1, topK: 0, topP: 1)
-    ) throws -> Decoding {
-        let searches = [greedy, beams != nil, contrastive != nil, temperature != nil || topP != nil]
-        guard searches.count(where: \.self) <= 1 else {
-            throw ValidationError("--greedy, --beams, --contrastive and --temperature/--top-p exclude each other")
+    /// - Parameter standard: how tokens are drawn where the options say nothing
+    /// - Throws: `ValidationError` for options of two searches.
+    func method(sampling standard: Sampling) throws -> Decoding.Method? {
+        let penalty = contrastive ?? formerPenalty
+        let (beam, search) = (BeamSearch(), ContrastiveSearch())
+        let beams = Decoding.Method.beam(
+            BeamSearch(width: beams ?? beam.width, lengthPenalty: lengthPenalty ?? beam.lengthPenalty))
+        let contrast = Decoding.Method.contrastive(
+            ContrastiveSearch(candidates: sampling.topK ?? search.candidates, penalty: penalty ?? search.penalty))
+        let drawn = Decoding.Method.sampling(sampling.value(standard))
+        switch formerSearch {
+        case .greedy: return .greedy
+        case .beam: return beams
+        case .sample: return drawn
+        case .contrastive: return contrast
+        case .auto: break
         }
-        guard topK == nil || !(greedy || beams != nil) else {
-            throw ValidationError("--top-k is for drawn tokens and for --contrastive")
+        let isDrawn = sampling.temperature != nil || sampling.topP != nil || (sampling.topK != nil && penalty == nil)
+        let named: [(isNamed: Bool, method: Decoding.Method)] = [
+            (greedy, .greedy), (self.beams != nil || lengthPenalty != nil, beams),
+            (penalty != nil, contrast), (isDrawn, drawn),
+        ].filter(\.isNamed)
+        guard named.count <= 1 else {
+            throw ValidationError(
+                "--greedy, --beams, --contrastive and --temperature, --top-k or --top-p exclude each other")
         }
-        guard lengthPenalty == nil || beams != nil else { throw ValidationError("--length-penalty is for --beams") }
-        let method: Decoding.Method
-        if greedy {
-            method = .sampling(.greedy)
-        } else if let beams {
-            method = .beam(BeamSearch(width: beams, lengthPenalty: lengthPenalty ?? BeamSearch().lengthPenalty))
-        } else if let contrastive {
-            let standard = ContrastiveSearch()
-            method = .contrastive(ContrastiveSearch(candidates: topK ?? standard.candidates, penalty: contrastive))
-        } else {
-            method = .sampling(
-                Sampling(
-                    temperature: temperature ?? sampling.temperature, topK: topK ?? sampling.topK,
-                    topP: topP ?? sampling.topP))
-        }
-        let rules = TokenRules(
-            stop: stop, suppressed: suppressed, minimumLength: minTokens, maximumLength: maximumLength,
-            repetitionPenalty: repetitionPenalty, noRepeatNGram: noRepeatNgram)
-        let decoding = Decoding(method, count: count, rules: rules)
-        try decoding.validate()
-        return decoding
+        return named.first?.method
     }
 }

@@ -1,21 +1,22 @@
 import Foundation
 import TihuaTorch
 
-/// What the tool does about memory: it compares the limit with what a command needs before it starts, and says in one line
-/// what runs out later.
+/// What the tool does about memory: it compares the limit with what a command needs before it starts, and says in one
+/// line what runs out later.
 enum Memory {
-    /// Bytes of address space that a command with a small model takes on top of what the process has when it starts: the
-    /// stacks and heaps of its threads, libtorch's buffers, the decoders of pictures. Below it something fails that cannot
-    /// report it, such as a library that loads another one. A container's memory counts pages that are used: a third.
+    /// Bytes of address space that a command with a small model takes on top of what the process has when it starts:
+    /// the stacks and heaps of its threads, libtorch's buffers, the decoders of pictures. Below it something fails that
+    /// cannot report it, such as a library that loads another one. A container's memory counts pages that are used: a
+    /// third.
     static let need = 450 << 20
 
-    /// What is put by for an operation that finds no memory.
+    /// Memory that is set aside for an operation that finds none.
     private static let reserve = 32 << 20
 
-    /// - Parameter checkingLimit: of a command with a model
+    /// - Parameter checkingLimit: whether the command works with a model, so that the limit is compared
     /// - Throws: `MemoryError` where the limit leaves less than such a command needs.
     static func prepare(checkingLimit: Bool) throws {
-        // What reports no failure of its own: Swift's arrays, and libraries that do not look at what they get.
+        // Swift's arrays, and libraries that do not check what they get, end in a signal where memory is short.
         for number in [SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGABRT] { signal(number, endForMemory) }
         if checkingLimit {
             for limit in limits() where limit.bytes - limit.used < limit.need { throw MemoryError(limit: limit) }
@@ -44,7 +45,7 @@ enum Memory {
                 let status = pthread_create(
                     &thread, &attributes,
                     { gate in
-                        // Until all have started.
+                        // Wait until all threads have started.
                         if let gate = gate?.assumingMemoryBound(to: pthread_rwlock_t.self) {
                             pthread_rwlock_rdlock(gate)
                             pthread_rwlock_unlock(gate)
@@ -72,9 +73,9 @@ enum Memory {
     struct Limit {
         let name: String
         let bytes: Int
-        /// Of it, so far.
+        /// Bytes that are used already.
         let used: Int
-        /// Beyond that.
+        /// Bytes that a command needs besides.
         let need: Int
     }
 
@@ -87,7 +88,7 @@ enum Memory {
         let page = Int(getpagesize())
         var space = rlimit()
         if getrlimit(__rlimit_resource_t(RLIMIT_AS.rawValue), &space) == 0, space.rlim_cur < rlim_t(Int.max) {
-            // Every thread would reserve some of it for a heap of its own.
+            // Without this, every thread reserves address space for a heap of its own.
             Runtime.limitHeaps(2)
             limits.append(
                 Limit(
@@ -127,9 +128,9 @@ enum Memory {
     }
 }
 
-/// Ends the process with a line where memory is short, and as the signal does where it is not.
+/// Where memory is short, ends the process with a line that says so; elsewhere lets the signal end it.
 private func endForMemory(_ number: Int32) {
-    // Only what is allowed in a handler: system calls.
+    // A signal handler may make system calls only.
     let size = 128 << 20
     let probe = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
     guard probe == MAP_FAILED else {

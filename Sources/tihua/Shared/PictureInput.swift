@@ -20,9 +20,9 @@ struct PictureInput: Sendable {
     /// The folders that its file, or its archive, lies in.
     var homes: [FileIdentity] { entry.homes }
 
-    /// What the commands say of their arguments.
+    /// The help of a command's argument.
     static var help: ArgumentHelp { "Pictures, folders of pictures, tar archives." }
-    /// What the commands say of their inputs.
+    /// The part of a command's discussion on its inputs.
     static let discussion = """
         Pictures are files (JPEG, PNG, WebP, GIF, TIFF, HEIC, AVIF), folders and tar archives. A file is named by its \
         path. A picture in a folder or an archive is named by its path inside, without the ending; where two would \
@@ -45,7 +45,7 @@ struct PictureInput: Sendable {
             if !quiet { list.notes.forEach(Console.note) }
             return list.entries.map { PictureInput(list: list, entry: $0) }
         } catch {
-            // Of inputs that all failed, each was named.
+            // Where all inputs failed, each was reported.
             if last == nil { throw error }
             return []
         }

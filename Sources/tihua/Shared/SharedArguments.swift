@@ -37,8 +37,8 @@ struct DeviceOptions: ParsableArguments {
 struct TextArguments: ParsableArguments {
     @Option(
         help: """
-            How the texts are written: \(TextEncoding.allCases.map(\.rawValue).joined(separator: ", ")). By default UTF-8, or \
-            UTF-16 where a file begins with its mark.
+            How the texts are written: \(TextEncoding.allCases.map(\.rawValue).joined(separator: ", ")). By default \
+            UTF-8, or UTF-16 where a file begins with its mark.
             """)
     var encoding: TextEncoding?
 }

@@ -67,10 +67,10 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     @Option(
         help: "The language model to start from: a GPT2 or T5 with its vocab.txt, or a captioner that has one.",
         completion: .directory)
-    var lm: String?
+    var lm: URL?
 
     @Option(help: "A captioner to go on from.", completion: .file())
-    var from: String?
+    var from: URL?
 
     @OptionGroup var packs: PackArguments
 
@@ -123,9 +123,10 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         sources.validation = try validation.flatMap { try read($0) }
         sources.sentences = try style.flatMap { try readSentences(URL(filePath: $0), encoding: texts.encoding) }
         sources.isTextOnly = textOnly
-        let start = try self.start(report)
-        let vocabulary = try (lm ?? from).map(Self.vocabulary)
-        let engine = try Engine(pack: needsClip ? packs.find(needing: [.clip]) : Pack(.init(), base: nil), device: device)
+        let start = try CaptionTask.Start(languageModel: lm, captioner: from, note: report)
+        let vocabulary = try (lm ?? from).map(vocabularyTokens(besideModel:))
+        let engine = try Engine(
+            pack: needsClip ? packs.find(needing: [.clip]) : Pack(.init(), base: nil), device: device)
         let needsTexts = textOnly || !style.isEmpty
         if needsTexts { sources.clipModel = try await engine.fingerprint }
         var files = embeddings.map { URL(filePath: $0) }
@@ -156,30 +157,8 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         try run.train(task, training, frozen: task.isFrozen)
     }
 
-    private func start(_ report: (String) -> Void) throws -> CaptionTask.Start {
-        if let lm {
-            let folder = try ModelFolder(at: URL(filePath: lm))
-            guard folder.architecture == ClipCap.architecture else { return .languageModel(folder) }
-            let opened = try ClipCap.open(folder)
-            for note in opened.notes { report(note) }
-            return .languageModelOf(opened)
-        }
-        guard let from else { return .new }
-        let opened = try ClipCap.open(URL(filePath: from))
-        for note in opened.notes { report(note) }
-        return .captioner(opened)
-    }
-
     private func read(_ path: String) throws -> [CaptionFile.Caption] {
         try CaptionFile(contentsOf: URL(filePath: path), encoding: texts.encoding).captions
-    }
-
-    private static func vocabulary(_ path: String) throws -> [String] {
-        let url = URL(filePath: path)
-        var isFolder: ObjCBool = false
-        _ = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
-        let folder = isFolder.boolValue ? url : url.deletingLastPathComponent()
-        return try vocabularyTokens(at: folder.appending(path: "vocab.txt"))
     }
 
     private var needsClip: Bool { !shard.isEmpty || textOnly || !style.isEmpty }

@@ -104,9 +104,8 @@ struct TrainClipCommand: AsyncParsableCommand {
         let task = try ClipTask(
             sets: sets, validationSets: held, pairs: textPairs, vocabulary: vocabulary, options: options,
             training: training, imagery: lessons, device: device, continuing: folder)
-        report(
-            "\(task.counts.training) pictures to train on, \(task.counts.validation) held out, \(vocabulary.count) tokens"
-        )
+        let counts = task.counts
+        report("\(counts.training) pictures to train on, \(counts.validation) held out, \(vocabulary.count) tokens")
         try run.train(task, training)
     }
 

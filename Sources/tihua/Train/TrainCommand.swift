@@ -66,7 +66,8 @@ struct RunArguments: ParsableArguments {
         return training
     }
 
-    /// Finds the device and settles the precision: the run's that is continued, else what the device computes fastest in.
+    /// Finds the device and settles the precision: the run's that is continued, else what the device computes fastest
+    /// in.
     ///
     /// - Throws: `ValidationError` for a device that is not there.
     func prepare(_ training: TrainingOptions) throws -> (device: Device, training: TrainingOptions) {
@@ -197,13 +198,7 @@ struct PoetDataArguments: ParsableArguments {
     /// Reads the files.
     ///
     /// - Throws: `CorporaError`, `FileError`.
-    func read() throws -> PoetListArguments.Content { try lists.read(corpus) }
-
-    /// The columns of each line that is not empty, at least one.
-    static func rows(of path: String) throws -> [[String]] {
-        try readText(URL(filePath: path)).split(whereSeparator: \.isNewline)
-            .map { $0.split(separator: "\t").map(String.init) }.filter { !$0.isEmpty }
-    }
+    func read() throws -> PoemSources { try lists.read(corpus) }
 }
 
 /// What the prompts for a poet's poems may say.
@@ -228,40 +223,13 @@ struct PoetListArguments: ParsableArguments {
     func dataset(
         of corpus: [String], vocabulary: PoetVocabulary?, options: PoetOptions, converter: ChineseConverter? = nil
     ) throws -> PoemDataset {
-        let data = try read(corpus, converter: converter)
-        return PoemDataset(
-            poems: data.poems, words: data.words + KeywordExtractor.frequentPairs(in: data.poems.lazy.map(\.lines)),
-            themes: data.themes, descriptions: data.descriptions, vocabulary: vocabulary, options: options.dataset)
-    }
-
-    /// What the files hold.
-    struct Content {
-        var poems: [CorpusPoem]
-        var words: [String] = []
-        /// A word to what a picture of it shows.
-        var descriptions: [String: [String]] = [:]
-        /// A classical line to sentences that say the same.
-        var themes: [String: [String]] = [:]
+        PoemDataset(try read(corpus, converter: converter), vocabulary: vocabulary, options: options.dataset)
     }
 
     /// - Throws: `CorporaError`, `FileError`.
-    func read(_ corpus: [String], converter: ChineseConverter? = nil) throws -> Content {
-        var content = Content(
-            poems: try corpus.flatMap { try PoemFile.read(URL(filePath: $0), converter: converter) })
-        for file in words {
-            for columns in try PoetDataArguments.rows(of: file) {
-                content.words.append(columns[0])
-                guard columns.count > 2 else { continue }
-                content.descriptions[columns[0], default: []] += columns[2].split(separator: "|").map {
-                    $0.trimmingCharacters(in: .whitespaces)
-                }
-            }
-        }
-        for file in glosses {
-            for item in try MatchingItem.read(URL(filePath: file)) {
-                content.themes[item.choices[item.answer], default: []].append(item.translation)
-            }
-        }
-        return content
+    func read(_ corpus: [String], converter: ChineseConverter? = nil) throws -> PoemSources {
+        func urls(_ paths: [String]) -> [URL] { paths.map { URL(filePath: $0) } }
+        return try PoemSources(
+            corpus: urls(corpus), words: urls(words), glosses: urls(glosses), converter: converter)
     }
 }
