@@ -58,8 +58,8 @@ extension PoemDataset {
 }
 
 extension WordFrequencies {
-    /// Counts the poems of corpora that have each word, and those that rhyme in each group; only poems of forms that a poet
-    /// is trained on count.
+    /// Counts the poems of corpora that have each word, and those that rhyme in each group; only poems of forms that a
+    /// poet is trained on count.
     ///
     /// - Throws: `CorporaError`.
     public init(of words: [String], in corpora: [URL]) throws {
@@ -84,8 +84,8 @@ extension WordFrequencies {
         self.init(counts: counts)
     }
 
-    /// The rows that `init(contentsOf:)` reads: the given words in their order, then the other entries, the most frequent
-    /// first.
+    /// The rows that `init(contentsOf:)` reads: the given words in their order, then the other entries, the most
+    /// frequent first.
     public func text(beginningWith words: [String]) -> String {
         var rest = counts
         let first = words.compactMap { word in rest.removeValue(forKey: word).map { (key: word, value: $0) } }

@@ -5,7 +5,6 @@ public import TihuaGeneration
 public import TihuaModels
 public import TihuaProsody
 public import TihuaTorch
-public import TihuaTraining
 public import TihuaVerse
 
 /// The measures of one poet on poems that it was not trained on.

@@ -1,5 +1,5 @@
 public import Foundation
-public import TihuaCorpora
+import TihuaCorpora
 public import TihuaEvaluation
 import TihuaProsody
 

@@ -1,7 +1,6 @@
 public import TihuaCorpora
 public import TihuaGeneration
 import TihuaProsody
-public import TihuaTraining
 public import TihuaVerse
 
 /// Poems of a corpus whose prompts a poet answers, to find what it writes too often.

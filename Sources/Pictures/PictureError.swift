@@ -81,9 +81,11 @@ public enum PictureError: RequestError, Equatable, Sendable, CustomStringConvert
         case .tooManyPixels(let name, let width, let height, let limit):
             "\(quote(name)): \(width)x\(height) is more than the limit of \(limit) pixels; make a smaller copy"
         case .tooManyUnpackedBytes(let name, let bytes, let limit):
-            "\(quote(name)): its pixels take \(bytes) bytes, more than the limit of \(limit); save it with 8 bits a channel"
+            "\(quote(name)): its pixels take \(bytes) bytes, more than the limit of \(limit); "
+                + "save it with 8 bits a channel"
         case .outOfMemory(let name):
-            "\(quote(name)): out of memory while it was decoded; end other programs, raise the limit, or make a smaller copy"
+            "\(quote(name)): out of memory while it was decoded; "
+                + "end other programs, raise the limit, or make a smaller copy"
         case .damaged(let name, let format):
             "\(quote(name)): the \(format) data is damaged or cut off; get the file again"
         case .pixelCount(let width, let height, let count):

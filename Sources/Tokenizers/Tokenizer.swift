@@ -5,7 +5,7 @@ public protocol Tokenizer: Sendable {
     /// The number of tokens.
     var vocabularySize: Int { get }
     /// What an encoder reads: the text with the special tokens around it.
-    func ids(of text: String) -> [Int32]
+    func source(of text: String) -> [Int32]
     /// What a decoder continues: the text behind what begins every text.
     func prompt(of text: String) -> [Int32]
     /// The text of ids, without special tokens.
@@ -14,7 +14,7 @@ public protocol Tokenizer: Sendable {
 
 extension BertTokenizer: Tokenizer {
     /// `[CLS]`, the text, `[SEP]`.
-    public func ids(of text: String) -> [Int32] { encode(text) }
+    public func source(of text: String) -> [Int32] { encode(text) }
     /// `[CLS]` and the text.
     public func prompt(of text: String) -> [Int32] { [classificationID] + encode(text, addingSpecialTokens: false) }
     /// The text of ids, with the spacing of Chinese.
@@ -23,7 +23,7 @@ extension BertTokenizer: Tokenizer {
 
 extension SentencePieceTokenizer: Tokenizer {
     /// The text and the token that ends it.
-    public func ids(of text: String) -> [Int32] { encode(text) }
+    public func source(of text: String) -> [Int32] { encode(text) }
     /// The text alone.
     public func prompt(of text: String) -> [Int32] { encode(text, addingSpecialTokens: false) }
     /// The text of ids.

@@ -1,5 +1,5 @@
 public import Foundation
-public import TihuaModels
+import TihuaModels
 import TihuaTokenizers
 
 extension CaptionTask.Start {

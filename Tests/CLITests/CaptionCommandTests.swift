@@ -15,7 +15,8 @@ import TihuaPackSupport
     }
 
     private static let options = """
-        {"training": {"steps": 4, "accumulation": 1, "warmup": 1, "validateEvery": 2, "logEvery": 2, "precision": "float32"},
+        {"training": {"steps": 4, "accumulation": 1, "warmup": 1, "validateEvery": 2, "logEvery": 2,
+                      "precision": "float32"},
          "caption": {"hiddenSize": 16, "layerCount": 1, "headCount": 2, "prefixLength": 2, "maximumLength": 12,
                      "minimumCharacterCount": 1, "batchCaptions": 4, "holdOut": 3}}
         """

@@ -75,8 +75,8 @@ private final class Job {
     private func arguments(_ kind: Kind, steps: Int, out: String) throws -> [String] {
         let target = folder.appending(path: out).path
         let training =
-            #""training": {"warmup": 1, "schedule": "constant", "validateEvery": 2, "checkpointEvery": 2, "logEvery": 1, "#
-            + #""averageDecay": 0.9, "precision": "float32"}"#
+            #""training": {"warmup": 1, "schedule": "constant", "validateEvery": 2, "checkpointEvery": 2, "#
+            + #""logEvery": 1, "averageDecay": 0.9, "precision": "float32"}"#
         let common = [
             "--out", target, "--threads", "1", "--device", "cpu", "--quiet", "--steps", "\(steps)", "--resume",
         ]

@@ -65,7 +65,8 @@ import TihuaTestSupport
         void *aligned_alloc(size_t a, size_t n) { return fails(n, 0) ? NULL : __libc_memalign(a, n); }
         void *memalign(size_t a, size_t n) { return fails(n, 0) ? NULL : __libc_memalign(a, n); }
         int posix_memalign(void **p, size_t a, size_t n) {
-            if (fails(n, counting && is_torch(__builtin_return_address(0))) || !(*p = __libc_memalign(a, n))) return ENOMEM;
+            int isCounted = counting && is_torch(__builtin_return_address(0));
+            if (fails(n, isCounted) || !(*p = __libc_memalign(a, n))) return ENOMEM;
             return 0;
         }
         void *mmap(void *p, size_t n, int protection, int flags, int file, off_t offset) {

@@ -58,8 +58,8 @@ import TihuaPackSupport
             "CORPUS": try write("{\"content\":\"\(poems)\",\"keywords\":\"山水\"}\n", "corpus.json"),
             "RECIPE": try write(
                 """
-                {"training": {"steps": 1, "warmup": 0, "precision": "float32"}, "poet": {"hiddenSize": 16, "layerCount": 1,
-                 "headCount": 2, "positionCount": 96, "minimumCharacterCount": 0, "holdOut": 0}}
+                {"training": {"steps": 1, "warmup": 0, "precision": "float32"},
+                 "poet": {"hiddenSize": 16, "layerCount": 1, "headCount": 2, "positionCount": 96, "minimumCharacterCount": 0, "holdOut": 0}}
                 """, "recipe.json"),
         ]
         for (index, value) in (number.isWhole ? Self.whole : Self.real).enumerated() {

@@ -63,9 +63,9 @@ import TihuaEvaluation
         let scores =
             #"{"picture": \#(picture), "imagery": 0.5, "fluency": \#(fluency), "tone": 1, "coverage": 1, "#
             + #""repetition": 0, "novelty": 1, "total": 0}"#
+        let verse = lines.joined(separator: #"", ""#)
         let text =
-            #"{"form": "五绝", "rhyme": "", "rhymes": [], "breaks": [], "lines": ["\#(lines.joined(separator: #"", ""#))"], "#
-            + #""scores": \#(scores)}"#
+            #"{"form": "五绝", "rhyme": "", "rhymes": [], "breaks": [], "lines": ["\#(verse)"], "scores": \#(scores)}"#
         return try JSONDecoder().decode(RankedPoem.self, from: Data(text.utf8))
     }
 

@@ -75,12 +75,12 @@ private func goldens(_ url: URL) throws -> [String: [Golden]] {
         let pieces = try #require(try tokenizer(in: folder))
         let plain = try SentencePieceTokenizer(modelAt: model)
         #expect(pieces.vocabularySize == plain.vocabularySize && pieces.text(of: plain.encode("春山")) == "春山")
-        #expect(pieces.ids(of: "春山") == pieces.prompt(of: "春山") + [try #require(plain.endID)])
+        #expect(pieces.source(of: "春山") == pieces.prompt(of: "春山") + [try #require(plain.endID)])
         // A vocabulary comes first.
         try "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n春\n山\n".write(
             to: folder.appending(path: "vocab.txt"), atomically: true, encoding: .utf8)
         let words = try #require(try tokenizer(in: folder))
-        #expect(words.ids(of: "春山") == [2, 5, 6, 3] && words.prompt(of: "春山") == [2, 5, 6])
+        #expect(words.source(of: "春山") == [2, 5, 6, 3] && words.prompt(of: "春山") == [2, 5, 6])
         #expect(words.text(of: [2, 5, 6, 3]) == "春山" && words.vocabularySize == 7)
     }
 

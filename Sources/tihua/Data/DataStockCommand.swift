@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TihuaCorpora
 import Tihua
 import TihuaFiles
 import TihuaGeneration

@@ -87,8 +87,9 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     }
 
     @Option(
-        help:
-            "Train the captioner of --from by reward: clip, cider or mixture. Weights in the file of options come first."
+        help: """
+            Train the captioner of --from by reward: clip, cider or mixture. Weights in the file of options come first.
+            """
     )
     var reward: Reward?
 
