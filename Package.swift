@@ -111,7 +111,7 @@ let package = Package(
         library("TihuaModels", ["TihuaFiles", "TihuaWeightFiles", "TihuaTorch", "TihuaNN"]),
         library(
             "TihuaGeneration",
-            ["TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaTorch", "TihuaModels"]),
+            ["TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaTorch", "TihuaModels", "TihuaFiles"]),
         library(
             "TihuaEncoders",
             ["TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaModels"]),
