@@ -142,7 +142,10 @@ public struct Architecture: Sendable, Hashable, CaseIterable {
 
     /// The models that Tihua runs.
     private static var models: [any LoadableModel.Type] {
-        [ChineseCLIP.self, GPT2.self, T5.self, BERT.self, ClipCap.self, PrefixMapper.self, EfficientNet.self]
+        [
+            ChineseCLIP.self, GPT2.self, T5.self, BERT.self, ClipCap.self, PrefixMapper.self, EfficientNet.self,
+            UniversalSentenceEncoder.self,
+        ]
     }
 
     /// The architectures that Tihua runs.

@@ -126,8 +126,11 @@ public struct ModelFolder: Sendable {
     func check(parameterCount expected: Double, in checkpoint: Checkpoint) throws(ModelError) {
         let claimed = checkpoint.tensors.reduce(0.0) { $0 + Double($1.elementCount) }
         // A tensor of torch.save can repeat one number along a dimension, and so claim more than any memory holds.
-        let bytes = checkpoint.files.compactMap { try? $0.resourceValues(forKeys: [.fileSizeKey]).fileSize }.reduce(
-            0, +)
+        let bytes =
+            checkpoint.isPacked
+            ? Int(claimed)
+            : checkpoint.files.compactMap { try? $0.resourceValues(forKeys: [.fileSizeKey]).fileSize }.reduce(
+                0, +)
         guard expected > min(4 * claimed, Double(bytes)) + 1e6 else { return }
         throw .checkpoint(
             path: checkpoint.files.first?.path ?? url.path,

@@ -8,6 +8,8 @@ public struct Checkpoint: Sendable {
     public let tensors: [TensorView]
     /// The metadata of safetensors files; empty for other formats.
     public let metadata: [String: String]
+    /// Whether the file was packed: the tensors are then as large as they say, whatever the size of the file.
+    public let isPacked: Bool
     private let index: [String: Int]
     private let path: String
 
@@ -71,7 +73,7 @@ public struct Checkpoint: Sendable {
                 throw .ambiguousNames(path: path, first: other, second: old.name, name: tensor.name)
             }
         }
-        return try Checkpoint(path: path, files: files, tensors: renamed, metadata: metadata)
+        return try Checkpoint(path: path, files: files, tensors: renamed, metadata: metadata, isPacked: isPacked)
     }
 
     /// What may be left of a name, the longest first.
@@ -88,7 +90,7 @@ public struct Checkpoint: Sendable {
     }
 
     private init(
-        path: String, files: [URL], tensors: [TensorView], metadata: [String: String]
+        path: String, files: [URL], tensors: [TensorView], metadata: [String: String], isPacked: Bool = false
     ) throws(WeightFileError) {
         var index: [String: Int] = [:]
         index.reserveCapacity(tensors.count)
@@ -101,6 +103,7 @@ public struct Checkpoint: Sendable {
         self.files = files
         self.tensors = tensors
         self.metadata = metadata
+        self.isPacked = isPacked
         self.index = index
     }
 
@@ -126,11 +129,11 @@ public struct Checkpoint: Sendable {
     }
 
     private static func openFile(_ url: URL) throws(WeightFileError) -> Checkpoint {
-        let (tensors, metadata) = try read(url)
-        return try Checkpoint(path: url.path, files: [url], tensors: tensors, metadata: metadata)
+        let (tensors, metadata, isPacked) = try read(url)
+        return try Checkpoint(path: url.path, files: [url], tensors: tensors, metadata: metadata, isPacked: isPacked)
     }
 
-    private static func read(_ url: URL) throws(WeightFileError) -> ([TensorView], [String: String]) {
+    private static func read(_ url: URL) throws(WeightFileError) -> ([TensorView], [String: String], isPacked: Bool) {
         let file = try MappedFile(contentsOf: url)
         defer { withExtendedLifetime(file) {} }
         if file.bytes.starts(with: Array("version https://git-lfs".utf8)) {
@@ -143,12 +146,12 @@ public struct Checkpoint: Sendable {
         let isTorch = file.bytes.starts(with: TorchArchive.zipMagic) || file.bytes.first == TorchArchive.pickleMagic
         if isSafetensors || (!isTorch && url.pathExtension == "safetensors") {
             let safetensors = try SafetensorsFile(file)
-            return (safetensors.tensors, safetensors.metadata)
+            return (safetensors.tensors, safetensors.metadata, false)
         }
         if file.bytes.starts(with: TorchArchive.zipMagic), NumPyArchive.isOne(try ZipArchive(file)) {
-            return (try NumPyArchive(file).tensors, [:])
+            return (try NumPyArchive(file).tensors, [:], true)
         }
-        return (try TorchArchive(file).tensors(), [:])
+        return (try TorchArchive(file).tensors(), [:], false)
     }
 
     /// Reads an index: `{"metadata": {…}, "weight_map": {"tensor": "file", …}}`, the files beside it.
@@ -181,7 +184,7 @@ public struct Checkpoint: Sendable {
         var tensors: [TensorView] = []
         var metadata: [String: String] = [:]
         for shard in files {
-            let (more, moreMetadata) = try read(shard)
+            let (more, moreMetadata, _) = try read(shard)
             tensors += more
             metadata.merge(moreMetadata) { first, _ in first }
         }

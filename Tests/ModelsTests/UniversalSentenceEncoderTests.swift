@@ -1,0 +1,76 @@
+import Foundation
+import Testing
+import TihuaNN
+import TihuaTestSupport
+import TihuaTorch
+import TihuaWeightFiles
+
+@testable import TihuaModels
+
+@Suite struct UniversalSentenceEncoderTests {
+    /// The sentences of Scripts/make_sentence_fixtures.py.
+    private static let sentences: [[Int32]] = [
+        [1, 4, 2], [1, 2], [1, 33, 17, 5, 6, 7, 8, 9, 2], [1, 50, 16, 34, 2],
+    ]
+
+    private static var archive: URL { fixture("Models/sentences.npz") }
+
+    @Test func vectorsEqualTheReference() throws {
+        let golden = try goldens("sentences")
+        let opened = try UniversalSentenceEncoder.open(Self.archive)
+        #expect(
+            opened.model.configuration.vocabularySize == 51
+                && opened.model.configuration.layerNormEpsilon == Double(Float(1e-6)))
+        try withoutGradients { expectClose(opened.model(Self.sentences), try golden("vectors"), atol: 1e-5) }
+    }
+
+    @Test func oneByOneGivesTheSameVectors() throws {
+        let model = try UniversalSentenceEncoder.open(Self.archive).model
+        withoutGradients {
+            let single = Tensor.concatenated(Self.sentences.map { model([$0]) }, 0)
+            expectClose(model(Self.sentences), single, atol: 1e-6)
+        }
+    }
+
+    @Test func whatIsSavedAsAFolderIsReadAgain() throws {
+        let opened = try UniversalSentenceEncoder.open(Self.archive)
+        let folder = URL.temporaryDirectory.appending(path: UUID().uuidString)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try ModelFolder.save(configuration: opened.model.configuration, store: opened.store, to: folder)
+        let again = try UniversalSentenceEncoder.open(folder).model
+        #expect(again.configuration == opened.model.configuration)
+        withoutGradients { #expect(again(Self.sentences).floats == opened.model(Self.sentences).floats) }
+    }
+
+    @Test func anotherNetworksWeightsAreRefused() throws {
+        let folder = URL.temporaryDirectory.appending(path: UUID().uuidString)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try ModelFolder.save(
+            configuration: ["model_type": "universal_sentence_encoder"], store: ParameterStore(seed: 1), to: folder)
+        #expect(throws: ModelError.self) { try UniversalSentenceEncoder.open(folder) }
+        #expect(throws: ModelError.self) {
+            try UniversalSentenceEncoder.open(fixture("Models/sentences.golden.safetensors"))
+        }
+    }
+
+    @Test(
+        .enabled(
+            if: ProcessInfo.processInfo.environment["TIHUA_SENTENCES"] != nil,
+            "needs TIHUA_SENTENCES, a folder of Scripts/make_sentence_fixtures.py --full"))
+    func publishedWeightsGiveTheReferencesVectors() throws {
+        let folder = URL(filePath: ProcessInfo.processInfo.environment["TIHUA_SENTENCES"] ?? "")
+        let model = try UniversalSentenceEncoder.open(folder.appending(path: "weights.npz")).model
+        let golden = try Checkpoint.open(folder.appending(path: "sentences.golden.safetensors"))
+        func integers(_ name: String) throws -> [Int] {
+            try Tensor.borrowing(golden.tensor(name)).to(.float32).floats.map { Int($0) }
+        }
+        var flat = try integers("ids")[...]
+        let sentences = try integers("lengths").map { length in
+            defer { flat = flat.dropFirst(length) }
+            return flat.prefix(length).map(Int32.init)
+        }
+        try withoutGradients {
+            expectClose(model(sentences), try Tensor.borrowing(golden.tensor("vectors")), atol: 1e-4)
+        }
+    }
+}
