@@ -78,9 +78,7 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
 
     var testDescription: String { rawValue }
 
-    func task(_ run: TrainingOptions, in scratch: Scratch) async throws -> (
-        task: any TrainingTask, frozen: (String) -> Bool
-    ) {
+    func task(_ run: TrainingOptions, in scratch: Scratch) async throws -> any TrainingTask {
         Runtime.threadCount = 1
         let toy = try ToyCaptions()
         let options = ToyCaptions.options { options in
@@ -102,10 +100,9 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
                 vocabularySize: tokens.count, hiddenSize: 16, layerCount: 1, headCount: 2, positionCount: 24)
             _ = GPT2(shape, at: store.root)
             try ModelFolder.save(configuration: shape, store: store, to: folder)
-            let task = try await CaptionTask(
+            return try await CaptionTask(
                 dataset: toy.dataset(options, vocabulary: tokens), options: options, training: run,
                 start: .languageModel(ModelFolder(at: folder)))
-            return (task, task.isFrozen)
         case .reward:
             // The same captioner each time, with weights large enough to write something.
             let first = try await CaptionTask(dataset: toy.dataset(options), options: options, training: toyRun())
@@ -117,14 +114,12 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
             reward.samples = 3
             reward.batchPictures = 3
             reward.maximumLength = 10
-            let task = try await CaptionRewardTask(
+            return try await CaptionRewardTask(
                 dataset: toy.dataset(options), caption: options, options: reward, training: run, captioner: opened,
                 clip: nil)
-            return (task, task.isFrozen)
         default:
-            let task = try await CaptionTask(
+            return try await CaptionTask(
                 dataset: toy.dataset(options) { $0.isTextOnly = self == .textOnly }, options: options, training: run)
-            return (task, task.isFrozen)
         }
     }
 }
@@ -142,21 +137,8 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         _ toy: ToyCaptioner, _ run: TrainingOptions, _ scratch: Scratch, _ name: String, resume: Bool = false,
         interruptedAt limit: Int? = nil
     ) async throws -> TrainingOutcome {
-        let (task, frozen) = try await toy.task(run, in: scratch)
-        return try fit(task, frozen, run, scratch[name], resume, limit)
-    }
-
-    private func fit(
-        _ task: some TrainingTask, _ frozen: (String) -> Bool, _ run: TrainingOptions, _ folder: URL, _ resume: Bool,
-        _ limit: Int?
-    ) throws -> TrainingOutcome {
-        Runtime.threadCount = 1
-        let trainer = try Trainer(task, options: run, folder: folder, resume: resume, quiet: true, frozen: frozen)
-        var steps = 0
-        return try trainer.run {
-            steps += 1
-            return steps == limit
-        }
+        try TrainingTests.train(
+            await toy.task(run, in: scratch), run, in: scratch[name], resume: resume, interruptedAt: limit)
     }
 
     @Test(arguments: ToyCaptioner.allCases)
@@ -212,17 +194,33 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         let scratch = try Scratch()
         var run = toyRun(steps: 3)
         run.averageDecay = 0
-        let (before, frozen) = try await ToyCaptioner.frozen.task(run, in: scratch)
+        let before = try await ToyCaptioner.frozen.task(run, in: scratch)
+        let frozen = before.isFrozen
         let names = before.store.entries.map(\.name).filter(frozen)
         #expect(!names.isEmpty && names.count < before.store.entries.count)
         let start = Dictionary(uniqueKeysWithValues: before.store.entries.map { ($0.name, $0.tensor.floats) })
-        _ = try fit(before, frozen, run, scratch["run"], false, nil)
+        try TrainingTests.train(before, run, in: scratch["run"])
         for entry in before.store.entries {
             #expect((entry.tensor.floats == start[entry.name]) == frozen(entry.name), "\(entry.name)")
         }
         let stored = try content(of: scratch["run"]).tensors.keys
         #expect(
             !stored.contains { $0.hasPrefix("first/gpt2.") } && stored.contains { $0.hasPrefix("first/clip_project.") })
+    }
+
+    /// So many times the batches of an epoch, until the task is told another number.
+    @Test func theEpochsOfTheOptionsAreTheRuns() async throws {
+        let scratch = try Scratch()
+        let options = ToyCaptions.options { $0.epochs = 2 }
+        for (epochs, name) in [(2, "two"), (0, "none")] {
+            let task = try await CaptionTask(
+                dataset: ToyCaptions().dataset(options), options: options, training: toyRun())
+            #expect(task.epochs == 2)
+            task.epochs = epochs
+            try TrainingTests.train(task, toyRun(steps: 1), in: scratch[name])
+            let steps = epochs > 0 ? epochs * task.batchCount(epoch: 0) : 1
+            #expect(RunCheckpoint(folder: scratch[name]).options?.steps == steps && steps != 2)
+        }
     }
 
     @Test func aNewLanguageModelCannotBeFrozen() async throws {
@@ -236,7 +234,7 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         let options = ToyCaptions.options { $0.dropout = 0 }
         let dataset = try await ToyCaptions().dataset(options)
         let task = try CaptionTask(dataset: dataset, options: options, training: run)
-        let rows = CaptionRows([[7, 8, 3], [9, 1, 10, 11, 3]], unknown: 1)
+        let rows = LearnedTokens(captions: [[7, 8, 3], [9, 1, 10, 11, 3]], unknown: 1, device: .cpu)
         #expect(rows.width == 5)
         #expect(rows.places == [0, 1, 2, 5, 7, 8, 9])
         // A batch's loss is the mean over the tokens of its captions, one by one.
@@ -436,7 +434,9 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
 
     @Test(arguments: [#"{"samples": 1}"#, #"{"clipWeight": -1}"#, #"{"clipWeight": 0, "grammarWeight": 0}"#])
     func optionsOutOfRangeAreErrors(_ json: String) throws {
-        let options = try JSONDecoder().decode(RewardOptions.self, from: Data(json.utf8))
+        let scratch = try Scratch()
+        let file = try RecipeFile(contentsOf: scratch.write(#"{"reward": \#(json)}"#, to: "recipe.json"))
+        let options = try file.section("reward", or: RewardOptions())
         #expect(throws: TrainingError.self) { try options.validate() }
     }
 
@@ -468,9 +468,7 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         #expect(language(task.store) == language(opened.store) && !language(task.store).isEmpty)
         let mappers = task.store.parameters.filter { !$0.name.hasPrefix("gpt2.") }
         let before = mappers.map(\.tensor.floats)
-        _ = try Trainer(
-            task, options: toyRun(), folder: scratch["run"], resume: false, quiet: true, frozen: task.isFrozen
-        ).run { false }
+        try train(task, toyRun(), in: scratch["run"])
         #expect(language(task.store) == language(opened.store))
         #expect(before != mappers.map(\.tensor.floats))
     }

@@ -63,7 +63,7 @@ import TihuaVerse
         #expect(task.validation.filter { $0.set == 1 }.count == 8)
         #expect(task.counts.training + task.validation.filter { $0.set == 0 }.count == 8)
         for epoch in 0..<20 {
-            let drawn = task.places(of: epoch)
+            let drawn = task.batches[epoch].joined().map { task.training[$0] }
             #expect(Set(drawn) == Set(task.training) && drawn.count == task.training.count)
         }
     }

@@ -87,6 +87,20 @@ import TihuaVerse
         #expect(published > own)
     }
 
+    /// Held-out quatrains of two lengths stand in one batch: the padding of the shorter ones counts in neither metric.
+    @Test func heldOutQuatrainsOfTwoLengthsAreMeasured() throws {
+        Runtime.threadCount = 1
+        var options = toyPoetOptions()
+        options.holdOut = 2
+        let poems = toyPoems(12) + toyPoems(12, syllables: 7)
+        let dataset = PoemDataset(poems: poems, words: [], options: options.dataset)
+        #expect(Set(dataset.validation.map(\.form)) == [.wujue, .qijue])
+        let task = try Image2PoemTask(dataset: dataset, options: options, objective: .init(), training: toyRun())
+        let metrics = try withoutGradients { try task.validate() }
+        #expect(metrics.map(\.name) == ["loss", "objective"])
+        #expect(metrics.allSatisfy { $0.value.isFinite && $0.value > 0 })
+    }
+
     // MARK: - T5
 
     private func pairs(_ writer: PairWriter) -> [(input: String, output: String)] {

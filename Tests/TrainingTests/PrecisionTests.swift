@@ -24,7 +24,9 @@ import TihuaWeightFiles
 
     @Test(arguments: [("{}", TrainingOptions.Precision.auto), (#"{"precision": "bfloat16"}"#, .bfloat16)])
     func recipesNameItOrLeaveIt(_ json: String, _ expected: TrainingOptions.Precision) throws {
-        #expect(try JSONDecoder().decode(TrainingOptions.self, from: Data(json.utf8)).precision == expected)
+        let scratch = try Scratch()
+        let file = try RecipeFile(contentsOf: scratch.write(#"{"training": \#(json)}"#, to: "recipe.json"))
+        #expect(try file.section("training", or: TrainingOptions()).precision == expected)
     }
 
     /// A run of two steps with `precision`, on a processor that ends with AVX2.

@@ -19,6 +19,11 @@ import TihuaFiles
         #expect(try file.section("clip", or: ClipOptions()).tower == .vit)
         #expect(try file.section("t5", or: T5Options()) == T5Options())
         #expect(try RecipeFile().section("training", or: training) == training)
+        let (exact, _) = try recipe(
+            #"{"training": {"seed": 18446744073709551615, "learningRate": 1.0000000000000002e-3, "steps": null}}"#)
+        let options = try exact.section("training", or: TrainingOptions())
+        #expect(options.seed == .max && options.learningRate == 1.0000000000000002e-3)
+        #expect(options.steps == TrainingOptions().steps)
     }
 
     @Test(
@@ -26,17 +31,21 @@ import TihuaFiles
             (#"{"traning": {}}"#, "unknown key traning"),
             (#"{"training": {"stepz": 1}}"#, "training.stepz: unknown key"),
             (#"{"training": {"steps": "many"}}"#, "training.steps: not a whole number"),
-            (#"{"training": {"steps": 1.5}}"#, "training.steps"),
-            (#"{"training": {"schedule": "zigzag"}}"#, "training.schedule"),
+            (#"{"training": {"steps": 1.5}}"#, "training.steps: not a whole number"),
+            (#"{"training": {"schedule": "zigzag"}}"#, "schedule: not one of cosine, linear, constant, trapezoid"),
+            (#"{"clip": {"stages": [1, 2.5]}}"#, "clip.stages: not a list of whole numbers"),
+            (#"{"training": {"steps": {}}}"#, "training.steps: not a whole number"),
             (#"{"training": []}"#, "training: not an object"),
-            (#"{"training": {"learningRate": true}}"#, "learningRate"),
+            (#"{"training": {"learningRate": true}}"#, "training.learningRate: not a number"),
             ("{", "not valid JSON"), ("[]", "not an object"), ("", "not valid JSON"),
         ])
     func faultsNameTheKey(text: String, expected: String) throws {
         let scratch = try Scratch()
         let url = try scratch.write(text, to: "recipe.json")
         let error = #expect(throws: TrainingError.self) {
-            _ = try RecipeFile(contentsOf: url).section("training", or: TrainingOptions())
+            let file = try RecipeFile(contentsOf: url)
+            _ = try file.section("training", or: TrainingOptions())
+            _ = try file.section("clip", or: ClipOptions())
         }
         let line = error?.description ?? ""
         #expect(line.contains(expected) && line.contains(url.path) && !line.contains("\n"), "\(line)")

@@ -71,6 +71,22 @@ import TihuaWeightFiles
         #expect(message.contains("log.txt") && message.contains("No space left"), "\(message)")
     }
 
+    /// The options in a checkpoint lack what was added since; the run goes on with the defaults of these.
+    @Test func aCheckpointOfAnOlderVersionIsContinued() throws {
+        let scratch = try Scratch()
+        var run = toyRun()
+        run.checkpointEvery = 2
+        try train(task(run), run, in: scratch["run"], interruptedAt: 2)
+        let url = scratch["run"].appending(path: "checkpoint.safetensors")
+        let file = try SafetensorsFile(contentsOf: url)
+        var metadata = file.metadata
+        let stored = try #require(metadata["options"])
+        metadata["options"] = stored.replacing(#""workers":1,"#, with: "").replacing(#","workers":1"#, with: "")
+        #expect(metadata["options"] != stored)
+        try SafetensorsWriter.write(file.tensors.map(SafetensorsWriter.Source.init), metadata: metadata, to: url)
+        #expect(try train(task(run), run, in: scratch["run"], resume: true) == .finished)
+    }
+
     /// A damaged checkpoint may say anything of how far the run is.
     @Test(arguments: [
         #""step":9223372036854775807"#, #""batch":9223372036854775807"#, #""epoch":-1"#,

@@ -208,6 +208,27 @@ import TihuaWeightFiles
         #expect(try content(of: scratch["run"]).metadata["progress"]?.contains("\"step\":4") == true)
     }
 
+    /// The task says what keeps its value, and the trainer asks it, with either optimiser.
+    @Test(arguments: TrainingOptions.OptimizerName.allCases)
+    func whatATaskFreezesStays(optimizer: TrainingOptions.OptimizerName) throws {
+        let scratch = try Scratch()
+        var run = toyRun(steps: 3)
+        run.optimizer = optimizer
+        let task = ScriptedTask(frozen: ["v"])
+        try train(task, run, in: scratch["run"])
+        #expect(task.store["v"]?.floats == [1, 1] && task.store["w"]?.floats != [1, 1])
+        let moments = try content(of: scratch["run"]).tensors.keys.filter { !$0.hasPrefix("model/") }
+        #expect(moments.contains("first/w") && !moments.contains("first/v"))
+    }
+
+    /// Epochs of ten batches come before the steps of the options, in the run and in its checkpoint.
+    @Test func theEpochsOfATaskAreItsSteps() throws {
+        let scratch = try Scratch()
+        try train(ScriptedTask(epochs: 2), toyRun(steps: 3), in: scratch["run"])
+        #expect(RunCheckpoint(folder: scratch["run"]).options?.steps == 20)
+        #expect(try content(of: scratch["run"]).metadata["progress"]?.contains("\"step\":20") == true)
+    }
+
     @Test func withoutHeldOutDataTheLastModelIsKept() throws {
         let scratch = try Scratch()
         var run = toyRun(steps: 5)
@@ -302,31 +323,38 @@ import TihuaWeightFiles
     }
 }
 
-/// A model of one parameter whose losses and validations are given.
+/// A model of two parameters whose losses and validations are given.
 final class ScriptedTask: TrainingTask {
     enum Fault: Sendable { case none, loss, gradient }
 
     let store = ParameterStore(seed: 1)
-    let generators: [(name: String, generator: Generator)] = []
     let unit = "tokens"
     let identity = "scripted"
-    private let weight: Tensor
+    let epochs: Int
+    private let weights: [Tensor]
+    private let frozen: Set<String>
     private let fault: Fault
     private let faultStep: Int
     private var validations: [Double]
     private var steps = 0
 
-    init(validations: [Double] = [1], fault: Fault = .none, at step: Int = 0) {
-        weight = store.root.parameter("w", [2], .ones)
+    init(
+        validations: [Double] = [1], fault: Fault = .none, at step: Int = 0, frozen: Set<String> = [], epochs: Int = 0
+    ) {
+        weights = [store.root.parameter("w", [2], .ones), store.root.parameter("v", [2], .ones)]
+        self.frozen = frozen
+        self.epochs = epochs
         self.validations = validations
         self.fault = fault
         faultStep = step
     }
 
+    func isFrozen(_ name: String) -> Bool { frozen.contains(name) }
+
     func batchCount(epoch: Int) -> Int { 10 }
 
     func loss(epoch: Int, batch: Int) throws -> BatchLoss {
-        let square = (weight * weight).sum()
+        let square = (weights[0] * weights[0] + weights[1] * weights[1]).sum()
         let loss: Tensor
         switch fault {
         case .loss where steps + 1 == faultStep: loss = square * .nan
@@ -343,7 +371,7 @@ final class ScriptedTask: TrainingTask {
         return [("loss", first)]
     }
 
-    func save(to folder: URL, tensor: (String) -> Tensor?) throws {
+    func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
         try Data("\(steps)".utf8).write(to: folder.appending(path: "step"))
     }

@@ -115,8 +115,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let given = try run.options(file)
         let options = try file.section("caption", or: CaptionOptions())
         try options.validate()
-        let (device, prepared) = try run.prepare(given)
-        var training = prepared
+        let (device, training) = try run.prepare(given)
         let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
 
         var sources = CaptionDataset.Sources(
@@ -150,12 +149,12 @@ struct TrainCaptionCommand: AsyncParsableCommand {
             let task = try CaptionRewardTask(
                 dataset: dataset, caption: options, options: weights, training: training, captioner: opened,
                 clip: weights.clipWeight > 0 ? clipFolder() : nil, device: device, report: report)
-            return try run.train(task, training, frozen: task.isFrozen)
+            return try run.train(task, training)
         }
         let task = try CaptionTask(
             dataset: dataset, options: options, training: training, device: device, start: start, report: report)
-        if run.steps == nil, options.epochs > 0 { training.steps = options.epochs * task.batchCount(epoch: 0) }
-        try run.train(task, training, frozen: task.isFrozen)
+        if run.steps != nil { task.epochs = 0 }
+        try run.train(task, training)
     }
 
     private func read(_ path: String) throws -> [CaptionFile.Caption] {

@@ -76,19 +76,30 @@ struct RunArguments: ParsableArguments {
     }
 
     /// Trains until the end or Ctrl-C, which leaves a checkpoint and exits with 130.
-    ///
-    /// - Parameter frozen: parameters that keep their values
-    func train(
-        _ task: some TrainingTask, _ training: TrainingOptions, frozen: (String) -> Bool = { _ in false }
-    ) throws {
+    func train(_ task: some TrainingTask, _ training: TrainingOptions) throws {
         if place.threads == nil, task.store.device == .cpu {
             // Workers whose operations all took all cores would wait for each other.
             Runtime.threadCount = max(1, Runtime.threadCount / training.workers)
         }
-        let trainer = try Trainer(
-            task, options: training, folder: URL(filePath: out), resume: resume, quiet: quiet, frozen: frozen)
+        let folder = URL(filePath: out)
+        let trainer = try Hint.add("continue it with --resume", to: TrainingError.folderInUse(folder.path)) {
+            try Trainer(task, options: training, folder: folder, resume: resume, quiet: quiet)
+        }
         let interruption = Interruption()
-        if try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted { throw ExitCode(130) }
+        guard try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted else { return }
+        if !quiet { Console.note("--resume continues from here") }
+        throw ExitCode(130)
+    }
+}
+
+/// An error of the library, and the flag that helps.
+private struct Hint: Error, CustomStringConvertible {
+    let description: String
+
+    static func add<Result>(_ hint: String, to known: TrainingError, _ body: () throws -> Result) throws -> Result {
+        do { return try body() } catch let error as TrainingError where error == known {
+            throw Hint(description: "\(error); \(hint)")
+        }
     }
 }
 

@@ -2,14 +2,14 @@ import Foundation
 import TihuaFiles
 import TihuaNN
 
-/// How a run trains, whatever it trains. Read from a JSON file and overridden by flags; missing keys keep these values.
+/// How a run trains, whatever it trains: the part `training` of a `RecipeFile`; missing keys keep these values.
 public struct TrainingOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// Optimiser steps in all.
     public var steps = 1000
-    /// Batches of one step. Each counts the same, however many tokens it has: batches are cut to about equal sizes.
+    /// Batches of one step. Each has the same weight, however many tokens it has: batches are of about equal size.
     public var accumulation = 1
-    /// Batches that are computed at the same time, each on a thread of its own; `accumulation` is a multiple. The sum of
-    /// their gradients, and so the run, is the same as one after the other.
+    /// Batches that are computed at the same time, each on a thread of its own; `accumulation` is a multiple. The sum
+    /// of their gradients, and so the run, is the same as one after the other.
     public var workers = 1
     /// `adamw`, or `muon` for the matrices of the hidden layers and AdamW for the rest.
     public var optimizer = OptimizerName.adamw
@@ -25,7 +25,8 @@ public struct TrainingOptions: RecipeOptions, Codable, Sendable, Equatable {
     public var beta2 = 0.98
     /// The largest norm of the gradients of a step; 0 does not clip.
     public var gradientClip = 1.0
-    /// Of the average of the parameters, which is what is validated and kept; 0 keeps the parameters themselves.
+    /// The weight of the past in the average of the parameters, which is what is validated and kept; 0 keeps the
+    /// parameters themselves.
     public var averageDecay = 0.0
     /// Steps between validations.
     public var validateEvery = 200
@@ -35,9 +36,9 @@ public struct TrainingOptions: RecipeOptions, Codable, Sendable, Equatable {
     public var logEvery = 20
     /// Validations without a better result after which the run ends; 0 never ends it.
     public var patience = 0
-    /// Decides the first parameters, the order of the batches and all else that is drawn.
+    /// The seed of the first parameters, of the order of the batches and of everything else that is drawn.
     public var seed: UInt64 = 1
-    /// Of activations and of Muon's orthogonalisation; parameters stay float32.
+    /// The element type of activations and of Muon's orthogonalisation; parameters stay float32.
     public var precision = Precision.auto
 
     /// How the parameters are moved.
@@ -52,31 +53,6 @@ public struct TrainingOptions: RecipeOptions, Codable, Sendable, Equatable {
 
     /// The default options.
     public init() {}
-
-    /// Keys that are missing keep the defaults.
-    ///
-    /// - Throws: `DecodingError` for an unknown key or a value of another type; ranges are checked by `validate`.
-    public init(from decoder: any Decoder) throws {
-        self.init()
-        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
-        try values.read(.steps, &steps)
-        try values.read(.accumulation, &accumulation)
-        try values.read(.workers, &workers)
-        try values.read(.optimizer, &optimizer)
-        try values.read(.learningRate, &learningRate)
-        try values.read(.warmup, &warmup)
-        try values.read(.schedule, &schedule)
-        try values.read(.weightDecay, &weightDecay)
-        try values.read(.beta2, &beta2)
-        try values.read(.gradientClip, &gradientClip)
-        try values.read(.averageDecay, &averageDecay)
-        try values.read(.validateEvery, &validateEvery)
-        try values.read(.checkpointEvery, &checkpointEvery)
-        try values.read(.logEvery, &logEvery)
-        try values.read(.patience, &patience)
-        try values.read(.seed, &seed)
-        try values.read(.precision, &precision)
-    }
 
     /// Checks the ranges.
     ///
@@ -126,19 +102,28 @@ public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
     case foreignCheckpoint(path: String, reason: String)
     case data(path: String, reason: String)
 
+    /// The error of data of which nothing can be trained on, with the reasons.
+    static func nothingLeft(
+        _ path: String, _ what: String, dropped: [String: Int], heldOut: Int
+    ) -> TrainingError {
+        let reasons = dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(heldOut) held out"]
+        return .data(path: path, reason: "\(what) are left to train on (\(reasons.joined(separator: ", ")))")
+    }
+
     /// One line: what is wrong, where, and what to do.
     public var description: String {
         switch self {
         case .option(let name, let value, let expected): "\(name) is \(value), but must be \(expected)"
         case .diverged(let step, let quantity, let value):
-            "the \(quantity) became \(value) at step \(step); lower the learning rate and resume from the last checkpoint"
+            "the \(quantity) became \(value) at step \(step); "
+                + "lower the learning rate and resume from the last checkpoint"
         case .folderInUse(let path):
-            "\(path) already holds a run; continue it with --resume, or name another folder"
+            "\(path) already holds a run"
         case .folderLocked(let path):
             "\(path): another process is training there; wait for its end, or name another folder"
         case .tooLarge(let parameters, let needed, let memory):
-            "a model of \(String(format: "%.0f", parameters)) numbers takes \(gigabytes(needed)) GB to train, but this machine has "
-                + "\(gigabytes(memory)) GB; make it narrower or lower in the recipe"
+            "a model of \(String(format: "%.0f", parameters)) numbers takes \(gigabytes(needed)) GB to train, "
+                + "but this machine has \(gigabytes(memory)) GB; make it narrower or lower in the recipe"
         case .foreignCheckpoint(let path, let reason): "\(printable(path)) cannot be continued: \(printable(reason))"
         case .data(let path, let reason): "\(printable(path)): \(printable(reason))"
         }

@@ -17,8 +17,8 @@ struct RunProgress: Codable, Equatable {
     var staleValidations = 0
 }
 
-/// Everything that a run needs to continue bit for bit, in one safetensors file: parameters, moments, averages, generators,
-/// and in its metadata the place in the data.
+/// Everything that a run needs to continue bit for bit, in one safetensors file: parameters, moments, averages,
+/// generators, and in its metadata the place in the data.
 struct RunCheckpoint {
     let url: URL
 
@@ -26,8 +26,12 @@ struct RunCheckpoint {
 
     /// The options of the run, with the precision that it has; nil where there is no checkpoint that says.
     var options: TrainingOptions? {
-        guard let text = try? SafetensorsFile(contentsOf: url).metadata["options"] else { return nil }
-        return try? JSONDecoder().decode(TrainingOptions.self, from: Data(text.utf8))
+        (try? SafetensorsFile(contentsOf: url)).flatMap(Self.options)
+    }
+
+    /// Keys that a checkpoint of an older version lacks have their defaults.
+    private static func options(_ file: SafetensorsFile) -> TrainingOptions? {
+        try? file.metadata["options"].flatMap { JSONValue($0.utf8) }?.options(over: TrainingOptions(), "options")
     }
 
     /// What Muon computes in: older checkpoints, which do not say, have bfloat16.
@@ -63,7 +67,8 @@ struct RunCheckpoint {
 
     /// Puts everything back.
     ///
-    /// - Throws: `TrainingError.foreignCheckpoint` if the file is not of this run's model and options, `WeightFileError`.
+    /// - Throws: `TrainingError.foreignCheckpoint` if the file is not of this run's model and options,
+    ///   `WeightFileError`.
     func restore(
         store: ParameterStore, optimizer: any Optimizer, average: ExponentialMovingAverage?,
         generators: [(name: String, generator: Generator)], options: TrainingOptions, identity: String
@@ -73,8 +78,7 @@ struct RunCheckpoint {
         let decoder = JSONDecoder()
         guard let text = file.metadata["progress"],
             let progress = try? decoder.decode(RunProgress.self, from: Data(text.utf8)),
-            let stored = file.metadata["options"],
-            let old = try? decoder.decode(TrainingOptions.self, from: Data(stored.utf8))
+            let old = Self.options(file)
         else { throw foreign("it is not a checkpoint of a run") }
         // A step and a batch are counted on from here.
         let counts = [progress.step, progress.epoch, progress.batch, progress.staleValidations]

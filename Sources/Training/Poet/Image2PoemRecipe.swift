@@ -10,33 +10,23 @@ import TihuaVerse
 //
 //     [CLS]关键词：k1k2k3k4[EOS]line1|line2|line3|line4[SEP]
 //
-// Each character of both parts is replaced by [MASK] with a chance, drawn anew each epoch; the model predicts the text without
-// masks. A second loss, the "key loss", looks at the masked characters of keywords in the poem and at every `|`.
+// Each character of both parts is replaced by [MASK] with a chance, drawn anew each epoch; the model predicts the text
+// without masks. A second loss, the "key loss", looks at the masked characters of keywords in the poem and at every
+// `|`.
 
-/// What Image2Poem's objective adds to `PoetOptions`. Read from the part `image2poem` of the same JSON file.
+/// What Image2Poem's objective adds to `PoetOptions`. The part `image2poem` of a `RecipeFile`.
 public struct Image2PoemOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// The chance that a character is read as `[MASK]`.
     public var maskChance = 0.15
     /// The weight of the key loss; the rest is the language model's.
     public var keywordWeight = 0.1
-    /// As the published code computes it: padding is learned too, and the key loss asks position t for token t, which the
-    /// language model is asked for at t - 1. T5 also attends to padding. Off, padding does not count and both losses ask
-    /// position t for token t + 1.
+    /// As the published code computes it: padding is learned too, and the key loss asks position t for token t, which
+    /// the language model is asked for at t - 1. T5 also attends to padding. Off, padding does not count and both
+    /// losses ask position t for token t + 1.
     public var asPublished = false
 
     /// The default options.
     public init() {}
-
-    /// Keys that are missing keep the defaults.
-    ///
-    /// - Throws: `DecodingError` for an unknown key or a value of another type.
-    public init(from decoder: any Decoder) throws {
-        self.init()
-        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
-        try values.read(.maskChance, &maskChance)
-        try values.read(.keywordWeight, &keywordWeight)
-        try values.read(.asPublished, &asPublished)
-    }
 
     /// Checks the ranges.
     ///
@@ -86,42 +76,18 @@ enum Image2PoemText {
     static func quatrains(_ examples: [PoemExample]) -> [PoemExample] { examples.filter { $0.lines.count == 4 } }
 }
 
-/// Examples in a random order of their own for each epoch, cut into batches; the last one may be smaller.
-struct ShuffledBatches {
-    let count: Int
-    let size: Int
-    let seed: UInt64
-    private var order: (epoch: Int, indices: [Int])?
-
-    init(count: Int, size: Int, seed: UInt64) {
-        self.count = count
-        self.size = max(1, size)
-        self.seed = seed
-    }
-
-    var batchCount: Int { (count + size - 1) / size }
-
-    mutating func indices(epoch: Int, batch: Int) -> ArraySlice<Int> {
-        if order?.epoch != epoch {
-            var random = SplitMix64(seed, UInt64(epoch), 0x5F1E)
-            order = (epoch, (0..<count).shuffled(using: &random))
-        }
-        return order?.indices.dropFirst(batch * size).prefix(size) ?? []
-    }
-}
-
 /// The task of training a GPT2 with Image2Poem's objective: 0.9 × language model + 0.1 × key loss.
 ///
-/// Two things of the reference are left out: it adds the embeddings of tokens 0 and 1 as segments in training, but not in use;
-/// and it drops the last incomplete batch.
+/// Two things of the reference are left out: it adds the embeddings of tokens 0 and 1 as segments in training, but not
+/// in use; and it drops the last incomplete batch.
 public final class Image2PoemTask: TrainingTask {
     /// The parameters of the model.
     public let store: ParameterStore
-    /// Tokens of texts, which the language model is asked for.
+    /// Tokens of texts that the language model predicts.
     public let unit = "tokens"
     /// All options and a hash of the data.
     public let identity: String
-    /// The stream of dropout.
+    /// The random numbers of dropout.
     public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
 
     let vocabulary: Image2PoemVocabulary
@@ -134,11 +100,11 @@ public final class Image2PoemTask: TrainingTask {
     private let seed: UInt64
     private let device: Device
     private let dropoutGenerator: Generator
-    private var batches: ShuffledBatches
+    private var batches: EpochBatches
 
     /// - Parameters:
     ///   - dataset: its quatrains are trained on; keywords are those of the corpus where it gives some
-    ///   - options: sizes, `batchTokens` and `dropout` of it count here; prompts always hold up to four keywords
+    ///   - options: of these, the sizes, `batchTokens` and `dropout` count; prompts always hold up to four keywords
     /// - Throws: `TrainingError` for options or a corpus that cannot be trained on.
     public init(
         dataset: PoemDataset, options: PoetOptions, objective: Image2PoemOptions, training run: TrainingOptions,
@@ -177,59 +143,53 @@ public final class Image2PoemTask: TrainingTask {
             throw TrainingError.option(
                 "positionCount", "\(options.positionCount)", "at least \(longest), the longest text")
         }
-        batches = ShuffledBatches(count: training.count, size: options.batchTokens / longest, seed: run.seed)
+        batches = EpochBatches(
+            shuffling: training.count, size: options.batchTokens / longest, seed: run.seed, stream: 0x5F1E)
     }
 
     /// Batches of one epoch, at least 1; in every epoch as many.
-    public func batchCount(epoch: Int) -> Int { batches.batchCount }
+    public func batchCount(epoch: Int) -> Int { batches[epoch].count }
 
     /// The weighted sum of the language model's loss and the key loss, both in nats per token; masks are drawn anew.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
-        let rows = batches.indices(epoch: epoch, batch: batch).map { index in
+        let rows = batches[epoch][batch].map { index in
             var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
             return encode(training[index], masking: objective.maskChance, &random)
         }
         let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
-        let (loss, learned, padded) = objectiveLoss(rows, dropout: dropout)
+        let (loss, tokens) = objectiveLoss(rows, dropout: dropout)
         return BatchLoss(
-            loss: loss, units: learned, operations: 6 * configuration.multiplications(tokens: padded, scored: learned))
+            loss: loss, units: tokens.count,
+            operations: 6 * configuration.multiplications(tokens: tokens.paddedCount, scored: tokens.count))
     }
 
-    /// `loss`: nats per token of held-out poems, given the keywords and without masks; `objective`: the loss of training.
+    /// `loss`: nats per token of held-out poems, given the keywords and without masks; `objective`: the loss of
+    /// training.
     public func validate() throws -> [(name: String, value: Double)] {
         guard !validation.isEmpty else { return [] }
-        var (sum, tokens, objective, count) = (0.0, 0, 0.0, 0)
-        for start in stride(from: 0, to: validation.count, by: 64) {
-            let indices = start..<min(start + 64, validation.count)
-            let rows = indices.map { index in
+        func drawn(_ range: Range<Int>) -> [Row] {
+            range.map { index in
                 var random = SplitMix64(7, UInt64(index))
-                return encode(validation[index], masking: self.objective.maskChance, &random)
+                return encode(validation[index], masking: objective.maskChance, &random)
             }
-            objective += objectiveLoss(rows, dropout: nil).loss.item * Double(rows.count)
-            count += rows.count
-            let plain = rows.map { Row(inputs: $0.targets, targets: $0.targets, labels: $0.labels, poem: $0.poem) }
-            let (hidden, width) = hidden(plain, dropout: nil)
-            let places = places(plain, width) { row, target in target >= row.poem ? row.targets[target] : nil }
-            sum += crossEntropy(hidden, places).item * Double(places.count)
-            tokens += places.count
         }
-        return [("loss", sum / Double(tokens)), ("objective", objective / Double(count))]
+        let plain = meanLoss(of: validation.count) { range in
+            let rows = drawn(range)
+            let tokens = asking(tokens(rows.map(\.targets)), rows) { row, target in
+                target >= row.poem && target < row.targets.count ? row.targets[target] : nil
+            }
+            return (tokens.crossEntropy(model.hidden(tokens.inputs()), model.logits), tokens.count)
+        }
+        let both = meanLoss(of: validation.count) { (objectiveLoss(drawn($0), dropout: nil).0, $0.count) }
+        return [("loss", plain), ("objective", both)]
     }
 
     /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ModelFolder` reads them.
     ///
     /// - Throws: `WeightFileError`.
-    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
-        try writeVocabulary(vocabulary.tokens, to: folder)
-        try withoutActuallyEscaping(tensor) { tensor in
-            try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) { entry in
-                tensor(entry.name) ?? entry.tensor
-            }
-        }
+    public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
+        try saveModel(configuration, store, tokens: vocabulary.tokens, to: folder, tensor: tensor)
     }
-
-    /// Does nothing: no parameter needs a correction.
-    public func didStep() {}
 
     // MARK: - Batches
 
@@ -266,53 +226,38 @@ public final class Image2PoemTask: TrainingTask {
         return row
     }
 
-    private func objectiveLoss(_ rows: [Row], dropout: Dropout?) -> (loss: Tensor, learned: Int, padded: Int) {
-        let (hidden, width) = hidden(rows, dropout: dropout)
-        let language = places(rows, width) { row, target in
+    /// The weighted sum of both losses, and what the language model was asked for.
+    private func objectiveLoss(_ rows: [Row], dropout: Dropout?) -> (Tensor, LearnedTokens) {
+        let inputs = tokens(rows.map(\.inputs))
+        let language = asking(inputs, rows) { row, target in
             target < row.targets.count ? row.targets[target] : objective.asPublished ? vocabulary.padding : nil
         }
-        // One place to the left as published: the place is asked for its own token.
-        let key = places(rows, width, shift: objective.asPublished ? 0 : 1) { row, target in
+        // As published, a place is asked for its own token.
+        let key = asking(inputs, rows, shift: objective.asPublished ? 0 : 1) { row, target in
             target < row.labels.count && row.labels[target] != 0 ? row.labels[target] : nil
         }
-        var loss = crossEntropy(hidden, language) * (1 - objective.keywordWeight)
+        let hidden = model.hidden(inputs.inputs(), dropout: dropout)  // [B, T, C]
+        var loss = language.crossEntropy(hidden, model.logits) * (1 - objective.keywordWeight)
         if key.count > 0, objective.keywordWeight > 0 {
-            loss = loss + crossEntropy(hidden, key) * objective.keywordWeight
+            loss = loss + key.crossEntropy(hidden, model.logits) * objective.keywordWeight
         }
-        return (loss, language.count, rows.count * width)
+        return (loss, language)
     }
 
-    /// The hidden states of the padded rows `[B T, C]`, and T.
-    private func hidden(_ rows: [Row], dropout: Dropout?) -> (Tensor, Int) {
-        let width = rows.map(\.inputs.count).max() ?? 0
-        let inputs = rows.flatMap { $0.inputs + Array(repeating: vocabulary.padding, count: width - $0.inputs.count) }
-        let ids = Tensor.ids(inputs, [rows.count, width]).to(nil, device)
-        return (model.hidden(ids, dropout: dropout).reshaped(rows.count * width, -1), width)
+    private func tokens(_ rows: [[Int32]]) -> LearnedTokens {
+        LearnedTokens(rows, padding: vocabulary.padding, device: device)
     }
 
-    /// Places in `[B T]` and what they are asked for.
-    private struct Places {
-        var indices: [Int32] = []
-        var targets: [Int32] = []
-        var count: Int { indices.count }
-    }
-
-    /// The places whose target `shift` to the right `wanted` gives.
-    private func places(_ rows: [Row], _ width: Int, shift: Int = 1, wanted: (Row, Int) -> Int32?) -> Places {
-        var places = Places()
+    /// Asks each place for the token `shift` places to its right that `wanted` gives.
+    private func asking(
+        _ tokens: LearnedTokens, _ rows: [Row], shift: Int = 1, wanted: (Row, Int) -> Int32?
+    ) -> LearnedTokens {
+        var tokens = tokens
         for (index, row) in rows.enumerated() {
-            for target in shift..<width {
-                guard let id = wanted(row, target) else { continue }
-                places.indices.append(Int32(index * width + target - shift))
-                places.targets.append(id)
+            for target in shift..<tokens.width {
+                if let id = wanted(row, target) { tokens.ask(index, target - shift, for: id) }
             }
         }
-        return places
-    }
-
-    private func crossEntropy(_ hidden: Tensor, _ places: Places) -> Tensor {
-        let indices = Tensor.ids(places.indices, [places.count]).to(nil, device)  // [N]
-        let chosen = hidden.gatheringSlices(0, at: indices)  // [N, C]
-        return Kernels.crossEntropy(model.logits(chosen), Tensor.ids(places.targets, [places.count]).to(nil, device))
+        return tokens
     }
 }

@@ -1,7 +1,7 @@
 import Foundation
 import TihuaTorch
 
-/// A number of a recipe and what it may be: every sum and product that it goes into fits then.
+/// A number of a recipe and its range, within which no sum or product of options overflows.
 struct OptionRange: Sendable {
     let name: String
     let isWhole: Bool
@@ -61,14 +61,14 @@ protocol RecipeOptions: Codable, Equatable, Sendable {
     func validate() throws(TrainingError)
 }
 
-/// What this machine has.
+/// The memory of this machine.
 enum Memory {
     /// Bytes; tests set less.
     @TaskLocal static var bytes = ProcessInfo.processInfo.physicalMemory
 }
 
-/// Checks, before memory is taken, that a model can be trained here: a number of it takes 16 bytes (itself, its gradient, two
-/// moments), and 4 where it lives on an accelerator but is drawn first.
+/// Checks, before memory is taken, that a model can be trained here: a number of it takes 16 bytes (itself, its
+/// gradient, two moments), and 4 where it lives on an accelerator but is drawn first.
 ///
 /// - Throws: `TrainingError.tooLarge`.
 func checkSize(parameterCount: Double, device: Device) throws(TrainingError) {

@@ -3,10 +3,10 @@ import TihuaCorpora
 
 /// By which labels and captions one may conclude that a picture shows what a word of the imagery bank means.
 ///
-/// Lines `word<TAB>labels<TAB>captions`. Labels stand between spaces; `t:INDEX` is a class of the teacher, of the 1,000 of
-/// ImageNet, that it must be at least half sure of. Captions hold patterns between `|`; a pattern is pieces joined by `+` that
-/// must all stand in one caption, a piece with `!` in front must not; of a piece with `/` in it, one alternative must (or none
-/// may). Empty lines and lines that start with `#` are left out.
+/// Lines `word<TAB>labels<TAB>captions`. Labels stand between spaces; `t:INDEX` is a class of the teacher, of the 1,000
+/// of ImageNet, that it must be at least half sure of. Captions hold patterns between `|`; a pattern is pieces joined
+/// by `+` that must all stand in one caption, a piece with `!` in front must not; of a piece with `/` in it, one
+/// alternative must (or none may). Empty lines and lines that start with `#` are left out.
 public struct ImageryRules: Sendable {
     /// The words that have a rule, in the order of the file.
     public let words: [String]
@@ -28,8 +28,8 @@ public struct ImageryRules: Sendable {
 
     /// Reads a file.
     ///
-    /// - Throws: `CorporaError` if it cannot be read, `TrainingError.data` with the line for other columns, a word that stands
-    ///   twice, a class that is no number of 0 to 999, or a pattern in which nothing must stand.
+    /// - Throws: `CorporaError` if it cannot be read, `TrainingError.data` with the line for other columns, a word that
+    ///   stands twice, a class that is no number of 0 to 999, or a pattern in which nothing must stand.
     public init(contentsOf url: URL) throws {
         var words: [String] = []
         var longest = 0
@@ -120,8 +120,8 @@ public struct ImageryRules: Sendable {
 public struct ImageryLessons: Sendable {
     /// By which labels and captions a picture shows a word.
     public let rules: ImageryRules
-    /// The texts that stand for each word; those of the rules come first, in their order. The others are words that no picture
-    /// is known to show: a word that is never learned would lie near any picture by chance.
+    /// The texts that stand for each word; those of the rules come first, in their order. The others are words that no
+    /// picture is known to show: a word that is never learned would lie near any picture by chance.
     let texts: [[String]]
 
     /// - Parameter bank: each word of the bank with its texts, as they are encoded in use

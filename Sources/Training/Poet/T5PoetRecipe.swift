@@ -6,15 +6,16 @@ import TihuaProsody
 public import TihuaTorch
 import TihuaVerse
 
-// An encoder-decoder that writes a poem line by line (Image2Poem, data_process/dataset.py, `T5DataLoader`): each poem gives as
-// many pairs as it has lines. The encoder reads what is asked for and the lines before, the decoder writes the next line.
+// An encoder-decoder that writes a poem line by line (Image2Poem, data_process/dataset.py, `T5DataLoader`): each poem
+// gives as many pairs as it has lines. The encoder reads what is asked for and the lines before, the decoder writes the
+// next line.
 //
 //     Image2Poem  [CLS]关键词：k1k2k3k4[EOS][EOS][SEP]               ->  [CLS]line1[EOS][SEP]
 //                 [CLS]关键词：k1k2k3k4[EOS]line1[EOS]line2[EOS][SEP] ->  [CLS]line3[EOS][SEP]
 //     Tihua       [CLS][七绝][韵:七阳]k1[KW]k2[SEP]                   ->  line1[EOS]
 //                 [CLS][七绝][韵:七阳]k1[KW]k2[SEP]line1[LINE]        ->  line2[EOS]
 
-/// The shape of a T5 beyond `PoetOptions`. Read from the part `t5` of the same JSON file.
+/// The shape of a T5 beyond `PoetOptions`. The part `t5` of a `RecipeFile`.
 public struct T5Options: RecipeOptions, Codable, Sendable, Equatable {
     /// The width inside the feed-forward blocks (`d_ff`).
     public var innerSize = 1024
@@ -25,17 +26,6 @@ public struct T5Options: RecipeOptions, Codable, Sendable, Equatable {
 
     /// The default options.
     public init() {}
-
-    /// Keys that are missing keep the defaults.
-    ///
-    /// - Throws: `DecodingError` for an unknown key or a value of another type.
-    public init(from decoder: any Decoder) throws {
-        self.init()
-        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
-        try values.read(.innerSize, &innerSize)
-        try values.read(.headSize, &headSize)
-        try values.read(.isGated, &isGated)
-    }
 
     /// Checks the ranges.
     ///
@@ -55,8 +45,8 @@ public final class T5PoetTask: TrainingTask {
     public enum Format: Sendable, Equatable {
         /// `PoemPrompt`, conditions dropped at random as for the GPT2 poet; every form.
         case tihua
-        /// Keywords without boundaries; quatrains. Of the options only `asPublished` counts: padding is then attended and
-        /// learned, as the reference forgets its masks.
+        /// Keywords without boundaries; quatrains. Of the options only `asPublished` counts: padding is then attended
+        /// and learned, since the reference does not pass its masks on.
         case image2poem(Image2PoemOptions)
     }
 
@@ -66,7 +56,7 @@ public final class T5PoetTask: TrainingTask {
     public let unit = "tokens"
     /// The format, all options and a hash of the data.
     public let identity: String
-    /// The stream of dropout.
+    /// The random numbers of dropout.
     public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
 
     private let model: T5
@@ -81,10 +71,10 @@ public final class T5PoetTask: TrainingTask {
     private let seed: UInt64
     private let device: Device
     private let dropoutGenerator: Generator
-    private var batches: ShuffledBatches
+    private var batches: EpochBatches
 
     /// - Parameters:
-    ///   - options: its sizes, `batchTokens` (of both sides), `dropout` and chances count here
+    ///   - options: of these, the sizes, `batchTokens` (encoder and decoder together), `dropout` and the chances count
     /// - Throws: `TrainingError` for options or a corpus that cannot be trained on.
     public init(
         dataset: PoemDataset, options: PoetOptions, shape: T5Options, format: Format, training run: TrainingOptions,
@@ -108,8 +98,8 @@ public final class T5PoetTask: TrainingTask {
             }
             writer = .image2poem(Image2PoemVocabulary(training + validation))
             learnsPadding = objective.asPublished
-            identity =
-                "image2poem-t5 \(describe(options)) \(describe(shape)) \(describe(objective)) data \(dataset.fingerprint)"
+            let parts = [describe(options), describe(shape), describe(objective)].joined(separator: " ")
+            identity = "image2poem-t5 \(parts) data \(dataset.fingerprint)"
         }
         self.options = options
         self.device = device
@@ -130,7 +120,8 @@ public final class T5PoetTask: TrainingTask {
         let longest = training.map {
             $0.form.characterCount + $0.form.lineCount + ($0.lines.map(\.count).max() ?? 0) + 20
         }
-        batches = ShuffledBatches(count: pairs.count, size: options.batchTokens / (longest.max() ?? 1), seed: run.seed)
+        batches = EpochBatches(
+            shuffling: pairs.count, size: options.batchTokens / (longest.max() ?? 1), seed: run.seed, stream: 0x5F1E)
     }
 
     private static func pairs(_ examples: [PoemExample]) -> [(poem: Int, line: Int)] {
@@ -138,84 +129,64 @@ public final class T5PoetTask: TrainingTask {
     }
 
     /// Batches of one epoch, at least 1; in every epoch as many.
-    public func batchCount(epoch: Int) -> Int { batches.batchCount }
+    public func batchCount(epoch: Int) -> Int { batches[epoch].count }
 
     /// The mean loss, in nats per token of the lines that the decoder writes.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
         let chances = PromptChances(options)
-        let pairs = batches.indices(epoch: epoch, batch: batch).map { index in
+        let pairs = batches[epoch][batch].map { index in
             let (poem, line) = self.pairs[index]
             var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
             return writer.pair(training[poem], line: line, chances, &random)
         }
         let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
-        let result = loss(of: pairs, dropout: dropout, learningPadding: learnsPadding)
+        let (loss, learned, read) = loss(of: pairs, dropout: dropout, learningPadding: learnsPadding)
         return BatchLoss(
-            loss: result.loss, units: result.learned,
+            loss: loss, units: learned.count,
             operations: 6
-                * configuration.multiplications(
-                    read: result.read, written: result.written, scored: result.learned))
+                * configuration.multiplications(read: read, written: learned.paddedCount, scored: learned.count))
     }
 
     /// `loss`: nats per token of held-out lines, given all conditions and the true lines before.
     public func validate() throws -> [(name: String, value: Double)] {
         let held = Self.pairs(validation)
         guard !held.isEmpty else { return [] }
-        var (sum, count) = (0.0, 0)
-        for start in stride(from: 0, to: held.count, by: 128) {
-            let pairs = (start..<min(start + 128, held.count)).map { index in
+        let mean = meanLoss(of: held.count, size: 128) { range in
+            let pairs = range.map { index in
                 var random = SplitMix64(7, UInt64(index))
                 return writer.pair(validation[held[index].poem], line: held[index].line, .all, &random)
             }
-            let (loss, learned, _, _) = loss(of: pairs, dropout: nil, learningPadding: false)
-            sum += loss.item * Double(learned)
-            count += learned
+            let (loss, learned, _) = loss(of: pairs, dropout: nil, learningPadding: false)
+            return (loss, learned.count)
         }
-        return [("loss", sum / Double(count))]
+        return [("loss", mean)]
     }
 
     /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ModelFolder` reads them.
     ///
     /// - Throws: `WeightFileError`.
-    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
-        try writeVocabulary(writer.tokens, to: folder)
-        try withoutActuallyEscaping(tensor) { tensor in
-            try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) { entry in
-                tensor(entry.name) ?? entry.tensor
-            }
-        }
+    public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
+        try saveModel(configuration, store, tokens: writer.tokens, to: folder, tensor: tensor)
     }
 
-    /// Does nothing: no parameter needs a correction.
-    public func didStep() {}
-
-    /// Mean loss over the tokens of the lines, their number, and the padded sizes of both sides.
+    /// The mean loss over the tokens of the lines, what was learned, and the padded size of what the encoder reads.
     private func loss(
         of pairs: [LinePair], dropout: Dropout?, learningPadding: Bool
-    ) -> (loss: Tensor, learned: Int, read: Int, written: Int) {
-        func padded(_ rows: [[Int32]]) -> (ids: Tensor, width: Int) {
-            let width = rows.map(\.count).max() ?? 0
-            let values = rows.flatMap { $0 + Array(repeating: writer.padding, count: width - $0.count) }
-            return (Tensor.ids(values, [rows.count, width]).to(nil, device), width)
-        }
-        let (inputs, read) = padded(pairs.map(\.input))  // [B, S]
+    ) -> (Tensor, LearnedTokens, read: Int) {
+        let asked = LearnedTokens(pairs.map(\.input), padding: writer.padding, device: device)
+        let inputs = asked.inputs()  // [B, S]
         let mask = learnsPadding ? nil : inputs.differs(from: Double(writer.padding))
         // The decoder reads its own line one place later, behind the start token.
-        let (shifted, written) = padded(pairs.map { [writer.start] + $0.output.dropLast() })  // [B, T]
-        var places: [Int32] = []
-        var targets: [Int32] = []
+        let lines = pairs.map { [writer.start] + $0.output.dropLast() }
+        var tokens = LearnedTokens(lines, padding: writer.padding, device: device)
         for (row, pair) in pairs.enumerated() {
-            for column in 0..<(learningPadding ? written : pair.output.count) {
-                places.append(Int32(row * written + column))
-                targets.append(column < pair.output.count ? pair.output[column] : writer.padding)
+            for column in 0..<(learningPadding ? tokens.width : pair.output.count) {
+                tokens.ask(row, column, for: column < pair.output.count ? pair.output[column] : writer.padding)
             }
         }
         let context = model.context(model.embed(inputs), mask: mask, dropout: dropout)
-        let hidden = model.hidden(shifted, context: context, dropout: dropout)  // [B, T, C]
-        let learned = hidden.reshaped(pairs.count * written, -1)
-            .gatheringSlices(0, at: Tensor.ids(places, [places.count]).to(nil, device))  // [N, C]
-        let loss = Kernels.crossEntropy(model.logits(learned), Tensor.ids(targets, [targets.count]).to(nil, device))
-        return (loss, targets.count, pairs.count * read, pairs.count * written)
+        let hidden = model.hidden(tokens.inputs(), context: context, dropout: dropout)  // [B, T, C]
+        return (tokens.crossEntropy(hidden, model.logits), tokens, asked.paddedCount)
     }
 }
 

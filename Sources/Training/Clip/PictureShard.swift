@@ -17,15 +17,15 @@ public struct PictureShard: Sendable {
 
     /// Reads the list of the pictures, and the captions or labels.
     ///
-    /// A picture's captions are those of its label where a table of labels is given, else those that the files of captions have
-    /// for its key, or for the last part of it where no other picture has that. A folder without either gives the names of its
-    /// folders through `PictureSet.promptTemplates`.
+    /// A picture's captions are those of its label where a table of labels is given, else those that the files of
+    /// captions have for its key, or for the last part of it where no other picture has that. A folder without either
+    /// gives the names of its folders through `PictureSet.promptTemplates`.
     ///
     /// - Throws: `CorporaError`, `TrainingError.data` if nothing is said of any picture.
     public init(_ source: PictureSet.Source) throws {
         list = try PictureList([source.shard])
         let file = source.shard.deletingPathExtension()
-        // Of x.tar.gz too.
+        // x for x.tar.gz.
         name = (file.pathExtension == "tar" ? file.deletingPathExtension() : file).lastPathComponent
         let captions = try Captions(source, keys: list.entries.map(\.key))
         let labels = try source.labels.map { try Self.labels($0, source.encoding) }
@@ -60,7 +60,8 @@ public struct PictureShard: Sendable {
             throw TrainingError.data(
                 path: source.shard.path,
                 reason: isLoose
-                    ? "no pictures in folders named by their labels (LABEL/PICTURE.jpg); add captions=FILE or labels=FILE"
+                    ? "no pictures in folders named by their labels (LABEL/PICTURE.jpg); "
+                        + "add captions=FILE or labels=FILE"
                     : "none of its pictures has a caption or a label; "
                         + (lacking ?? "add captions=FILE or labels=FILE, or compare its keys, such as "
                             + "\(list.entries[0].key), with those of the file"))

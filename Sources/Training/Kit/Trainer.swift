@@ -6,37 +6,53 @@ import TihuaWeightFiles
 
 /// What is trained: a model, its batches, its loss. The trainer knows nothing else of it.
 ///
-/// Batches depend on the seed, the epoch and their index alone, so that a run that continues sees what it would have seen.
+/// Batches depend on the seed, the epoch and their index alone, so that a run that continues sees what it would have
+/// seen.
 public protocol TrainingTask: AnyObject, SendableMetatype {
-    /// What is trained.
+    /// The parameters of the model.
     var store: ParameterStore { get }
     /// The recipe, its own options and its data in a few words: where two runs with equal `TrainingOptions` have equal
     /// identities, they are the same run. A checkpoint of another identity is not continued.
     var identity: String { get }
     /// Streams of random numbers that a checkpoint must keep, such as the one for dropout.
     var generators: [(name: String, generator: Generator)] { get }
-    /// What a unit of the speed is: `tokens`, `pictures`.
+    /// What is counted for the speed, such as `tokens` or `pictures`.
     var unit: String { get }
+    /// Where above 0, the run takes as many steps as so many epochs have batches, whatever `TrainingOptions.steps`
+    /// says.
+    var epochs: Int { get }
 
+    /// Whether a parameter keeps its value, such as those of a language model that is not tuned.
+    func isFrozen(_ name: String) -> Bool
     /// Batches of one epoch, at least 1.
     func batchCount(epoch: Int) -> Int
     /// The loss of one batch, a scalar that is still on the graph.
     func loss(epoch: Int, batch: Int) throws -> BatchLoss
-    /// A task whose model has the same parameters, in the same memory, and gradients of its own, for batches that are computed
-    /// at the same time; nil where the recipe cannot.
+    /// A task whose model has the same parameters, in the same memory, and gradients of its own, for batches that are
+    /// computed at the same time; nil where the recipe cannot.
     func replica() throws -> Self?
-    /// Measures on held-out data; gradients are off. The first is what `best` is chosen by, lower is better. Empty where
-    /// nothing is held out: `best` is the last model then.
+    /// Measures on held-out data; gradients are off. The first is what `best` is chosen by, lower is better. Empty
+    /// where nothing is held out: `best` is the last model then.
     func validate() throws -> [(name: String, value: Double)]
-    /// Writes the model as a folder that the rest of the package loads. `tensor` gives what to save for a parameter.
-    func save(to folder: URL, tensor: (String) -> Tensor?) throws
-    /// After each optimiser step, such as a clamp of a parameter.
+    /// Writes the model as a folder that the rest of the package loads.
+    ///
+    /// - Parameter tensor: what to save for a parameter, such as its average; the parameter itself where it is nil
+    func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws
+    /// Is called after each optimiser step, for instance to clamp a parameter.
     func didStep()
 }
 
 extension TrainingTask {
-    /// Batches come one after the other.
+    /// None: what the task draws depends on the seed, the epoch and the batch alone.
+    public var generators: [(name: String, generator: Generator)] { [] }
+    /// 0: the options say how many steps.
+    public var epochs: Int { 0 }
+    /// False: every parameter is trained.
+    public func isFrozen(_ name: String) -> Bool { false }
+    /// Nil: batches come one after the other.
     public func replica() throws -> Self? { nil }
+    /// Does nothing: no parameter needs a correction.
+    public func didStep() {}
 }
 
 /// The loss of a batch and what it cost.
@@ -67,8 +83,8 @@ public enum TrainingOutcome: Equatable, Sendable {
 
 /// The loop: batches, gradients, steps, validation, checkpoints, logs.
 ///
-/// A run lives in one folder: `run.json` (its options), `log.txt`, TensorBoard events, `checkpoint.safetensors` (to continue)
-/// and `best/` (the model with the lowest validation). Every file appears whole or not at all.
+/// A run lives in one folder: `run.json` (its options), `log.txt`, TensorBoard events, `checkpoint.safetensors` (to
+/// continue) and `best/` (the model with the lowest validation). Every file appears whole or not at all.
 public final class Trainer<Task: TrainingTask> {
     private let task: Task
     private let options: TrainingOptions
@@ -83,16 +99,14 @@ public final class Trainer<Task: TrainingTask> {
     /// Prepares a run, or continues the one that the folder holds.
     ///
     /// - Parameters:
-    ///   - frozen: parameters that are not trained.
-    ///   - resume: continue from the folder's checkpoint; a folder with a checkpoint is an error otherwise.
+    ///   - resume: continue from the folder's checkpoint; a folder with a checkpoint is an error otherwise
+    ///   - quiet: whether the log is written to the folder alone, and not to standard error too
     /// - Throws: `TrainingError`, `WeightFileError`.
-    public init(
-        _ task: Task, options: TrainingOptions, folder: URL, resume: Bool, quiet: Bool = false,
-        frozen: (String) -> Bool = { _ in false }
-    ) throws {
-        try options.validate()
+    public init(_ task: Task, options: TrainingOptions, folder: URL, resume: Bool, quiet: Bool = false) throws {
         let device = task.store.device
-        let options = options.resolvingPrecision(on: device)
+        var options = options.resolvingPrecision(on: device)
+        if task.epochs > 0 { options.steps = task.epochs * task.batchCount(epoch: 0) }
+        try options.validate()
         self.task = task
         self.options = options
         self.folder = folder
@@ -101,10 +115,11 @@ public final class Trainer<Task: TrainingTask> {
         let configuration = AdamW.Configuration(beta2: options.beta2, weightDecay: options.weightDecay)
         optimizer =
             switch options.optimizer {
-            case .adamw: AdamW(task.store, configuration, frozen: frozen)
+            case .adamw: AdamW(task.store, configuration, frozen: task.isFrozen)
             case .muon:
                 Muon(
-                    task.store, configuration, workers: options.workers, computeType: orthogonalType, frozen: frozen)
+                    task.store, configuration, workers: options.workers, computeType: orthogonalType,
+                    frozen: task.isFrozen)
             }
         workers = try Workers(task, count: options.workers, trained: optimizer.trained.map(\.name))
         average = options.averageDecay > 0 ? ExponentialMovingAverage(task.store, decay: options.averageDecay) : nil
@@ -120,8 +135,7 @@ public final class Trainer<Task: TrainingTask> {
         if checkpoint.exists {
             progress = try checkpoint.restore(
                 store: task.store, optimizer: optimizer, average: average, generators: task.generators,
-                options: options,
-                identity: task.identity)
+                options: options, identity: task.identity)
         } else {
             try Self.write(options, to: folder)
         }
@@ -184,7 +198,7 @@ public final class Trainer<Task: TrainingTask> {
                 window.restart()
             }
             if stop, !isLast {
-                try log.line("interrupted at step \(progress.step); continue with --resume")
+                try log.line("interrupted at step \(progress.step); the checkpoint continues from here")
                 return .interrupted
             }
             if stale {
@@ -254,8 +268,8 @@ public final class Trainer<Task: TrainingTask> {
         try log.scalar("train/gradient_norm", norm, step: progress.step)
         try log.scalar("train/\(task.unit)_per_second", speed, step: progress.step)
         try log.line(
-            "step \(progress.step)/\(options.steps)  epoch \(progress.epoch)  loss \(format(loss))  rate \(format(rate))  "
-                + "norm \(format(norm))  \(Int(speed)) \(task.unit)/s  \(Int(share * 100)) % of matrix speed  "
+            "step \(progress.step)/\(options.steps)  epoch \(progress.epoch)  loss \(format(loss))  "
+                + "rate \(format(rate))  norm \(format(norm))  \(Int(speed)) \(task.unit)/s  \(Int(share * 100)) % of matrix speed  "
                 + "\(duration(left)) left")
         window.restart()
     }

@@ -8,47 +8,33 @@ public import TihuaTorch
 public import TihuaVerse
 import TihuaWeightFiles
 
-// How a mapping network before a poet is trained, so that a picture becomes a poem without keywords: as CapDec (Nukrai et al.
-// 2022, arXiv 2211.00575), from texts alone, whose embeddings are moved by noise as far as a picture's lies from them. The poet
-// stays as it is. B poems of a batch, T their tokens, E width of an embedding, C width of the poet, K embeddings in the prompt.
+// How a mapping network before a poet is trained, so that a picture becomes a poem without keywords: as CapDec (Nukrai
+// et al. 2022, arXiv 2211.00575), from texts alone, whose embeddings are moved by noise as far as a picture's lies from
+// them. The poet stays as it is. B poems of a batch, T their tokens, E width of an embedding, C width of the poet, K
+// embeddings in the prompt.
 
-/// What a mapping network learns from. Read from the same JSON file as `TrainingOptions`.
+/// What a mapping network learns from. The part `prefix` of a `RecipeFile`.
 public struct PrefixOptions: RecipeOptions, Codable, Sendable, Equatable {
-    /// K: embeddings made from a picture.
+    /// Embeddings that are made from a picture (K).
     public var prefixLength = 8
     /// The most poems to learn from; those with a gloss come first, the others are drawn at random.
     public var poems = 80_000
-    /// Characters of a poem, at most; longer ones are left out.
+    /// The most characters of a poem; longer ones are left out.
     public var longestPoem = 64
     /// Padded tokens of one batch; poems of about equal length stand together.
     public var batchTokens = 4096
     /// The chance that the rhyme stands in a prompt, 0 to 1.
     public var rhymeChance = 0.8
-    /// One poem in so many is held out; as the poet's, so that it has not read them either.
+    /// One poem in this many is held out; the number of the poet's recipe, so that the poet has not learned them
+    /// either.
     public var holdOut = 200
-    /// As `CaptionOptions.noiseVariance`.
+    /// The variance of the noise, as `CaptionOptions.noiseVariance`.
     public var noiseVariance = 0.016
-    /// Moves embeddings of texts by what pictures' embeddings differ from them on average.
+    /// Adds to the embeddings of texts the mean difference between those of pictures and those of texts.
     public var addsModalityOffset = true
 
     /// The default options.
     public init() {}
-
-    /// Keys that are missing keep the defaults.
-    ///
-    /// - Throws: `DecodingError` for an unknown key or a value of another type.
-    public init(from decoder: any Decoder) throws {
-        self.init()
-        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
-        try values.read(.prefixLength, &prefixLength)
-        try values.read(.poems, &poems)
-        try values.read(.longestPoem, &longestPoem)
-        try values.read(.batchTokens, &batchTokens)
-        try values.read(.rhymeChance, &rhymeChance)
-        try values.read(.holdOut, &holdOut)
-        try values.read(.noiseVariance, &noiseVariance)
-        try values.read(.addsModalityOffset, &addsModalityOffset)
-    }
 
     /// Checks the ranges.
     ///
@@ -67,8 +53,8 @@ public struct PrefixOptions: RecipeOptions, Codable, Sendable, Equatable {
     }
 }
 
-/// Poems with embeddings of texts that say what they show: a gloss in modern Chinese, descriptions of the bank's words that
-/// stand in them, and a couplet of their own. Poems with neither gloss nor such a word are left out.
+/// Poems with embeddings of texts that say what they show: a gloss in modern Chinese, descriptions of the bank's words
+/// that stand in them, and a couplet of their own. Poems with neither gloss nor such a word are left out.
 public struct PrefixDataset: Sendable {
     /// A poem and the rows of `vectors` that it may be written from.
     struct Example: Sendable {
@@ -80,9 +66,9 @@ public struct PrefixDataset: Sendable {
     public let vocabulary: PoetVocabulary
     let training: [Example]
     let validation: [Example]
-    /// `[rows, E]`, of length 1.
+    /// The embeddings of texts, `[rows, E]`, of length 1.
     let vectors: [Float]
-    /// E.
+    /// Numbers of one embedding (E).
     public let width: Int
     /// How many poems were left out, by reason.
     public let dropped: [String: Int]
@@ -95,8 +81,8 @@ public struct PrefixDataset: Sendable {
     ///   - descriptions: a word of the bank to what a picture of it shows, in modern Chinese
     ///   - vocabulary: of the poet
     ///   - embedTexts: the embeddings of texts in the space of the pictures, of length 1
-    /// - Throws: `TrainingError` for options that make no sense and if nothing is left to train on, with the reasons; what
-    ///   `embedTexts` throws.
+    /// - Throws: `TrainingError` for options that make no sense and if nothing is left to train on, with the reasons;
+    ///   what `embedTexts` throws.
     public init(
         poems: [CorpusPoem], themes: [String: [String]], descriptions: [String: [String]], vocabulary: PoetVocabulary,
         options: PrefixOptions, embedTexts: ([String]) async throws -> [[Float]]
@@ -123,10 +109,7 @@ public struct PrefixDataset: Sendable {
         dropped["more than asked for"] = all.count - chosen.count
         dropped = dropped.filter { $0.value > 0 }
         guard !chosen.isEmpty else {
-            let reasons =
-                dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(held.count) held out"]
-            throw TrainingError.data(
-                path: "the corpus", reason: "no poems are left to train on (\(reasons.joined(separator: ", ")))")
+            throw TrainingError.nothingLeft("the corpus", "no poems", dropped: dropped, heldOut: held.count)
         }
 
         var rows: [String: Int] = [:]
@@ -166,7 +149,7 @@ public struct PrefixDataset: Sendable {
         var texts = [poem.lines[couplet..<min(couplet + 2, poem.lines.count)].joined(separator: "，")]
         if let theme = poem.theme { texts.append(theme) }
         if !poem.descriptions.isEmpty {
-            // As a caption, which speaks of one thing or of a few.
+            // One to three, as a caption speaks of one thing or of a few.
             let count = Int.random(in: 1...3, using: &random)
             texts.append(poem.descriptions.shuffled(using: &random).prefix(count).joined(separator: "，"))
         }
@@ -196,7 +179,7 @@ public struct PrefixDataset: Sendable {
         return String(state, radix: 16)
     }
 
-    /// float32 `[rows, E]`
+    /// The embeddings of some rows, float32 `[rows, E]`.
     func embeddings(_ rows: [Int]) -> Tensor {
         Tensor(rows.flatMap { vectors[$0 * width..<($0 + 1) * width] }, [rows.count, width])
     }
@@ -210,8 +193,6 @@ public final class PrefixTask: TrainingTask {
     public let unit = "tokens"
     /// The options and a hash of the data.
     public let identity: String
-    /// None: what is drawn depends on the seed, the epoch and the batch.
-    public let generators: [(name: String, generator: Generator)] = []
     /// The mapping network.
     public let mapper: PrefixMapper
 
@@ -221,9 +202,7 @@ public final class PrefixTask: TrainingTask {
     private let seed: UInt64
     private let device: Device
     private let offset: Tensor?
-    /// Indices of `dataset.training`, shortest poems first; batches are cut from it.
-    private let byLength: [Int]
-    private var plan: (epoch: Int, batches: [[Int]])?
+    private var batches: EpochBatches
 
     /// - Parameters:
     ///   - dataset: with the vocabulary of the poet
@@ -274,9 +253,9 @@ public final class PrefixTask: TrainingTask {
         } else {
             offset = nil
         }
-        byLength = dataset.training.indices.sorted {
-            (dataset.training[$0].poem.form.characterCount, $0) < (dataset.training[$1].poem.form.characterCount, $1)
-        }
+        batches = EpochBatches(
+            of: dataset.training.map(\.poem.form), prompt: options.prefixLength + 4, budget: options.batchTokens,
+            seed: training.seed)
         standardize()
     }
 
@@ -287,7 +266,7 @@ public final class PrefixTask: TrainingTask {
         device = original.device
         identity = original.identity
         offset = original.offset
-        byLength = original.byLength
+        batches = original.batches
         poet = original.poet
         store = ParameterStore(sharing: original.store)
         mapper = PrefixMapper(
@@ -298,24 +277,25 @@ public final class PrefixTask: TrainingTask {
     public func replica() -> PrefixTask? { PrefixTask(sharing: self) }
 
     /// Batches of one epoch; epochs may differ.
-    public func batchCount(epoch: Int) -> Int { batches(of: epoch).count }
+    public func batchCount(epoch: Int) -> Int { batches[epoch].count }
 
-    /// The mean loss, in nats per token of the poems; which of its texts a poem is written from is drawn anew each epoch.
+    /// The mean loss, in nats per token of the poems; which of its texts a poem is written from is drawn anew each
+    /// epoch.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
-        let items = batches(of: epoch)[batch].map { index in
+        let items = batches[epoch][batch].map { index in
             var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
             return item(dataset.training[index], &random)
         }
         let noise = Generator(seed: SplitMix64(seed, UInt64(epoch), UInt64(batch), 0x9015E).peek)
-        let (loss, counted, padded) = loss(of: items, noise: noise)
-        // The poet's weights are not trained, and cost no product for their own gradient.
-        let read = 4 * poet.configuration.multiplications(tokens: padded, scored: counted)
+        let (loss, tokens) = loss(of: items, noise: noise)
+        // The poet's weights are not trained, and need no product for their own gradient.
+        let read = 4 * poet.configuration.multiplications(tokens: tokens.paddedCount, scored: tokens.count)
         return BatchLoss(
-            loss: loss, units: counted, operations: read + 6 * Double(store.parameterCount) * Double(items.count))
+            loss: loss, units: tokens.count, operations: read + 6 * Double(store.parameterCount) * Double(items.count))
     }
 
-    /// `loss`: nats per token of held-out poems, written from a text about them with noise; `loss_other`: from a text about
-    /// another poem, so that the difference is what the text tells.
+    /// `loss`: nats per token of held-out poems, written from a text about them with noise; `loss_other`: from a text
+    /// about another poem, so that the difference is what the text tells.
     public func validate() throws -> [(name: String, value: Double)] {
         guard !dataset.validation.isEmpty else { return [] }
         let items = dataset.validation.enumerated().map { index, example in
@@ -323,15 +303,10 @@ public final class PrefixTask: TrainingTask {
             return item(example, &random)
         }
         func mean(_ items: [Item]) -> Double {
-            var sum = 0.0
-            var count = 0
-            for start in stride(from: 0, to: items.count, by: 64) {
-                let part = Array(items[start..<min(start + 64, items.count)])
-                let (loss, counted, _) = loss(of: part, noise: Generator(seed: UInt64(start)))
-                sum += loss.item * Double(counted)
-                count += counted
+            meanLoss(of: items.count) { range in
+                let (loss, tokens) = loss(of: Array(items[range]), noise: Generator(seed: UInt64(range.lowerBound)))
+                return (loss, tokens.count)
             }
-            return sum / Double(max(1, count))
         }
         let others = items.indices.map { index in
             var item = items[index]
@@ -344,18 +319,11 @@ public final class PrefixTask: TrainingTask {
     /// Writes `config.json` and the weights in bfloat16, as `PrefixMapper.open` reads them.
     ///
     /// - Throws: `WeightFileError`.
-    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
-        try withoutActuallyEscaping(tensor) { tensor in
-            try ModelFolder.save(
-                configuration: mapper.configuration, store: store, dtype: .bfloat16, to: folder
-            ) { tensor($0.name) ?? $0.tensor }
-        }
+    public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
+        try saveModel(mapper.configuration, store, to: folder, tensor: tensor)
     }
 
-    /// Does nothing: no parameter needs a correction.
-    public func didStep() {}
-
-    /// Scales and shifts the mapper's first layer by the mean and deviation of what it will be given.
+    /// Scales and shifts the mapper's first layer by the mean and deviation of its input.
     private func standardize() {
         guard let weight = store["clip_project.model.0.weight"], let bias = store["clip_project.model.0.bias"] else {
             return
@@ -388,59 +356,33 @@ public final class PrefixTask: TrainingTask {
             row: example.rows[Int.random(in: 0..<example.rows.count, using: &random)])
     }
 
-    private func batches(of epoch: Int) -> [[Int]] {
-        if let plan, plan.epoch == epoch { return plan.batches }
-        var random = SplitMix64(seed, UInt64(epoch), 0xBA7C)
-        let prompt = options.prefixLength + 4
-        let batches = batchesByLength(byLength, budget: options.batchTokens, using: &random) { index in
-            let form = dataset.training[index].poem.form
-            return (form.characterCount, form.characterCount + form.lineCount + prompt)
-        }
-        plan = (epoch, batches)
-        return batches
-    }
-
-    /// What the mapper is given. `[B, E]`
+    /// The input of the mapper, `[B, E]`.
     private func inputs(_ rows: [Int], noise: Generator) -> Tensor {
         CaptionNoise.applied(
             to: dataset.embeddings(rows).to(nil, device), variance: options.noiseVariance, offset: offset,
             generator: noise)
     }
 
-    /// The mean loss over the characters of the poems, their number, and the padded size of the batch.
-    private func loss(of items: [Item], noise: Generator) -> (Tensor, counted: Int, padded: Int) {
-        let prefixLength = options.prefixLength
-        // The last token is not read.
-        let width = (items.map { $0.head.count + prefixLength + $0.tail.count }.max() ?? 1) - 1
-        let count = items.count
-        var ids = [Int32](repeating: dataset.vocabulary.padding, count: count * width)
+    /// The mean loss over the characters of the poems, and what was learned.
+    private func loss(of items: [Item], noise: Generator) -> (Tensor, LearnedTokens) {
+        let (count, prefixLength) = (items.count, options.prefixLength)
+        let room = [Int32](repeating: dataset.vocabulary.padding, count: prefixLength)
+        // The prompt ends with one token; from there on every token is predicted.
+        let tokens = LearnedTokens(
+            following: items.map { ($0.head + room + $0.tail, $0.head.count + prefixLength + 1) },
+            padding: dataset.vocabulary.padding, device: device)
         // Where each position's embedding lies in the prefixes of all poems with the tokens of all poems behind them.
-        var sources = (0..<count * width).map { Int32(count * prefixLength + $0) }
-        var places: [Int32] = []
-        var targets: [Int32] = []
+        var sources = (0..<tokens.paddedCount).map { Int32(count * prefixLength + $0) }
         for (row, item) in items.enumerated() {
-            let start = row * width
-            for (column, id) in item.head.enumerated() { ids[start + column] = id }
             for column in 0..<prefixLength {
-                sources[start + item.head.count + column] = Int32(row * prefixLength + column)
-            }
-            // The prompt ends with one token; from there on every token is predicted.
-            let first = start + item.head.count + prefixLength
-            for column in 0..<item.tail.count - 1 {
-                ids[first + column] = item.tail[column]
-                places.append(Int32(first + column))
-                targets.append(item.tail[column + 1])
+                sources[row * tokens.width + item.head.count + column] = Int32(row * prefixLength + column)
             }
         }
         let mapped = mapper(inputs(items.map(\.row), noise: noise))  // [B, K, C]
-        let tokens = poet.embed(Tensor.ids(ids, [count * width]).to(nil, device))  // [B T, C]
-        let both = Tensor.concatenated([mapped.reshaped(count * prefixLength, -1).to(tokens.dtype), tokens], 0)
+        let read = poet.embed(tokens.inputs().reshaped(tokens.paddedCount))  // [B T, C]
+        let both = Tensor.concatenated([mapped.reshaped(count * prefixLength, -1).to(read.dtype), read], 0)
         let embeddings = both.gatheringSlices(0, at: Tensor.ids(sources, [sources.count]).to(nil, device))
-        let hidden = poet.hidden(embeddings: embeddings.reshaped(count, width, -1))  // [B, T, C]
-        // Scores are dear with a vocabulary of thousands, so only where something is learned: [N, C], N <= B T.
-        let learned = hidden.reshaped(count * width, -1)
-            .gatheringSlices(0, at: Tensor.ids(places, [places.count]).to(nil, device))
-        let loss = Kernels.crossEntropy(poet.logits(learned), Tensor.ids(targets, [targets.count]).to(nil, device))
-        return (loss, targets.count, count * width)
+        let hidden = poet.hidden(embeddings: embeddings.reshaped(count, tokens.width, -1))  // [B, T, C]
+        return (tokens.crossEntropy(hidden, poet.logits), tokens)
     }
 }

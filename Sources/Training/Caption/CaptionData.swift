@@ -11,11 +11,11 @@ import TihuaWeightFiles
 
 /// Embeddings of pictures by their keys.
 public struct EmbeddingTable: Sendable {
-    /// E.
+    /// Numbers of one embedding (E).
     public let width: Int
     /// The keys of the pictures, without the endings of files, in order.
     public let keys: [String]
-    /// `[N, E]`
+    /// The embeddings, `[N, E]`.
     let values: [Float]
     /// The fingerprint of the model that they are from; nil where it is not known.
     public let model: String?
@@ -25,7 +25,7 @@ public struct EmbeddingTable: Sendable {
 
     /// A table of one or more pictures.
     ///
-    /// - Parameter vectors: as many as `keys`, all as wide
+    /// - Parameter vectors: one for each key, all of one width
     /// - Throws: `TrainingError.data` for a key that stands twice and for vectors of different widths.
     public init(keys: [String], vectors: [[Float]]) throws(TrainingError) {
         try self.init(keys: keys, values: vectors.flatMap { $0 }, width: vectors.first?.count ?? 0, path: "embeddings")
@@ -38,7 +38,7 @@ public struct EmbeddingTable: Sendable {
             throw .data(path: path, reason: "needs an embedding for each of \(keys.count) keys, all of one width")
         }
         guard values.allSatisfy(\.isFinite) else {
-            throw .data(path: path, reason: "holds numbers that are not finite; make it again with tihua data embed")
+            throw .data(path: path, reason: "holds numbers that are not finite; make it again")
         }
         self.keys = keys.map(PictureName.key)
         self.values = values
@@ -48,23 +48,22 @@ public struct EmbeddingTable: Sendable {
         var rows: [String: Int] = [:]
         for (row, key) in self.keys.enumerated() {
             guard rows.updateValue(row, forKey: key) == nil else {
-                throw .data(path: path, reason: "the picture \(key) stands in it twice")
+                throw .data(path: path, reason: "the picture \(key) occurs twice")
             }
         }
         self.rows = rows
     }
 
-    /// Files of `tihua data embed` as one table.
+    /// Files of embeddings (`EmbeddingFile`) as one table.
     ///
-    /// - Throws: `WeightFileError` and `CorporaError` for what is no such file; `TrainingError.data` for files of different
-    ///   models, or a picture that stands in two.
+    /// - Throws: `WeightFileError` and `CorporaError` for what is no such file; `TrainingError.data` for files of
+    ///   different models, or a picture that stands in two.
     public init(contentsOf urls: [URL]) throws {
         let files = try urls.map { try EmbeddingFile(contentsOf: $0) }
         let path = urls.map { $0.path(percentEncoded: false) }.joined(separator: ", ")
         guard let first = files.first, files.allSatisfy({ $0.model == first.model && $0.width == first.width }) else {
             throw TrainingError.data(
-                path: path, reason: "holds embeddings of different models; make them with one (tihua data embed --clip)"
-            )
+                path: path, reason: "holds embeddings of different models; make them with one")
         }
         guard files.allSatisfy({ $0.isNormalized == first.isNormalized }) else {
             throw TrainingError.data(
@@ -84,8 +83,8 @@ public struct EmbeddingTable: Sendable {
 
 /// The sentences of a style, one a line.
 ///
-/// - Throws: `CorporaError` for what is no text; `TrainingError.data` for fewer than two sentences, of which no style can be
-///   learned.
+/// - Throws: `CorporaError` for what is no text; `TrainingError.data` for fewer than two sentences, of which no style
+///   can be learned.
 public func readSentences(_ url: URL, encoding: TextEncoding? = nil) throws -> [String] {
     let lines = try TextFile.lines(of: url, encoding: encoding)
         .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
@@ -101,9 +100,9 @@ public func readSentences(_ url: URL, encoding: TextEncoding? = nil) throws -> [
 public struct CaptionDataset: Sendable {
     /// One caption to learn.
     struct Example: Sendable {
-        /// Of `vectors`.
+        /// The row of `vectors` that it is written from.
         let row: Int
-        /// With the end of the caption, unless it was cut.
+        /// The tokens, with the end of the caption unless it was cut.
         let ids: [Int32]
     }
 
@@ -111,7 +110,7 @@ public struct CaptionDataset: Sendable {
     struct HeldOut: Sendable {
         let key: String
         let row: Int
-        let captions: [String]
+        var captions: [String]
     }
 
     /// The tokens of the language model, one for each id.
@@ -120,17 +119,17 @@ public struct CaptionDataset: Sendable {
     let training: [Example]
     let validation: [Example]
     let heldOut: [HeldOut]
-    /// `[rows, E]`: pictures, then texts.
+    /// The embeddings that captions are written from, `[rows, E]`: pictures, then texts.
     let vectors: [Float]
-    /// E.
+    /// Numbers of one embedding (E).
     public let width: Int
-    /// Rows from here on are embeddings of texts.
+    /// The first row that is the embedding of a text.
     let firstText: Int
     /// The mean of the pictures' embeddings less that of the texts', all of length 1; nil without texts or pictures.
     let modalityOffset: [Float]?
     /// The fingerprint of the CLIP model; nil where it is not known.
     let clipModel: String?
-    /// Whether some embeddings have length 1, so that the captioner must bring all to it.
+    /// Whether some embeddings have length 1; the captioner must then normalise all of them.
     let isNormalized: Bool
     /// How many captions were left out, by reason.
     public let dropped: [String: Int]
@@ -160,46 +159,16 @@ public struct CaptionDataset: Sendable {
     /// Builds the examples.
     ///
     /// - Parameters:
-    ///   - vocabulary: of the language model that is gone on with; nil makes one from the captions
-    ///   - embedTexts: the embeddings of texts in the space of the pictures, of length 1; asked for sentences only
+    ///   - vocabulary: the tokens of the language model that training starts from; nil makes them from the captions
+    ///   - embedTexts: gives the embeddings of texts in the space of the pictures, of length 1; is called only where
+    ///     texts are learned without pictures
     /// - Throws: `TrainingError.data` if nothing is left to train on, with the reasons; what `embedTexts` throws.
     public init(
         _ sources: Sources, vocabulary given: [String]? = nil, options: CaptionOptions,
         embedTexts: ([String]) async throws -> [[Float]]
     ) async throws {
         var dropped: [String: Int] = [:]
-        var kept: [(row: Int, text: String, key: String)] = []
-        var held: [(row: Int, text: String, key: String)] = []
-        for (records, isValidation) in [(sources.captions, false), (sources.validation, true)] {
-            for record in records {
-                let key = PictureName.key(of: record.image)
-                guard !record.text.allSatisfy(\.isWhitespace) else {
-                    dropped["empty", default: 0] += 1
-                    continue
-                }
-                // By a hash of the picture, so that all of its captions are on one side, and the same in every run.
-                let isHeld = options.holdOut > 0 && stableHash(key) % UInt64(options.holdOut) == 0
-                let row = sources.pictures?.row(of: key)
-                if isValidation || isHeld {
-                    guard let row else {
-                        dropped["without an embedding", default: 0] += 1
-                        continue
-                    }
-                    held.append((row, record.text, key))
-                } else if let row {
-                    kept.append((row, record.text, key))
-                } else if sources.isTextOnly {
-                    kept.append((0, record.text, key))
-                } else {
-                    dropped["without an embedding", default: 0] += 1
-                }
-            }
-        }
-        let heldKeys = Set(held.map(\.key))
-        let before = kept.count
-        kept.removeAll { heldKeys.contains($0.key) }
-        if kept.count < before { dropped["of held-out pictures", default: 0] += before - kept.count }
-
+        let (kept, held) = Self.sorted(sources, holdOut: options.holdOut, &dropped)
         tokens =
             given
             ?? CaptionVocabulary.tokens(
@@ -208,83 +177,115 @@ public struct CaptionDataset: Sendable {
         func encode(_ text: String) -> [Int32]? {
             let ids = tokenizer.encode(text, addingSpecialTokens: false)
             guard !ids.isEmpty else { return nil }
-            // An end after half a sentence would teach to end there.
+            // No end behind a caption that was cut: the model would learn to stop in the middle of a sentence.
             return ids.count < options.maximumLength
                 ? ids + [tokenizer.separatorID] : Array(ids.prefix(options.maximumLength))
         }
         var training: [Example] = []
         var texts: [(ids: [Int32], text: String)] = []
-        for caption in kept {
-            guard let ids = encode(caption.text) else {
+        let learned = kept.map { (row: sources.isTextOnly ? nil : $0.row, text: $0.text) }
+        for (row, text) in learned + sources.sentences.map({ (row: nil, text: $0) }) {
+            guard let ids = encode(text) else {
                 dropped["empty", default: 0] += 1
                 continue
             }
-            if sources.isTextOnly {
-                texts.append((ids, caption.text))
-            } else {
-                training.append(Example(row: caption.row, ids: ids))
-            }
+            if let row { training.append(Example(row: row, ids: ids)) } else { texts.append((ids, text)) }
         }
-        for sentence in sources.sentences {
-            guard let ids = encode(sentence) else {
-                dropped["empty", default: 0] += 1
-                continue
-            }
-            texts.append((ids, sentence))
+        let embedded = try await Self.embedded(texts.map(\.text), beside: sources, embedTexts)
+        let firstText = sources.pictures?.keys.count ?? 0
+        training += texts.enumerated().map { Example(row: firstText + $0.offset, ids: $0.element.ids) }
+        guard !training.isEmpty else {
+            throw TrainingError.nothingLeft("the captions", "none", dropped: dropped, heldOut: held.count)
         }
-        if let one = sources.pictures?.model, let other = sources.clipModel, one != other {
-            throw TrainingError.data(
-                path: "the embeddings of the pictures",
-                reason: "are of another CLIP model than the one for texts; name theirs with --clip")
-        }
-        firstText = sources.pictures?.keys.count ?? 0
-        var vectors = sources.pictures?.values ?? []
-        var width = sources.pictures?.width ?? 0
-        var offset: [Float]?
-        if !texts.isEmpty {
-            let embedded = try await embedTexts(texts.map(\.text))
-            guard let first = embedded.first, embedded.count == texts.count,
-                sources.pictures == nil || first.count == width
-            else {
-                throw TrainingError.data(
-                    path: "the embeddings of the pictures",
-                    reason:
-                        "are \(width) wide, those of texts \(embedded.first?.count ?? 0); take one CLIP model for both")
+        let width = embedded.first?.count ?? sources.pictures?.width ?? 0
+        vectors = (sources.pictures?.values ?? []) + embedded.joined()
+        modalityOffset =
+            embedded.isEmpty
+            ? nil
+            : sources.pictures.map { pictures in
+                let shown = Set(kept.map(\.row)).sorted().map { pictures[$0] }
+                return zip(meanDirection(shown, width), meanDirection(embedded.map { $0[...] }, width)).map { $0 - $1 }
             }
-            width = first.count
-            vectors += embedded.joined()
-            for (index, text) in texts.enumerated() { training.append(Example(row: firstText + index, ids: text.ids)) }
-            if let pictures = sources.pictures {
-                let used = Set(kept.map(\.row))
-                offset = zip(
-                    meanDirection(used.sorted().map { pictures[$0] }, width),
-                    meanDirection(embedded.map { $0[...] }, width)
-                ).map { $0 - $1 }
-            }
-        }
         validation = held.compactMap { item in encode(item.text).map { Example(row: item.row, ids: $0) } }
-        var order: [String] = []
-        var captions: [String: HeldOut] = [:]
-        for item in held {
-            if captions[item.key] == nil { order.append(item.key) }
-            let others = captions[item.key]?.captions ?? []
-            captions[item.key] = HeldOut(key: item.key, row: item.row, captions: others + [item.text])
-        }
-        heldOut = order.compactMap { captions[$0] }
-        self.tokenizer = tokenizer
-        self.training = training
-        self.vectors = vectors
-        self.width = width
-        self.dropped = dropped
-        modalityOffset = offset
+        heldOut = Self.grouped(held)
         isNormalized = !texts.isEmpty || sources.pictures?.isNormalized == true
         clipModel = sources.pictures?.model ?? sources.clipModel
-        guard !training.isEmpty else {
-            let reasons =
-                dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(held.count) held out"]
-            throw TrainingError.data(
-                path: "the captions", reason: "none are left to train on (\(reasons.joined(separator: ", ")))")
+        (self.tokenizer, self.training, self.firstText) = (tokenizer, training, firstText)
+        (self.width, self.dropped) = (width, dropped)
+    }
+
+    /// A caption and the row of its picture, 0 where only its text is learned.
+    private typealias Record = (row: Int, text: String, key: String)
+
+    /// Sorts the captions into those that are learned and those that are held out.
+    private static func sorted(
+        _ sources: Sources, holdOut: Int, _ dropped: inout [String: Int]
+    ) -> (kept: [Record], held: [Record]) {
+        var kept: [Record] = []
+        var held: [Record] = []
+        for (index, caption) in (sources.captions + sources.validation).enumerated() {
+            let key = PictureName.key(of: caption.image)
+            guard !caption.text.allSatisfy(\.isWhitespace) else {
+                dropped["empty", default: 0] += 1
+                continue
+            }
+            // By a hash of the picture, so that all of its captions are on the same side, in every run.
+            let isHeld =
+                index >= sources.captions.count || holdOut > 0 && stableHash(key) % UInt64(holdOut) == 0
+            guard let row = sources.pictures?.row(of: key) ?? (sources.isTextOnly && !isHeld ? 0 : nil) else {
+                dropped["without an embedding", default: 0] += 1
+                continue
+            }
+            if isHeld { held.append((row, caption.text, key)) } else { kept.append((row, caption.text, key)) }
         }
+        let heldKeys = Set(held.map(\.key))
+        let before = kept.count
+        kept.removeAll { heldKeys.contains($0.key) }
+        if kept.count < before { dropped["of held-out pictures", default: 0] += before - kept.count }
+        return (kept, held)
+    }
+
+    /// The embeddings of texts, as wide as those of the pictures.
+    ///
+    /// - Throws: `TrainingError.data` for embeddings of another model.
+    private static func embedded(
+        _ texts: [String], beside sources: Sources, _ embedTexts: ([String]) async throws -> [[Float]]
+    ) async throws -> [[Float]] {
+        if let one = sources.pictures?.model, let other = sources.clipModel, one != other {
+            throw TrainingError.data(
+                path: "the embeddings of the pictures", reason: "are of another CLIP model than the one for texts")
+        }
+        guard !texts.isEmpty else { return [] }
+        let embedded = try await embedTexts(texts)
+        guard let width = embedded.first?.count, embedded.count == texts.count,
+            sources.pictures.map({ $0.width == width }) ?? true
+        else {
+            let (one, other) = (sources.pictures?.width ?? 0, embedded.first?.count ?? 0)
+            throw TrainingError.data(
+                path: "the embeddings of the pictures",
+                reason: "are \(one) wide, those of texts \(other); take one CLIP model for both")
+        }
+        return embedded
+    }
+
+    /// The held-out pictures with all of their captions, in the order of the captions.
+    private static func grouped(_ held: [Record]) -> [HeldOut] {
+        var places: [String: Int] = [:]
+        var pictures: [HeldOut] = []
+        for item in held {
+            if let place = places[item.key] {
+                pictures[place].captions.append(item.text)
+            } else {
+                places[item.key] = pictures.count
+                pictures.append(HeldOut(key: item.key, row: item.row, captions: [item.text]))
+            }
+        }
+        return pictures
+    }
+
+    /// At most `count` of the held-out pictures, the same ones in every run.
+    func heldOutSample(_ count: Int) -> [HeldOut] {
+        Array(heldOut.sorted { (stableHash($0.key), $0.key) < (stableHash($1.key), $1.key) }.prefix(count))
     }
 
     /// Captions to train on, captions that are held out, and the pictures of the latter.
@@ -303,7 +304,7 @@ public struct CaptionDataset: Sendable {
         return String(state, radix: 16)
     }
 
-    /// float32 `[rows, E]`
+    /// The embeddings of some rows, float32 `[rows, E]`.
     func embeddings(_ rows: [Int]) -> Tensor {
         Tensor(rows.flatMap { vectors[$0 * width..<($0 + 1) * width] }, [rows.count, width])
     }

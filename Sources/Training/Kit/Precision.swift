@@ -4,7 +4,7 @@ public import TihuaTorch
 import TihuaWeightFiles
 
 extension TrainingOptions {
-    /// The element type of the activations, and of Muon's orthogonalisation.
+    /// The element type of the activations and of Muon's orthogonalisation.
     public enum Precision: String, Codable, Sendable, CaseIterable {
         /// bfloat16 where the device multiplies it in hardware, else float32.
         case auto
@@ -19,8 +19,8 @@ extension TrainingOptions {
             }
         }
 
-        /// What `auto` comes to on `device`, and why. A processor says what it has, so that equal seeds give equal runs; a
-        /// GPU is measured, where the two speeds are several times apart.
+        /// What `auto` comes to on `device`, and why. A processor says what it has, so that equal seeds give equal
+        /// runs; a GPU is measured, where the two speeds are several times apart.
         static func best(on device: Device) -> (precision: Precision, reason: String) {
             switch device {
             case .cpu:
@@ -36,8 +36,8 @@ extension TrainingOptions {
         }
     }
 
-    /// These options with the precision that `auto` comes to: of the run that is continued, whatever the machine; else the
-    /// best one of `device`.
+    /// These options with the precision that `auto` comes to: of the run that is continued, whatever the machine; else
+    /// the best one of `device`.
     ///
     /// - Parameter folder: of a run that is continued, if there is one
     public func resolvingPrecision(on device: Device, continuing folder: URL? = nil) -> TrainingOptions {
@@ -80,7 +80,7 @@ enum MatrixSpeed {
         let start = ContinuousClock.now
         func elapsed(since start: ContinuousClock.Instant) -> Double { (ContinuousClock.now - start) / .seconds(1) }
         var best = 0.0
-        // A GPU is not busy with less than the last; on a slow processor the first says enough.
+        // Only the largest keeps a GPU busy; on a slow processor the smallest is enough.
         for size in device == .cpu ? [512, 1024] : [1024, 4096, 8192] {
             let a = Tensor.randn([size, size], generator: generator, device: device).to(dtype)
             _ = a.matmul(a)

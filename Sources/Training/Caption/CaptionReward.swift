@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaEncoders
 import TihuaEvaluation
 import TihuaFiles
 import TihuaGeneration
@@ -8,33 +9,33 @@ import TihuaTokenizers
 public import TihuaTorch
 import TihuaVerse
 
-// Self-critical training of a captioner that speaks already (Rennie et al. 2017; Cho et al. 2022, Fine-grained Image Captioning
-// with CLIP Reward, arXiv 2205.13115): captions are drawn, rewarded, and made more or less probable by how much better they
-// are than the other captions of the same picture (Kool et al. 2019, leave one out).
-// B pictures of a batch, n captions of each, E width of the embeddings.
+// Self-critical training of a captioner that has been trained on captions (Rennie et al. 2017; Cho et al. 2022,
+// Fine-grained Image Captioning with CLIP Reward, arXiv 2205.13115): captions are drawn, rewarded, and made more or
+// less probable by how much better they are than the other captions of the same picture (Kool et al. 2019, leave one
+// out). B pictures of a batch, n captions of each, E width of the embeddings.
 
-/// What a caption is rewarded for. Read from the same JSON file as `TrainingOptions`.
+/// What a caption is rewarded for. The part `reward` of a `RecipeFile`.
 public struct RewardOptions: RecipeOptions, Codable, Sendable, Equatable {
-    /// Of the CLIP score, 2.5 times the cosine of caption and picture where that is above 0.
+    /// The weight of the CLIP score, 2.5 · max(0, cosine of caption and picture).
     public var clipWeight = 2.0
-    /// Of CIDEr-D against the picture's own captions, 0...10 a caption, on the model's tokens with the end.
+    /// The weight of CIDEr-D against the picture's own captions, 0...10 a caption, on the model's tokens with the end.
     public var ciderWeight = 0.0
-    /// Of the grammar term, at most 0: see `CaptionGrammar`.
+    /// The weight of the grammar term, which is at most 0; see `CaptionGrammar`.
     public var grammarWeight = 1.0
-    /// Of the mean log-probability under the captioner that training began with, a part of the grammar term.
+    /// The weight, within the grammar term, of the mean log-probability under the captioner that training began with.
     public var likelihoodWeight = 0.2
-    /// n: captions drawn of each picture, at least 2.
+    /// Captions drawn of each picture (n), at least 2.
     public var samples = 5
-    /// B.
+    /// Pictures of one batch (B).
     public var batchPictures = 16
     /// Tokens of a caption that is drawn, its end counted.
     public var maximumLength = 40
 
     /// What is rewarded, by name.
     public enum Preset: String, Sendable, CaseIterable {
-        /// Likeness to the picture, and grammar, without which it becomes a heap of words.
+        /// Likeness to the picture, and grammar, without which captions become heaps of words.
         case clip
-        /// Likeness to what people said of the picture.
+        /// Likeness to the picture's own captions.
         case cider
         /// All three.
         case mixture
@@ -52,21 +53,6 @@ public struct RewardOptions: RecipeOptions, Codable, Sendable, Equatable {
         case .mixture: (options.clipWeight, options.ciderWeight, options.grammarWeight) = (2, 1, 1)
         }
         return options
-    }
-
-    /// Keys that are missing keep the defaults, which are those of the preset where one is named.
-    ///
-    /// - Throws: `DecodingError` for an unknown key or a value of another type.
-    public init(from decoder: any Decoder) throws {
-        self = CodingUserInfoKey.defaults.flatMap { decoder.userInfo[$0] as? RewardOptions } ?? RewardOptions()
-        let values = try OptionReader(decoder, keyedBy: CodingKeys.self)
-        try values.read(.clipWeight, &clipWeight)
-        try values.read(.ciderWeight, &ciderWeight)
-        try values.read(.grammarWeight, &grammarWeight)
-        try values.read(.likelihoodWeight, &likelihoodWeight)
-        try values.read(.samples, &samples)
-        try values.read(.batchPictures, &batchPictures)
-        try values.read(.maximumLength, &maximumLength)
     }
 
     /// Checks the ranges.
@@ -89,10 +75,10 @@ public struct RewardOptions: RecipeOptions, Codable, Sendable, Equatable {
     }
 }
 
-/// What speaks against a caption, without a grammar: it repeats itself, or it does not come to an end.
+/// A measure of grammar that needs no grammar: captions lose by repeating themselves and by not coming to an end.
 public enum CaptionGrammar {
-    /// The share of pairs and triples of tokens that stand in the caption before, and of tokens that double the last one.
-    /// 0 for a caption without any, below 1.
+    /// The share of pairs and triples of tokens that stand in the caption before, and of tokens that double the last
+    /// one. 0 for a caption without any, below 1.
     public static func repetition(_ ids: [Int32]) -> Double {
         guard ids.count > 1 else { return 0 }
         var repeated = 0
@@ -108,7 +94,7 @@ public enum CaptionGrammar {
         return Double(repeated + doubled) / Double(total + ids.count - 1)
     }
 
-    /// At most 0: less 2 times the repetition, less 1 for a caption that was cut off or is empty.
+    /// Minus 2 times the repetition, minus 1 for a caption that was cut off or is empty; at most 0.
     public static func score(_ ids: [Int32], isFinished: Bool) -> Double {
         -2 * repetition(ids) - (isFinished && !ids.isEmpty ? 0 : 1)
     }
@@ -122,8 +108,6 @@ public final class CaptionRewardTask: TrainingTask {
     public let unit = "captions"
     /// The options and a hash of the data.
     public let identity: String
-    /// None: what is drawn depends on the seed, the epoch and the batch.
-    public let generators: [(name: String, generator: Generator)] = []
 
     private let model: ClipCap
     /// The captioner that training began with.
@@ -134,20 +118,20 @@ public final class CaptionRewardTask: TrainingTask {
     private let seed: UInt64
     private let device: Device
     private let report: (String) -> Void
-    private let clip: ClipTexts?
+    private let clip: PictureTextEncoder?
     private let rules: TokenRules
     /// Rows of the training pictures, and the captions of each as ids.
     private let pictures: [(row: Int, references: [[Int32]])]
     private let scorer: CiderScorer<Int32>?
     private let heldOut: [(row: Int, references: [[Int32]])]
     private let heldOutScorer: CiderScorer<Int32>?
-    private var plan: (epoch: Int, order: [Int])?
+    private var batches: EpochBatches
 
     /// - Parameters:
     ///   - dataset: pictures with captions, made with the captioner's vocabulary
     ///   - captioner: a trained one, opened in float32
     ///   - clip: the CLIP model of the embeddings, for its texts; needed where the CLIP score counts
-    ///   - report: is told a few captions of held-out pictures at each validation
+    ///   - report: receives a few captions of held-out pictures at each validation
     /// - Throws: `TrainingError`; `ModelError`, `WeightFileError` and `TokenizerError` for the CLIP model.
     public init(
         dataset: CaptionDataset, caption: CaptionOptions, options: RewardOptions, training: TrainingOptions,
@@ -162,19 +146,9 @@ public final class CaptionRewardTask: TrainingTask {
         self.report = report
         tunesLanguageModel = caption.tunesLanguageModel
         seed = training.seed
-        var start = caption
-        start.sampleCount = 0
-        start.maximumLength = 2
-        // The checks and the copy of the parameters are those of supervised training.
-        let task = try CaptionTask(
-            dataset: dataset, options: start, training: training, device: device, start: .captioner(captioner))
-        let (store, model) = (task.store, task.model)
-        (self.store, self.model) = (store, model)
-        let frozen = ParameterStore(seed: nil, device: device)
-        supervised = ClipCap(model.configuration, computeType: model.computeType, at: frozen.root)
-        withoutGradients {
-            for entry in frozen.entries { if let tensor = store[entry.name] { entry.tensor.copy_(tensor) } }
-        }
+        let computeType: DType = training.precision.type(on: device)
+        (model, store) = try CaptionTask.copy(of: captioner, for: dataset, computeType: computeType, device: device)
+        (supervised, _) = try CaptionTask.copy(of: captioner, for: dataset, computeType: computeType, device: device)
         rules = model.rules(dataset.tokenizer, maximumLength: options.maximumLength)
         guard rules.maximumLength > 1 else {
             throw TrainingError.option(
@@ -185,13 +159,12 @@ public final class CaptionRewardTask: TrainingTask {
         self.pictures = pictures
         guard !pictures.isEmpty else {
             throw TrainingError.data(
-                path: "the captions", reason: "are of no picture, so there is nothing to be like; drop --text-only")
+                path: "the captions", reason: "are of no picture, so there is nothing to be like")
         }
         let counts = options.ciderWeight > 0
         scorer = counts ? try CiderScorer(references: pictures.map(\.references)) : nil
         let end = dataset.tokenizer.separatorID
-        let held = dataset.heldOut.sorted { (stableHash($0.key), $0.key) < (stableHash($1.key), $1.key) }
-        let heldOut = held.prefix(caption.sampleCount).map { picture in
+        let heldOut = dataset.heldOutSample(caption.sampleCount).map { picture in
             (
                 row: picture.row,
                 references: picture.captions.map { dataset.tokenizer.encode($0, addingSpecialTokens: false) + [end] }
@@ -202,9 +175,9 @@ public final class CaptionRewardTask: TrainingTask {
         if options.clipWeight > 0 {
             guard let folder else {
                 throw TrainingError.option(
-                    "clipWeight", "\(options.clipWeight)", "0 where there is no CLIP model (--clip)")
+                    "clipWeight", "\(options.clipWeight)", "0 where there is no CLIP model")
             }
-            let texts = try ClipTexts(folder, device: device)
+            let texts = try PictureTextEncoder(folder: folder, device: device)
             guard texts.width == dataset.width else {
                 throw TrainingError.data(
                     path: folder.path,
@@ -215,24 +188,22 @@ public final class CaptionRewardTask: TrainingTask {
         } else {
             clip = nil
         }
+        batches = EpochBatches(
+            shuffling: pictures.count, size: options.batchPictures, seed: training.seed, stream: 0x4E3A)
         identity = "reward \(describe(options)) caption \(describe(caption)) data \(dataset.fingerprint)"
     }
 
-    /// Whether a parameter keeps its value: the language model's, where it is not tuned.
+    /// The parameters of a language model that is not tuned keep their values.
     public func isFrozen(_ name: String) -> Bool {
         !tunesLanguageModel && name.hasPrefix(model.configuration.languageModel.path + ".")
     }
 
     /// Batches of one epoch, all pictures once.
-    public func batchCount(epoch: Int) -> Int {
-        (pictures.count + options.batchPictures - 1) / options.batchPictures
-    }
+    public func batchCount(epoch: Int) -> Int { batches[epoch].count }
 
-    /// Less the mean, over the tokens of all captions drawn, of log-probability times advantage.
+    /// Minus the mean, over the tokens of all captions drawn, of log-probability times advantage.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
-        let order = order(of: epoch)
-        let range = batch * options.batchPictures..<min((batch + 1) * options.batchPictures, order.count)
-        let places = order[range].map { $0 }
+        let places = batches[epoch][batch]
         let rows = places.map { pictures[$0].row }
         let drawing = Decoding(
             .sampling(Sampling(temperature: 1, topK: 0, topP: 1)), count: options.samples, rules: rules)
@@ -251,25 +222,24 @@ public final class CaptionRewardTask: TrainingTask {
         guard !ids.isEmpty else {
             throw TrainingError.data(path: "the captioner", reason: "draws nothing but empty captions; train it first")
         }
-        let captions = CaptionRows(ids, unknown: -1)
+        let captions = LearnedTokens(captions: ids, unknown: nil, device: device)
         let owners = zip(rows, drawn).flatMap { row, texts in texts.filter { $0.tokenCount > 0 }.map { _ in row } }
         let logProbabilities = logProbabilities(of: captions, rows: owners, model)  // [N]
         let weights = zip(ids, advantages).flatMap { Array(repeating: $1, count: $0.count) }
         let loss = -(logProbabilities * Tensor(weights).to(nil, device)).sum() / Double(weights.count)
         let passes = 8.0 * Double(store.parameterCount)  // drawn, rewarded under the first captioner, learned
-        return BatchLoss(loss: loss, units: ids.count, operations: passes * Double(ids.count * captions.width))
+        return BatchLoss(loss: loss, units: ids.count, operations: passes * Double(captions.paddedCount))
     }
 
-    /// `reward_missed`, less the reward of greedy captions of held-out pictures, and its parts.
+    /// `reward_missed`, minus the mean reward of greedy captions of held-out pictures, then the parts of the reward.
     public func validate() throws -> [(name: String, value: Double)] {
         guard let heldOutScorer, !heldOut.isEmpty else { return [] }
         var sum = Reward()
         var lines: [String] = []
-        for start in stride(from: 0, to: heldOut.count, by: 64) {
-            let part = Array(heldOut[start..<min(start + 64, heldOut.count)])
-            let rows = part.map(\.row)
+        for range in ranges(of: heldOut.count, size: 64) {
+            let rows = heldOut[range].map(\.row)
             let texts = try write(rows, .greedy(rules: rules), seeds: rows.map { _ in 0 })
-            let found = try rewards(texts, rows: rows) { heldOutScorer.score($1, at: start + $0) }
+            let found = try rewards(texts, rows: rows) { heldOutScorer.score($1, at: range.lowerBound + $0) }
             for reward in found.joined() { sum.add(reward) }
             lines += texts.prefix(max(0, 5 - lines.count)).compactMap { texts in
                 texts.first.map { "  " + dataset.tokenizer.decode($0.ids) }
@@ -286,16 +256,13 @@ public final class CaptionRewardTask: TrainingTask {
     /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ClipCap.open` reads them.
     ///
     /// - Throws: `WeightFileError`.
-    public func save(to folder: URL, tensor: (String) -> Tensor?) throws {
-        try saveCaptioner(model, store, dataset.tokens, to: folder, tensor: tensor)
+    public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
+        try saveModel(model.configuration, store, tokens: dataset.tokens, to: folder, tensor: tensor)
     }
-
-    /// Does nothing: no parameter needs a correction.
-    public func didStep() {}
 
     // MARK: - Parts
 
-    /// What one caption is worth, and why; sums of several.
+    /// The reward of one caption and its parts; also sums of these.
     private struct Reward {
         var clip = 0.0
         var cider = 0.0
@@ -310,14 +277,6 @@ public final class CaptionRewardTask: TrainingTask {
         }
     }
 
-    private func order(of epoch: Int) -> [Int] {
-        if let plan, plan.epoch == epoch { return plan.order }
-        var random = SplitMix64(seed, UInt64(epoch), 0x4E3A)
-        let order = pictures.indices.shuffled(using: &random)
-        plan = (epoch, order)
-        return order
-    }
-
     private func write(_ rows: [Int], _ decoding: Decoding, seeds: [UInt64]) throws -> [[GeneratedText]] {
         try withoutGradients {
             let source = model.source(dataset.embeddings(rows).to(nil, device))
@@ -325,13 +284,13 @@ public final class CaptionRewardTask: TrainingTask {
         }
     }
 
-    /// - Parameter cider: of the picture at a place of `rows` and a caption with its end
+    /// - Parameter cider: gives the CIDEr-D of a caption with its end, for the picture at a place of `rows`
     private func rewards(
         _ texts: [[GeneratedText]], rows: [Int], cider: (Int, [Int32]) -> Double
     ) throws -> [[Reward]] {
         let captions = texts.flatMap { $0 }
         let owners = zip(rows, texts).flatMap { row, texts in texts.map { _ in row } }
-        let likeness: [Double]? = withoutGradients { clip.map { cosines(captions, owners, $0) } }
+        let likeness = try withoutGradients { try clip.map { try cosines(captions, owners, $0) } }
         let means = withoutGradients { likelihood(captions, owners) }
         var place = 0
         return texts.enumerated().map { picture, texts in
@@ -351,20 +310,21 @@ public final class CaptionRewardTask: TrainingTask {
         }
     }
 
-    private func cosines(_ captions: [GeneratedText], _ rows: [Int], _ clip: ClipTexts) -> [Double] {
-        let texts = clip.encode(captions.map { dataset.tokenizer.decode($0.ids) })  // [N, E]
-        let pictures = dataset.embeddings(rows).to(nil, device).normalized()
-        return (texts * pictures).sum(1).floats.map(Double.init)
+    private func cosines(_ captions: [GeneratedText], _ rows: [Int], _ clip: PictureTextEncoder) throws -> [Double] {
+        let texts = try clip.encode(captions.map { dataset.tokenizer.decode($0.ids) }).flatMap { $0 }
+        let pictures = dataset.embeddings(rows).normalized()  // [N, E]
+        return (Tensor(texts, pictures.shape) * pictures).sum(1).floats.map(Double.init)
     }
 
-    /// The mean log-probability of each caption under the captioner that training began with; 0 where it does not count.
+    /// The mean log-probability of each caption under the captioner that training began with; 0 where its weight is 0.
     private func likelihood(_ captions: [GeneratedText], _ rows: [Int]) -> [Double] {
         guard options.grammarWeight * options.likelihoodWeight > 0 else { return captions.map { _ in 0 } }
         var means = captions.map { _ in 0.0 }
         let full = captions.indices.filter { captions[$0].tokenCount > 0 }
         guard !full.isEmpty else { return means }
         let ids = full.map { captions[$0].ids + (captions[$0].stop.map { [$0] } ?? []) }
-        let values = logProbabilities(of: CaptionRows(ids, unknown: -1), rows: full.map { rows[$0] }, supervised).floats
+        let tokens = LearnedTokens(captions: ids, unknown: nil, device: device)
+        let values = logProbabilities(of: tokens, rows: full.map { rows[$0] }, supervised).floats
         var start = 0
         for (index, ids) in zip(full, ids) {
             means[index] = Double(values[start..<start + ids.count].reduce(0, +)) / Double(ids.count)
@@ -374,36 +334,9 @@ public final class CaptionRewardTask: TrainingTask {
     }
 
     /// The log-probability of every token of captions, one after the other. `[N]`
-    private func logProbabilities(of captions: CaptionRows, rows: [Int], _ model: ClipCap) -> Tensor {
+    private func logProbabilities(of captions: LearnedTokens, rows: [Int], _ model: ClipCap) -> Tensor {
         let prefix = model.prefix(dataset.embeddings(rows).to(nil, device))
-        let hidden = captions.learned(model.hidden(prefix, captions.ids(device)), device)
-        return model.logits(hidden).logSoftmax(1).gathered(1, captions.targets(device).unsqueezed(1)).squeezed(1)
-    }
-}
-
-/// The text tower of a CLIP model.
-private struct ClipTexts {
-    let width: Int
-    private let model: ChineseCLIP
-    private let tokenizer: BertTokenizer
-    private let device: Device
-
-    init(_ folder: URL, device: Device) throws {
-        model = try ChineseCLIP.open(folder, device: device).model
-        tokenizer = try BertTokenizer(folder: folder)
-        let rows = model.configuration.text.vocabularySize
-        guard tokenizer.vocabularySize <= rows else {
-            throw ModelError.vocabulary(folder: folder.path, tokens: tokenizer.vocabularySize, rows: rows)
-        }
-        width = model.configuration.projectionSize
-        self.device = device
-    }
-
-    /// Of length 1. `[N, E]`
-    func encode(_ texts: [String]) -> Tensor {
-        let limit = min(ChineseCLIP.contextLength, model.configuration.text.positionCount)
-        let batch = tokenizer.encode(batch: texts, maximumLength: limit)
-        let ids = Tensor.ids(batch.ids, [batch.count, batch.length]).to(.int64, device)
-        return model.encodeTexts(ids).normalized()
+        let hidden = captions.asked(model.hidden(prefix, captions.inputs()))
+        return model.logits(hidden).logSoftmax(1).gathered(1, captions.wanted().unsqueezed(1)).squeezed(1)
     }
 }

@@ -200,7 +200,8 @@ private struct Message {
         return result
     }
 
-    /// The integer field of that number in a message whose earlier fields are of fixed width or integers; nil if absent.
+    /// The integer field of that number in a message whose earlier fields are of fixed width or integers; nil if
+    /// absent.
     static func integer(_ wanted: UInt8, in bytes: ArraySlice<UInt8>) -> Int? {
         var rest = bytes
         while let tag = rest.popFirst() {

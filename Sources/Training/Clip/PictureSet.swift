@@ -18,17 +18,17 @@ public struct PictureSet: Sendable {
         /// The folder in the shard, where the captions come by label; nil where they were written for this picture.
         public let label: String?
 
-        /// Whether training leaves this picture out to measure on: one labelled picture in `count`, by a hash of its key;
-        /// none for 0. Captioned pictures come with their own validation set.
+        /// Whether training leaves this picture out to measure on: one labelled picture in `count`, by a hash of its
+        /// key; none for 0. Captioned pictures come with their own validation set.
         public func isHeldOut(oneIn count: Int) -> Bool {
             label != nil && count > 0 && stableHash(key) % UInt64(count) == 0
         }
 
-        /// So many of the captions, all if there are not so many, none twice; drawn by a hash of the key.
+        /// At most `count` different captions, drawn by a hash of the key.
         public func drawnCaptions(_ count: Int) -> [String] {
             let captions = Array(Set(captions)).sorted()
             guard !captions.isEmpty else { return [] }
-            // Neighbours on a ring: each caption is as likely as the others.
+            // Neighbours in a ring, so that each caption is equally likely.
             let start = Int(stableHash("caption of " + key) % UInt64(captions.count))
             return (0..<min(count, captions.count)).map { captions[(start + $0) % captions.count] }
         }
@@ -44,23 +44,11 @@ public struct PictureSet: Sendable {
     let pixels: TensorView
     /// The row of each item in `pixels`.
     let rows: [Int]
-    /// The teacher's classes and their probabilities by row: int16 and uint8 (in 256ths) `[N, K]`; nil without a teacher.
-    let teacher: (classes: TensorView, probabilities: TensorView)?
+    /// The soft labels of a teacher for each row of `pixels`; nil without a teacher.
+    let teacher: SoftLabels?
 
     /// The class of ImageNet, 0 to 999, that the teacher is at least half sure of, for each item; nil without one.
-    func sureClasses() -> [Int?] {
-        guard let teacher, let width = teacher.classes.shape.last, width > 0 else {
-            return Array(repeating: nil, count: items.count)
-        }
-        return rows.map { row in
-            // The classes are in falling order of their probability; class 0 is the background.
-            let probability = teacher.probabilities.withUnsafeBytes { $0[row * width] }
-            let label = teacher.classes.withUnsafeBytes {
-                Int($0.loadUnaligned(fromByteOffset: 2 * row * width, as: Int16.self))
-            }
-            return probability >= 128 && label > 0 ? label - 1 : nil
-        }
-    }
+    func sureClasses() -> [Int?] { rows.map { row in teacher.flatMap { $0.sureClass(row: row) } } }
 
     /// What belongs to a shard.
     public struct Source: Sendable {
@@ -68,12 +56,13 @@ public struct PictureSet: Sendable {
         public var shard: URL
         /// Captions by picture (`id.jpg#zhc#0 text`), for shards with captions.
         public var captions: [URL]
-        /// `label<TAB>caption` lines, for shards whose keys begin with a label. A folder needs none: its labels, which are then
-        /// Chinese words, go through `promptTemplates`.
+        /// `label<TAB>caption` lines, for shards whose keys begin with a label. A folder needs none: its labels, which
+        /// are then Chinese words, go through `promptTemplates`.
         public var labels: URL?
         /// The teacher's soft labels, rows in the order of the shard.
         public var teacher: URL?
-        /// How often each picture comes up in an epoch, at least 1: sets that matter more, or are smaller, come up more often.
+        /// How often each picture comes up in an epoch, at least 1: sets that matter more, or are smaller, come up more
+        /// often.
         public var repeats = 1
         /// How the captions and labels are written; nil takes UTF-16 where a file begins with its mark, else UTF-8.
         public var encoding: TextEncoding?
@@ -92,7 +81,7 @@ public struct PictureSet: Sendable {
     ///
     /// - Parameters:
     ///   - side: pixels of the cached pictures, squashed as Chinese-CLIP does
-    ///   - report: what a person should know, such as pictures that could not be read
+    ///   - report: receives what a person should know, such as pictures that cannot be read
     /// - Throws: `CorporaError`, `TrainingError.data`, `WeightFileError`.
     public init(_ source: Source, side: Int, cache: URL, report: (String) -> Void) throws {
         let described = try PictureShard(source)
@@ -123,21 +112,14 @@ public struct PictureSet: Sendable {
         guard !items.isEmpty else {
             throw TrainingError.data(path: source.shard.path, reason: "none of its pictures can be read")
         }
-        if let url = source.teacher {
-            let soft = try SafetensorsFile(contentsOf: url)
-            guard let classes = soft["class"], let probabilities = soft["prob_u8"], classes.elementType == .int16,
-                probabilities.elementType == .uint8, classes.shape.first == shard.entries.count,
-                classes.shape == probabilities.shape, classes.shape.count == 2
-            else {
+        teacher = try source.teacher.map { url in
+            guard let labels = SoftLabels(try SafetensorsFile(contentsOf: url), count: shard.entries.count) else {
                 throw TrainingError.data(
                     path: url.path,
-                    reason:
-                        "needs class int16 [N, K] and prob_u8 uint8 [N, K] for the \(shard.entries.count) pictures of \(name)"
-                )
+                    reason: "needs class int16 [N, K] and prob_u8 uint8 [N, K] for the \(shard.entries.count) pictures"
+                        + " of \(name)")
             }
-            teacher = (classes, probabilities)
-        } else {
-            teacher = nil
+            return labels
         }
         self.items = items
         rows = readable.map { described.rows[$0] }

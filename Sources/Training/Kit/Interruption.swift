@@ -2,15 +2,15 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Ctrl-C, a polite kill and the end of the terminal, as a question that a run asks after every step. The second Ctrl-C ends
-/// the process at once.
+/// Whether Ctrl-C, SIGTERM or the end of the terminal asks a run to stop, which it asks after every step. A second
+/// Ctrl-C ends the process at once.
 public final class Interruption: @unchecked Sendable {  // the sources are only kept alive
     private let count = Atomic<Int>(0)
     private let isTerminalGone = Atomic<Bool>(false)
     private let sources: [any DispatchSourceSignal]
 
-    /// From here on SIGINT, SIGTERM and SIGHUP do not end the process by themselves. Where SIGHUP was ignored already (nohup), it
-    /// stays so.
+    /// From here on SIGINT, SIGTERM and SIGHUP do not end the process by themselves. Where SIGHUP was ignored already
+    /// (nohup), it stays so.
     public init() {
         let queue = DispatchQueue(label: "tihua.signals")
         var sources: [any DispatchSourceSignal] = []
@@ -24,7 +24,7 @@ public final class Interruption: @unchecked Sendable {  // the sources are only 
         }
         self.sources = sources
         for source in sources {
-            // The kernel and the shell both tell of a terminal that is gone; that is no second Ctrl-C.
+            // Both the kernel and the shell may send SIGHUP when a terminal closes; that is no second Ctrl-C.
             let isTerminal = source.handle == UInt(SIGHUP)
             source.setEventHandler { [weak self] in
                 guard let self else { return }
@@ -37,7 +37,7 @@ public final class Interruption: @unchecked Sendable {  // the sources are only 
         }
     }
 
-    /// Whether one of them has come.
+    /// Whether one of these signals has come.
     public var wasRequested: Bool {
         count.load(ordering: .relaxed) > 0 || isTerminalGone.load(ordering: .relaxed)
     }
