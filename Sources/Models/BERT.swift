@@ -132,10 +132,10 @@ struct BERTLayer {
 extension BERTConfiguration {
     /// Trained numbers, before any memory is taken for them; a `Double`, for a file can claim any size.
     public var parameterCount: Double {
-        let (width, inner) = (Double(hiddenSize), Double(intermediateSize))
+        let width = Double(hiddenSize)
         let rows = Double(vocabularySize) + Double(positionCount) + Double(tokenTypeCount)
-        let layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
-        return (rows + 2) * width + Double(layerCount) * layer
+        return (rows + 2) * width
+            + Double(layerCount) * layerParameterCount(width: width, inner: Double(intermediateSize))
     }
 }
 
