@@ -23,7 +23,8 @@ public struct BERTConfiguration: ModelConfiguration {
     public var tokenTypeCount = 2
     /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-12
-    /// The only activation that Tihua runs; written to the file, so that Python reads the same model whatever its defaults.
+    /// The only activation that Tihua runs; written to the file, so that Python reads the same model whatever its
+    /// defaults.
     private let activation = "gelu"
 
     /// The defaults.

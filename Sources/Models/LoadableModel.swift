@@ -9,8 +9,8 @@ public protocol ModelConfiguration: Codable, Sendable, Equatable {
     var parameterCount: Double { get }
 }
 
-/// The trained numbers of a transformer's layer: four projections, the two layers of the feed-forward part, two norms, all
-/// with biases.
+/// The trained numbers of a transformer's layer: four projections, the two layers of the feed-forward part, two norms,
+/// all with biases.
 func layerParameterCount(width: Double, inner: Double) -> Double {
     4 * width * width + 2 * width * inner + 9 * width + inner
 }
