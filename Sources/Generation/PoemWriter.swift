@@ -43,19 +43,19 @@ public struct WrittenPoem: Sendable, Equatable {
 ///
 /// Length, tone and rhyme are right by construction: each slot's rule masks the scores, and the ends of lines are set,
 /// not drawn, as are characters that the tune repeats. `[UNK]` and special tokens are never written. A line of four or
-/// more characters comes twice only where the tune repeats it, and never where `isKnown` is true of it; a character comes
-/// more than twice only where no other is possible. Not `Sendable`: it lives on its model's thread.
+/// more characters comes twice only where the tune repeats it, and never where `isKnown` is true of it; a character
+/// comes more than twice only where no other is possible. Not `Sendable`: it lives on its model's thread.
 public final class PoemWriter {
     /// How the model is asked.
     public let format: PoetFormat
     private let model: any VerseModel
     /// Whether a line is one of the training poems; no poem gets such a line.
     public let isKnown: (String) -> Bool
-    /// Whether poets end lines in these two characters; other endings are drawn only where little else can stand. Without
-    /// it a small model ends lines in what is no word, since rhyme and tone leave it few characters there.
+    /// Whether poets end lines in these two characters; other endings are drawn only where little else can stand.
+    /// Without it a small model ends lines in what is no word, since rhyme and tone leave it few characters there.
     public var isEnding: (String) -> Bool = { _ in true }
-    /// The pairs of characters that the model writes too often, whose scores are lowered unless the prompt asks for them;
-    /// nil lowers none.
+    /// The pairs of characters that the model writes too often, whose scores are lowered unless the prompt asks for
+    /// them; nil lowers none.
     public var stock: OverusedPairs?
     /// What is added to the scores of the poems under way, `[V]`.
     private var leaning: Tensor?
@@ -134,8 +134,8 @@ public final class PoemWriter {
         return poems.sorted { $0.plan < $1.plan }
     }
 
-    /// What plans that go through the model together have in common. Prefixes and what stands before them must be of one
-    /// length, since padding comes behind them.
+    /// What plans that go through the model together have in common. Prefixes and what stands before them must be of
+    /// one length, since padding comes behind them.
     private struct Kind: Hashable {
         let lineLengths: [Int]
         let prefix: Int
@@ -217,8 +217,8 @@ public final class PoemWriter {
 
     private func isRefused(_ draft: Draft) -> Bool {
         let line = String(draft.characters)
-        // A line that the request gave is never refused. Lines of two or three characters are common phrases, which some
-        // tunes repeat (如梦令).
+        // A line that the request gave is never refused. Lines of two or three characters are common phrases, which
+        // some tunes repeat (如梦令).
         guard draft.drawnCount > 0, line.count >= Self.shortestOwnLine else { return false }
         return draft.lines.contains(line) || isKnown(line)
     }
@@ -321,7 +321,8 @@ public final class PoemWriter {
                 draft.drawnCount += 1
                 return Int32(token)
             }
-            // The rule is the union of all patterns that are still open, so a character may pass it and fit none of them.
+            // The rule is the union of all patterns that are still open, so a character may pass it and fit none of
+            // them.
             tokens.remove(at: index)
             scores.remove(at: index)
         }

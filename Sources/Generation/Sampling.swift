@@ -8,8 +8,8 @@ public struct Sampling: Sendable, Equatable {
     public var temperature: Double
     /// How many of the most probable tokens may be drawn; 0 is all.
     public var topK: Int
-    /// The share of the probability that the drawn tokens have together: of the most probable tokens no more than reach it
-    /// may be drawn; 1 is all.
+    /// The share of the probability that the drawn tokens have together: of the most probable tokens no more than reach
+    /// it may be drawn; 1 is all.
     public var topP: Double
 
     /// - Precondition: see `validate` for the ranges.

@@ -23,7 +23,8 @@ public struct BERTConfiguration: ModelConfiguration {
     public var tokenTypeCount = 2
     /// What layer norms add to the variance.
     public var layerNormEpsilon = 1e-12
-    /// The only activation that Tihua runs; written to the file, so that Python reads the same model whatever its defaults.
+    /// The only activation that Tihua runs; written to the file, so that Python reads the same model whatever its
+    /// defaults.
     private let activation = "gelu"
 
     /// The defaults.
@@ -132,10 +133,10 @@ struct BERTLayer {
 extension BERTConfiguration {
     /// Trained numbers, before any memory is taken for them; a `Double`, for a file can claim any size.
     public var parameterCount: Double {
-        let (width, inner) = (Double(hiddenSize), Double(intermediateSize))
+        let width = Double(hiddenSize)
         let rows = Double(vocabularySize) + Double(positionCount) + Double(tokenTypeCount)
-        let layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
-        return (rows + 2) * width + Double(layerCount) * layer
+        return (rows + 2) * width
+            + Double(layerCount) * layerParameterCount(width: width, inner: Double(intermediateSize))
     }
 }
 

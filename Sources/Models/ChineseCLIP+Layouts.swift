@@ -295,11 +295,9 @@ extension ChineseCLIPConfiguration {
 extension VisionTransformerConfiguration {
     /// Trained numbers, the projection not counted.
     var parameterCount: Double {
-        let (width, inner, patch, grid) = (
-            Double(hiddenSize), Double(intermediateSize), Double(patchSize), Double(gridSize)
-        )
-        let layer = 4 * width * (width + 1) + 2 * width * inner + inner + width + 4 * width
-        return width * (1 + 3 * patch * patch + 1 + grid * grid + 4) + Double(layerCount) * layer
+        let (width, patch, grid) = (Double(hiddenSize), Double(patchSize), Double(gridSize))
+        return width * (1 + 3 * patch * patch + 1 + grid * grid + 4)
+            + Double(layerCount) * layerParameterCount(width: width, inner: Double(intermediateSize))
     }
 }
 

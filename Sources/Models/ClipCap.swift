@@ -62,10 +62,10 @@ public struct ClipCapConfiguration: ModelConfiguration {
 
     /// The number of trained numbers, about; a Double, since a hostile file may name sizes whose product overflows.
     public var parameterCount: Double {
-        let (width, inner) = (Double(languageModel.hiddenSize), Double(innerSize))
+        let width = Double(languageModel.hiddenSize)
         let output = Double(prefixLength) * width
         let head = (Double(embeddingSize) + 1) * output + Double(constantLength) * width
-        let layers = Double(layerCount) * (4 * width * (width + 1) + 2 * width * inner + inner + 5 * width)
+        let layers = Double(layerCount) * layerParameterCount(width: width, inner: Double(innerSize))
         let mapped =
             switch mapper {
             case .mlp: MLPMapper.parameterCount(embeddingSize, output: output)
@@ -118,11 +118,10 @@ public struct ClipCapConfiguration: ModelConfiguration {
             var model_type: String
         }
         let type = try reader.values.decode(Header.self, forKey: .languageModel).model_type
-        let shapes = Architecture.languageModels
-        guard let shape = shapes.first(where: { $0.architecture.rawValue == type }) else {
+        guard let shape = Architecture(modelType: type, classes: [])?.languageModel else {
             throw ModelError.unsupported(
                 model: "clipcap", setting: "language_model.model_type", value: type,
-                known: shapes.map { $0.architecture.rawValue }.joined(separator: ", "))
+                known: Architecture.languageModels.map(\.rawValue).joined(separator: ", "))
         }
         let model = try reader.values.decode(shape, forKey: .languageModel)
         var size = 0

@@ -59,9 +59,9 @@ extension GPT2Configuration: LanguageModelConfiguration {
 
     /// The number of trained numbers; a Double, since a hostile file may name sizes whose product overflows.
     public var parameterCount: Double {
-        let (width, inner) = (Double(hiddenSize), Double(innerSize))
-        let block = 4 * width * width + 2 * width * inner + 9 * width + inner
-        return (Double(vocabularySize) + Double(positionCount) + 2) * width + Double(layerCount) * block
+        let width = Double(hiddenSize)
+        return (Double(vocabularySize) + Double(positionCount) + 2) * width
+            + Double(layerCount) * layerParameterCount(width: width, inner: Double(innerSize))
     }
 
     fileprivate var branchInitialization: Initialization {

@@ -9,6 +9,12 @@ public protocol ModelConfiguration: Codable, Sendable, Equatable {
     var parameterCount: Double { get }
 }
 
+/// The trained numbers of a transformer's layer: four projections, the two layers of the feed-forward part, two norms,
+/// all with biases.
+func layerParameterCount(width: Double, inner: Double) -> Double {
+    4 * width * width + 2 * width * inner + 9 * width + inner
+}
+
 /// A model that is opened from a folder in the Hugging Face layout or from a checkpoint of its original code.
 ///
 /// A model states its configuration, its parameters and their names; `open` does the rest, for all models alike. A new
@@ -151,15 +157,18 @@ public struct Architecture: Sendable, Hashable, CaseIterable {
     /// The architectures that Tihua runs.
     public static var allCases: [Architecture] { models.map { $0.architecture } }
 
-    /// The configurations of the models that write by themselves.
-    static var languageModels: [any LanguageModelConfiguration.Type] {
-        models.compactMap { $0.configurationType as? any LanguageModelConfiguration.Type }
-    }
-
     /// What the `config.json` of such a model is read as.
     var configurationType: (any ModelConfiguration.Type)? {
         Self.models.first { $0.architecture == self }?.configurationType
     }
+
+    /// The same for a model that writes by itself; nil for another one.
+    var languageModel: (any LanguageModelConfiguration.Type)? {
+        configurationType as? any LanguageModelConfiguration.Type
+    }
+
+    /// Those that write by themselves.
+    static var languageModels: [Architecture] { allCases.filter { $0.languageModel != nil } }
 
     /// Finds the architecture by `model_type`, or by the class names of `architectures` in old files without one.
     init?(modelType: String?, classes: [String]) {

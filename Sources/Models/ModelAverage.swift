@@ -3,7 +3,8 @@ import TihuaFiles
 import TihuaTorch
 import TihuaWeightFiles
 
-/// One model from several states of its training: the weighted mean of their weights (Wortsman et al. 2022, model soups).
+/// One model from several states of its training: the weighted mean of their weights (Wortsman et al. 2022, model
+/// soups).
 public struct ModelAverage {
     /// A model's folder, or a run, whose averaged weights at its last step are taken.
     public struct Source {
@@ -38,15 +39,15 @@ public struct ModelAverage {
     private let sources: [Source]
     private let model: Source
 
-    /// Takes sources; nil where all are runs, since the other files of the new folder come from the first source that is
-    /// a model's folder.
+    /// Takes sources; nil where all are runs, since the other files of the new folder come from the first source that
+    /// is a model's folder.
     public init?(_ sources: [Source]) {
         guard let model = sources.first(where: { !$0.isRun }) else { return nil }
         (self.sources, self.model) = (sources, model)
     }
 
-    /// Writes the average and the model's other files. Where CLIP towers take pictures of different sizes, their positions
-    /// are resized.
+    /// Writes the average and the model's other files. Where CLIP towers take pictures of different sizes, their
+    /// positions are resized.
     ///
     /// - Throws: `ModelError.checkpoint` for sources of different shapes, `WeightFileError`, `FileError`.
     public func write(to folder: URL) throws {

@@ -156,8 +156,6 @@ extension LanguageModelConfiguration {
 
     func isEqual(to other: any LanguageModelConfiguration) -> Bool { other as? Self == self }
 
-    static var architecture: Architecture { Model.architecture }
-
     fileprivate static func open(
         _ folder: ModelFolder, dtype: DType, device: Device
     ) throws -> OpenedModel<any LanguageModel> {
@@ -179,11 +177,7 @@ extension LanguageModel {
 
 extension ModelFolder {
     /// Whether the folder's model writes by itself.
-    public var holdsLanguageModel: Bool { languageModel != nil }
-
-    private var languageModel: (any LanguageModelConfiguration.Type)? {
-        Architecture.languageModels.first { $0.architecture == architecture }
-    }
+    public var holdsLanguageModel: Bool { architecture.languageModel != nil }
 
     /// The language model of the folder, whichever it is.
     ///
@@ -192,7 +186,7 @@ extension ModelFolder {
     public func openLanguageModel(
         dtype: DType = .float32, device: Device = .cpu
     ) throws -> OpenedModel<any LanguageModel> {
-        guard let languageModel else { throw wrongArchitecture(Architecture.languageModels.map { $0.architecture }) }
-        return try languageModel.open(self, dtype: dtype, device: device)
+        guard let shape = architecture.languageModel else { throw wrongArchitecture(Architecture.languageModels) }
+        return try shape.open(self, dtype: dtype, device: device)
     }
 }

@@ -207,8 +207,8 @@ public struct BatchNorm {
             runningVariance: runningVariance, train: train, momentum: momentum, epsilon: epsilon)
     }
 
-    /// A convolution without bias and this norm behind it, at inference, as one convolution, from the running statistics
-    /// as they are now: its weight `[O, I / groups, K, K]` and its bias `[O]`.
+    /// A convolution without bias and this norm behind it, at inference, as one convolution, from the running
+    /// statistics as they are now: its weight `[O, I / groups, K, K]` and its bias `[O]`.
     public func folded(into weight: Tensor) -> (weight: Tensor, bias: Tensor) {
         let scale = self.weight.to(.float32) / (runningVariance + epsilon).sqrt()  // [O]
         let shift = bias.to(.float32) - runningMean * scale

@@ -65,6 +65,13 @@ import TihuaPackSupport
         let embedded = try Run(use + ["--embeddings", out + "/embeddings.safetensors", "--json"])
         #expect(embedded.status == 0 && embedded.output.split(separator: "\n").count == 9)
 
+        // The preset is found under the name it had before too.
+        let presets = try ["clipcap-chinese", "seed"].map { name in
+            try Run(use + [folder.appending(path: "pictures/p1.png").path, "--preset", name, "--quiet"])
+        }
+        #expect(presets.allSatisfy { $0.status == 0 } && presets[0].output == presets[1].output)
+        #expect(presets[0].output.split(separator: "\n").count > 1)
+
         let missing = try Run(
             use + [folder.appending(path: "pictures/p1.png").path, folder.appending(path: "none.png").path])
         #expect(missing.status == 1 && missing.isOneLine && missing.output.contains("p1.png"))
