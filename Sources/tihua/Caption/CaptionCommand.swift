@@ -63,45 +63,26 @@ struct CaptionCommand: AsyncParsableCommand {
         try request.validate()
         let engine = try weights.makeEngine()
         try await engine.check(request)
-        var failed = false
-        let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
-            Console.complain(error)
-            failed = true
-        }
+        let failures = Failures()
+        let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: failures.report)
         let tables = try embeddings.map { try EmbeddingFile(contentsOf: URL(filePath: $0)) }
-        let total = inputs.count + tables.reduce(0) { $0 + $1.keys.count }
-        var done = 0
-        defer { progress(nil) }
-        for start in stride(from: 0, to: inputs.count, by: Self.batchSize) {
-            let part = inputs[start..<min(start + Self.batchSize, inputs.count)]
-            progress("\(done)/\(total) …")
-            var loaded: [(name: String, picture: Picture)] = []
-            for (input, result) in zip(part, await PictureInput.load(part)) {
-                switch result {
-                case .success(let picture): loaded.append((input.name, picture))
-                case .failure(let error):
-                    progress(nil)
-                    Console.complain(error)
-                    failed = true
-                }
-            }
+        try await PictureInput.forEachBatch(of: inputs, size: Self.batchSize, progress, failures) { loaded in
             let captions = try await engine.captions(for: loaded.map(\.picture), request: request)
             progress(nil)
-            for (item, captions) in zip(loaded, captions) { try show(item.name, captions, request) }
-            done += part.count
+            for (item, captions) in zip(loaded, captions) { try show(inputs[item.place].name, captions, request) }
         }
+        defer { progress(nil) }
         for table in tables {
             for start in stride(from: 0, to: table.keys.count, by: Self.batchSize) {
                 let rows = start..<min(start + Self.batchSize, table.keys.count)
-                progress("\(done)/\(total) …")
+                progress("\(start)/\(table.keys.count) …")
                 let captions = try await engine.captions(
                     forEmbeddings: rows.map(table.embedding), request: request)
                 progress(nil)
                 for (row, captions) in zip(rows, captions) { try show(table.keys[row], captions, request) }
-                done += rows.count
             }
         }
-        if failed { throw ExitCode(1) }
+        try failures.end()
     }
 
     private func show(_ name: String, _ captions: [Caption], _ request: CaptionRequest) throws {
@@ -115,10 +96,7 @@ struct CaptionCommand: AsyncParsableCommand {
         }
     }
 
-    /// A line on the terminal that goes away again; nothing in a pipe.
-    private func progress(_ text: String?) {
-        if !quiet { Console.progress(text) }
-    }
+    private var progress: ProgressLine { ProgressLine(isQuiet: quiet) }
 }
 
 /// What the captions shall be.

@@ -55,13 +55,10 @@ extension EvalCommand {
         }
 
         private func writePairs() async throws {
-            var failed = false
-            let inputs = try PictureInput.all(at: write, quiet: false) { error in
-                Console.complain(error)
-                failed = true
-            }
+            let failures = Failures()
+            let inputs = try PictureInput.all(at: write, quiet: false, failed: failures.report)
             // Pairs are written for all pictures or for none, since a person will read them.
-            if failed { throw ExitCode(1) }
+            try failures.end()
             try PictureInput.protect(inputs, from: file, "the file of pairs")
             let engine = try weights.makeEngine()
             var request = PoemRequest()

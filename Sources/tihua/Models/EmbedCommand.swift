@@ -1,12 +1,9 @@
 import ArgumentParser
 import Foundation
-import Tihua
 import TihuaEncoders
 import TihuaFiles
 import TihuaModels
 import TihuaPictures
-import TihuaTokenizers
-import TihuaTorch
 
 /// `tihua embed`: pictures and texts as vectors of one Chinese-CLIP.
 ///
@@ -77,27 +74,11 @@ struct EmbedCommand: AsyncParsableCommand {
     private static let batchSize = 16
 
     func run() async throws {
-        var failed = false
-        func complain(_ error: any Error) {
-            Console.complain(error)
-            failed = true
-        }
-        let items = try items(complain)
+        let failures = Failures()
+        let items = try items(failures.report)
         let device = try towers.place.prepare()
-        let folder = try model ?? towers.folder()
-        let clip = try ChineseCLIP.open(folder, dtype: dtype.dtype, device: device).model
-        // Without texts no vocabulary is asked for.
-        let tokenizer = try texts.isEmpty ? nil : tokenizer(of: clip, in: folder)
-        let side = clip.configuration.imageSize
-        let preprocessing = try Preprocessing(folder: folder, size: side)
-        let limit = min(ChineseCLIP.contextLength, clip.configuration.text.positionCount)
-
-        func rows(_ embeddings: Tensor) throws -> [[Float]] {
-            let result = raw ? embeddings : embeddings.normalized()
-            let (width, values) = (result.size(1), result.floats)
-            guard values.allSatisfy(\.isFinite) else { throw ModelError.notFinite(path: folder.path) }
-            return stride(from: 0, to: values.count, by: width).map { Array(values[$0..<$0 + width]) }
-        }
+        let encoder = try PictureTextEncoder(
+            folder: model ?? towers.folder(), dtype: dtype.dtype, device: device)
         for start in stride(from: 0, to: items.count, by: Self.batchSize) {
             let batch = items[start..<min(start + Self.batchSize, items.count)]
             var loaded: [Picture] = []
@@ -111,24 +92,12 @@ struct EmbedCommand: AsyncParsableCommand {
                     loaded.append(try input.load())
                     printed.append(item)
                 } catch {
-                    complain(error)
+                    failures.report(error)
                 }
             }
             let lines = batch.compactMap { if case .text(let text) = $0 { text } else { nil } }
-            var (ofPictures, ofTexts): ([[Float]], [[Float]]) = ([], [])
-            try withoutGradients {
-                if !loaded.isEmpty {
-                    let pixels = Tensor(loaded.flatMap(preprocessing.pixels), [loaded.count, 3, side, side])
-                    ofPictures = try rows(clip.encodeImages(pixels.to(nil, device)))
-                }
-                if let tokenizer, !lines.isEmpty {
-                    let tokens = tokenizer.encode(batch: lines, maximumLength: limit)
-                    let shape = [tokens.count, tokens.length]
-                    ofTexts = try rows(
-                        clip.encodeTexts(
-                            .ids(tokens.ids, shape).to(nil, device), mask: Tensor(tokens.mask, shape).to(nil, device)))
-                }
-            }
+            var ofPictures = try encoder.encode(loaded, isNormalized: !raw)[...]
+            var ofTexts = try encoder.encode(lines, isNormalized: !raw)[...]
             for item in printed {
                 switch item {
                 case .picture(let input): try show(picture: input.name, ofPictures.removeFirst())
@@ -136,7 +105,7 @@ struct EmbedCommand: AsyncParsableCommand {
                 }
             }
         }
-        if failed { throw ExitCode(1) }
+        try failures.end()
     }
 
     private func show(picture: String? = nil, text: String? = nil, _ embedding: [Float]) throws {
@@ -186,17 +155,5 @@ struct EmbedCommand: AsyncParsableCommand {
             }
         }
         return values
-    }
-
-    private func tokenizer(of clip: ChineseCLIP, in folder: URL) throws -> BertTokenizer {
-        // A checkpoint that was given as a file has its vocabulary beside it.
-        let isFolder = (try? folder.resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory ?? false
-        let home = isFolder ? folder : folder.deletingLastPathComponent()
-        let tokenizer = try BertTokenizer(folder: home)
-        let rows = clip.configuration.text.vocabularySize
-        guard tokenizer.vocabularySize <= rows else {
-            throw ModelError.vocabulary(folder: home.path, tokens: tokenizer.vocabularySize, rows: rows)
-        }
-        return tokenizer
     }
 }

@@ -48,47 +48,33 @@ struct KeywordsCommand: AsyncParsableCommand {
     private static let batchSize = 32
 
     func run() async throws {
-        var failed = false
-        func complain(_ error: any Error) {
-            progress(nil)
-            Console.complain(error)
-            failed = true
-        }
-        let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: complain)
+        let failures = Failures()
+        let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: failures.report)
         try PictureInput.protect(inputs, from: writeCalibration, "--write-calibration")
         try PictureInput.protect(inputs, from: writeBankCache, "--write-bank-cache")
         let engine = try weights.makeEngine()
         if let writeBankCache { try await engine.writeBankCache(to: URL(filePath: writeBankCache)) }
         var embeddings: [[Float]] = []
-        defer { progress(nil) }
-        for start in stride(from: 0, to: inputs.count, by: Self.batchSize) {
-            progress("\(start)/\(inputs.count) …")
-            let batch = inputs[start..<min(start + Self.batchSize, inputs.count)]
-            var loaded: [(name: String, picture: Picture)] = []
-            for (input, result) in zip(batch, await PictureInput.load(batch)) {
-                do { loaded.append((input.name, try result.get())) } catch { complain(error) }
-            }
-            if writeCalibration != nil {
+        try await PictureInput.forEachBatch(of: inputs, size: Self.batchSize, progress, failures) { loaded in
+            guard writeCalibration == nil else {
                 embeddings += try await engine.embeddings(of: loaded.map(\.picture))
-                continue
+                return
             }
             let found = try await engine.keywords(forEach: loaded.map(\.picture), count: n)
             progress(nil)
             for (item, keywords) in zip(loaded, found) {
-                let result = Named(KeywordResult(keywords: keywords), pictures: [item.name])
-                try Console.print(json ? jsonLine(result) : text(item.name, keywords))
+                let name = inputs[item.place].name
+                let result = Named(KeywordResult(keywords: keywords), pictures: [name])
+                try Console.print(json ? jsonLine(result) : text(name, keywords))
             }
         }
         if let writeCalibration, !embeddings.isEmpty {
             try await engine.writeCalibration(embeddings, to: URL(filePath: writeCalibration))
         }
-        if failed { throw ExitCode(1) }
+        try failures.end()
     }
 
-    /// A line on the terminal that goes away again; nothing in a pipe.
-    private func progress(_ text: String?) {
-        if !quiet { Console.progress(text) }
-    }
+    private var progress: ProgressLine { ProgressLine(isQuiet: quiet) }
 
     private func text(_ path: String, _ keywords: [Keyword]) -> String {
         let rows = keywords.map { keyword in

@@ -52,11 +52,8 @@ struct PoemCommand: AsyncParsableCommand {
 
     func run() async throws {
         var request = try poem.request(sampling)
-        var failed = false
-        let inputs = try PictureInput.all(at: pictures, quiet: quiet) { error in
-            Console.complain(error)
-            failed = true
-        }
+        let failures = Failures()
+        let inputs = try PictureInput.all(at: pictures, quiet: quiet, failed: failures.report)
         let isSeveral = !together && (pictures.count > 1 || inputs.contains { !$0.isNamed })
         let target = try rendering.target(for: inputs, isSeveral: isSeveral)
         let engine = try weights.makeEngine()
@@ -69,9 +66,8 @@ struct PoemCommand: AsyncParsableCommand {
         guard !inputs.isEmpty else { throw ExitCode(1) }
         try target?.prepare()
         if together {
-            let isWhole = try await writeTogether(inputs, engine, request, target)
-            if failed || !isWhole { throw ExitCode(1) }
-            return
+            try await writeTogether(inputs, engine, request, target, failures)
+            return try failures.end()
         }
         for (place, input) in inputs.enumerated() {
             do {
@@ -86,48 +82,33 @@ struct PoemCommand: AsyncParsableCommand {
             } catch let error as Console.OutputError {
                 throw error
             } catch {
-                progress(nil)
-                Console.complain(error)
-                failed = true
+                failures.report(error)
             }
         }
-        if failed { throw ExitCode(1) }
+        try failures.end()
     }
 
     /// One poem for all pictures that can be read; only the first of them stays in memory.
-    ///
-    /// - Returns: whether all could be read
     private func writeTogether(
-        _ inputs: [PictureInput], _ engine: Engine, _ request: PoemRequest, _ target: RenderTarget?
-    ) async throws -> Bool {
+        _ inputs: [PictureInput], _ engine: Engine, _ request: PoemRequest, _ target: RenderTarget?,
+        _ failures: Failures
+    ) async throws {
         var first: (picture: Picture, place: Int)?
         var names: [String] = []
         var embeddings: [[Float]] = []
-        defer { progress(nil) }
-        for start in stride(from: 0, to: inputs.count, by: Self.batchSize) {
-            progress("\(start)/\(inputs.count) …")
-            let batch = start..<min(start + Self.batchSize, inputs.count)
-            var loaded: [Picture] = []
-            for (place, result) in zip(batch, await PictureInput.load(inputs[batch])) {
-                do {
-                    loaded.append(try result.get())
-                    names.append(inputs[place].name)
-                    if first == nil { first = (loaded[0], place) }
-                } catch {
-                    progress(nil)
-                    Console.complain(error)
-                }
-            }
-            embeddings += try await engine.embeddings(of: loaded, isNormalized: false)
+        try await PictureInput.forEachBatch(of: inputs, size: Self.batchSize, progress, failures) { loaded in
+            names += loaded.map { inputs[$0.place].name }
+            if first == nil { first = loaded.first.map { ($0.picture, $0.place) } }
+            embeddings += try await engine.embeddings(of: loaded.map(\.picture), isNormalized: false)
         }
-        guard let first else { return false }
+        defer { progress(nil) }
+        guard let first else { return }
         let heading = "\(names.count) pictures"
         progress("\(heading) …")
         let result = try await engine.poems(forEmbeddings: embeddings, request: request, progress: report(heading))
         progress(nil)
         try show(result, names, isLast: true)
         try render(result, on: first.picture, at: first.place, target)
-        return names.count == inputs.count
     }
 
     private func render(_ result: PoemResult, on picture: Picture, at place: Int, _ target: RenderTarget?) throws {
@@ -172,10 +153,7 @@ struct PoemCommand: AsyncParsableCommand {
         }
     }
 
-    /// A line on the terminal that goes away again; nothing in a pipe.
-    private func progress(_ text: String?) {
-        if !quiet { Console.progress(text) }
-    }
+    private var progress: ProgressLine { ProgressLine(isQuiet: quiet) }
 }
 
 /// What is drawn from where the options do not say it.

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 import TihuaFiles
 
@@ -60,4 +61,29 @@ enum Console {
             rest = rest.dropFirst(count)
         }
     }
+}
+
+/// The line on the terminal that says what a command does now; nothing where it is to be quiet.
+struct ProgressLine: Sendable {
+    let isQuiet: Bool
+
+    /// Shows a text in place of the one before; nil shows none.
+    func callAsFunction(_ text: String?) {
+        if !isQuiet { Console.progress(text) }
+    }
+}
+
+/// Errors of a command that goes on with the rest of its input.
+final class Failures {
+    private(set) var hasAny = false
+
+    /// Writes an error to standard error.
+    func report(_ error: any Error) {
+        Console.progress(nil)
+        Console.complain(error)
+        hasAny = true
+    }
+
+    /// Ends the command with status 1 if there was an error.
+    func end() throws { if hasAny { throw ExitCode(1) } }
 }

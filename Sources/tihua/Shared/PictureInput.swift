@@ -56,13 +56,25 @@ struct PictureInput: Sendable {
     /// - Throws: `CorporaError`, `PictureError`.
     func load() throws -> Picture { try Picture(encoded: Array(try list.bytes(of: entry)), name: name) }
 
-    /// Decodes pictures on all processors.
-    static func load(_ inputs: some Collection<PictureInput>) async -> [Result<Picture, any Error>] {
-        await withTaskGroup(of: (Int, Result<Picture, any Error>).self) { group in
-            for (index, input) in inputs.enumerated() { group.addTask { (index, Result { try input.load() }) } }
-            var results: [Result<Picture, any Error>] = inputs.map { _ in .failure(CancellationError()) }
-            for await (index, result) in group { results[index] = result }
-            return results
+    /// Decodes pictures in batches, on all processors, and hands on those that can be read.
+    ///
+    /// - Parameters:
+    ///   - failures: is told of the others
+    ///   - body: is given the pictures of a batch with their places among the inputs
+    static func forEachBatch(
+        of inputs: [PictureInput], size: Int, _ progress: ProgressLine, _ failures: Failures,
+        _ body: ([(place: Int, picture: Picture)]) async throws -> Void
+    ) async throws {
+        defer { progress(nil) }
+        for start in stride(from: 0, to: inputs.count, by: size) {
+            progress("\(start)/\(inputs.count) …")
+            let batch = start..<min(start + size, inputs.count)
+            var loaded: [(place: Int, picture: Picture)] = []
+            let results = await inputs[batch].concurrentMap { input in Result { try input.load() } }
+            for (place, result) in zip(batch, results) {
+                do { loaded.append((place, try result.get())) } catch { failures.report(error) }
+            }
+            try await body(loaded)
         }
     }
 
