@@ -1,5 +1,5 @@
-// Which way an operation goes: by a kernel of ours where one knows the tensors, else by libtorch's. In bfloat16 those are
-// taken in float32 on processors where they are no good.
+// Which way an operation goes: by a kernel of this folder where one knows the tensors, else by libtorch's operation, on
+// processors without units for bfloat16 in float32.
 #include "layers.hpp"
 #include "products.hpp"
 
@@ -27,11 +27,11 @@ at::Tensor plain_linear(const at::Tensor &x, const at::Tensor &weight, std::opti
 
 /// Attention as two batched products, with gradients.
 at::Tensor plain_attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
-                                  const std::optional<at::Tensor> &mask, bool causal, std::optional<double> scale) {
+                           const std::optional<at::Tensor> &mask, bool causal, std::optional<double> scale) {
     const double forbidden = -std::numeric_limits<double>::infinity();
     if (mask) {
-        // Only the public function knows bool masks; this one would add 1 where it should attend. A row that may attend to
-        // nothing is zero here, which costs three more passes over the scores.
+        // Only the public function knows bool masks; this one would add 1 where it should attend. A row that may attend
+        // to nothing is zero here, which costs three more passes over the scores.
         at::Tensor bias = *mask;
         if (bias.scalar_type() == at::kBool) {
             bias = at::zeros_like(bias, q.options()).masked_fill_(at::logical_not(bias), forbidden);
@@ -83,7 +83,7 @@ at::Tensor ct::conv2d(const at::Tensor &x, const at::Tensor &weight, const std::
         const auto offset = bias ? std::optional(widened(*bias)) : std::nullopt;
         return ct::conv2d(widened(x), widened(weight), offset, stride, padding, groups).to(at::kBFloat16);
     }
-    return at::conv2d(x, weight, bias, at::IntArrayRef(&stride, 1), at::IntArrayRef(&padding, 1), /*dilation=*/1, groups);
+    return at::conv2d(x, weight, bias, {stride}, {padding}, /*dilation=*/1, groups);
 }
 
 at::Tensor ct::attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,

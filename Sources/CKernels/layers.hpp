@@ -1,5 +1,5 @@
-// The kernels of this folder, for dispatch.cpp. Each gives nothing where the plain operations have to do it: elsewhere than
-// on the CPU, for element types, sizes or layouts that it does not know; where it says so, without or with gradients.
+// The kernels of this folder, for dispatch.cpp. Each gives nothing where the plain operations have to do it: elsewhere
+// than on the CPU, for element types, sizes or layouts that it does not know, without or with gradients.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -9,8 +9,8 @@
 
 namespace ct {
 
-/// x weightᵀ + bias with sums in float32 and the result in x's element type, for few rows of x `[.., K]`, weight `[N, K]`
-/// and bias `[N]`, each float32 or bfloat16. Not with gradients.
+/// x weightᵀ + bias in x's element type, with sums in float32, for so many rows of x as `most_rows` says. x `[.., K]`,
+/// weight `[N, K]` or a transposed `[K, N]`, bias `[N]`, each float32 or bfloat16. Without gradients alone.
 std::optional<at::Tensor> row_product(const at::Tensor &x, const at::Tensor &weight,
                                       const std::optional<at::Tensor> &bias);
 

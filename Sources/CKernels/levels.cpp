@@ -16,8 +16,8 @@ struct Processor {
     Processor() {
 #if defined(__x86_64__)
         if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) level = Level::avx2;
-        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq")
-            && __builtin_cpu_supports("avx512vl")) {
+        if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw")
+            && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
             level = Level::avx512;
             if (__builtin_cpu_supports("avx512bf16")) bfloat16 = Units::avx512;
             if (__builtin_cpu_supports("amx-bf16")) bfloat16 = Units::amx;

@@ -1,5 +1,4 @@
-// How far a kernel may go: chosen by what the processor has, and lowered by a switch, so that what other processors run is
-// tested on every one.
+// What kernels may use of the processor. A switch lowers it, so that what other processors run is tested on every one.
 #pragma once
 
 #include "kernels.hpp"

@@ -53,8 +53,8 @@ void ct::bmm_into(at::Tensor &out, const at::Tensor &a, const at::Tensor &b) {
     }
 }
 
-// Pieces of rows that stay in the cache for what comes next would cost a quarter more than the whole: the weight is packed
-// anew for each.
+// Pieces of rows that stay in the cache for what comes next would cost a quarter more than the whole: the weight is
+// packed anew for each.
 at::Tensor ct::product(const at::Tensor &x, const at::Tensor &weight) {
     const int64_t N = x.size(0), K = x.size(1), M = weight.size(1), whole = rounded_up(N, row_unit);
     at::Tensor out = make_rows(N, M, x.options()), rows = out.as_strided({whole, M}, {M, 1}), input;

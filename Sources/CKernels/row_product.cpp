@@ -1,7 +1,6 @@
-// The product of a few rows with a weight, which is read from memory once, whatever the number of rows: that sets the
-// time of a few rows, and an eighth of the time of a hundred. libtorch's product of one row reaches 0.7 to 0.95 of this
-// one's speed in float32, in bfloat16 at most half; fifty rows wait there for the weight before they multiply
-// (see Docs/EXPERIMENTS.md).
+// The product of some rows with a weight that comes from memory: up to a dozen rows take as long as that, and fifty wait
+// for it in libtorch's product before they multiply. A single row takes 0.7 to 0.95 of libtorch's time in float32, half
+// of it in bfloat16, several rows a half to two thirds (see Docs/EXPERIMENTS.md).
 //
 // The kernels are written once, over vectors of L numbers, and compiled for each level of processor. R rows of x,
 // K inputs, N outputs; a weight is `[N, K]` or, transposed, `[K, N]`.
@@ -11,6 +10,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/CPUAllocator.h>
 
 #include <algorithm>
 #include <cstring>
@@ -58,11 +58,11 @@ CT_PASS float total(const Vector<L> &lanes) {
 
 constexpr int64_t cache_line = 64;
 
-/// Fetches the line that is so many bytes behind `from`; it may lie behind the end of the weight, where nothing happens.
+/// Fetches the line so many bytes behind `from`, which may lie behind the end of the weight, where nothing happens.
 template <int locality>
 CT_PASS void prefetch(const void *from, int64_t bytes) {
-    __builtin_prefetch(reinterpret_cast<const void *>(reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes)),
-                       /*write=*/0, locality);
+    const uintptr_t address = reinterpret_cast<uintptr_t>(from) + static_cast<uintptr_t>(bytes);
+    __builtin_prefetch(reinterpret_cast<const void *>(address), /*write=*/0, locality);
 }
 
 /// Calls `body` with `rows`, at most R of them, as a constant.
@@ -185,7 +185,7 @@ CT_PASS void few_products(const Shape &shape, const float *x, const W *weight, f
 // More rows ----------------------------------------------------------------------------------------------------------
 
 // The weight is cut into panels, some of its inputs for as many outputs as two vectors hold. A panel is copied into the
-// nearest cache, and all rows are multiplied with it while the next ones come from memory.
+// nearest cache, and all rows are multiplied with it while the next panels come from memory.
 
 /// Goes through lines of a weight row by row, to fetch them ahead.
 struct Fetch {
@@ -279,8 +279,8 @@ CT_PASS void copy_panel(const Shape &shape, const W *weight, int64_t count, int6
 /// Inputs of a panel at most.
 constexpr int64_t most_inputs = 256;
 
-/// Outputs `first ..< last` of y `[R, N]`, to which the products are added. `memory` has room for `most_inputs` inputs of
-/// all rows, a panel and a panel's outputs.
+/// Outputs `first ..< last` of y `[R, N]`, to which the products are added. `memory` has room for a panel, its outputs and
+/// `most_inputs` inputs of all rows.
 template <int L, class W>
 CT_PASS void many_products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last,
                            float *memory) {
@@ -351,8 +351,9 @@ template <class W>
 void level_products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last) {
     constexpr int L = ct::widest_lanes;
     const int64_t numbers = (most_inputs + most_together<L>) * 2 * L + most_inputs * shape.rows;
-    std::vector<float> memory(shape.rows > most_sums ? static_cast<size_t>(numbers) : 0);
-    ct::run_lanes<Products<W>>(shape, x, weight, y, first, last, memory.data());
+    c10::DataPtr memory;  // on a cache line
+    if (shape.rows > most_sums) memory = c10::GetCPUAllocator()->allocate(static_cast<size_t>(numbers) * sizeof(float));
+    ct::run_lanes<Products<W>>(shape, x, weight, y, first, last, static_cast<float *>(memory.get()));
 }
 
 /// Runs `body(first, last)` over the outputs, on as many threads as the size deserves. No sum crosses threads, so that
@@ -380,19 +381,20 @@ bool is_known(const at::Tensor &tensor) {
 }
 
 /// Rows of x for which this is the faster product.
-int64_t most_rows(const at::Tensor &weight) {
-    if (weight.scalar_type() != at::kBFloat16 || !ct::has_narrow_products()) {
+int64_t most_rows(const at::Tensor &x, const at::Tensor &weight) {
+    const bool is_narrow = weight.scalar_type() == at::kBFloat16;
+    if (!ct::has_narrow_products() || (!is_narrow && x.scalar_type() == at::kFloat)) {
         return ct::level() >= ct::Level::avx2 ? 512 : 12;
     }
-    // libtorch has a good product too, of a weight [N, K] above all.
-    if (!weight.is_contiguous()) return 12;
+    // libtorch has units for bfloat16, and can use them at once where the weight is [N, K].
+    if (!is_narrow || !weight.is_contiguous()) return 12;
     return std::clamp<int64_t>((1 << 14) / std::max<int64_t>(1, weight.size(1)), 4, 10);
 }
 
 bool is_known(const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias) {
     if (!is_known(x) || !is_known(weight) || x.dim() == 0 || weight.dim() != 2) return false;
     const int64_t K = weight.size(1), N = weight.size(0);
-    if (x.size(-1) != K || x.numel() == 0 || x.numel() > most_rows(weight) * K || N == 0) return false;
+    if (x.size(-1) != K || x.numel() == 0 || x.numel() > most_rows(x, weight) * K || N == 0) return false;
     if (!weight.is_contiguous() && !(weight.stride(0) == 1 && weight.stride(1) == N)) return false;
     return !bias || (is_known(*bias) && bias->is_contiguous() && bias->dim() == 1 && bias->size(0) == N);
 }

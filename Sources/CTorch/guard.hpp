@@ -41,9 +41,9 @@ bool spend_reserve();
 
 /// Runs `body`; an exception becomes a status and a one-line message (without libtorch's C++ backtrace).
 ///
-/// Where memory runs out, `body` gets a second try with the memory that was put by, and `ct_memory_is_short` says so from
-/// then on: operations do not throw in Swift, and so the next place that can does. A body that cannot be run twice says
-/// `repeats` false.
+/// Where memory runs out, `body` gets a second try with the memory that was put by, and `ct_memory_is_short` says so
+/// from then on: operations do not throw in Swift, and so the next place that can does. A body that cannot be run twice
+/// says `repeats` false.
 template <class Body>
 static ct_status guard(Body &&body, bool repeats = true) noexcept {
     bool lacked_memory = false;

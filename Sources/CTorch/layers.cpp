@@ -71,7 +71,8 @@ ct_status ct_max_pool2d(ct_tensor x, int64_t kernel, int64_t stride, int64_t pad
     return guard([&] { *out = wrap(at::max_pool2d(x->value, kernel, stride, padding)); });
 }
 
-ct_status ct_zero_pad2d(ct_tensor x, int64_t left, int64_t right, int64_t top, int64_t bottom, ct_tensor *out) noexcept {
+ct_status ct_zero_pad2d(ct_tensor x, int64_t left, int64_t right, int64_t top, int64_t bottom,
+                        ct_tensor *out) noexcept {
     return guard([&] {
         const int64_t sides[4] = {left, right, top, bottom};
         *out = wrap(at::constant_pad_nd(x->value, sides, 0));

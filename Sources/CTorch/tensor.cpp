@@ -93,8 +93,8 @@ ct_status ct_cpu_capability(const char **out) noexcept {
     });
 }
 
-static_assert(static_cast<int>(Level::libtorch) == CT_KERNELS_LIBTORCH && static_cast<int>(Level::avx512) == CT_KERNELS_AVX512);
-static_assert(static_cast<int>(Units::avx512) == CT_BFLOAT16_AVX512 && static_cast<int>(Units::amx) == CT_BFLOAT16_AMX);
+static_assert(int(Level::libtorch) == CT_KERNELS_LIBTORCH && int(Level::avx512) == CT_KERNELS_AVX512);
+static_assert(int(Units::avx512) == CT_BFLOAT16_AVX512 && int(Units::amx) == CT_BFLOAT16_AMX);
 
 ct_status ct_kernels(int32_t *out) noexcept {
     return guard([&] { *out = static_cast<int32_t>(level()); });
@@ -103,8 +103,7 @@ ct_status ct_kernels(int32_t *out) noexcept {
 ct_status ct_set_kernels(int32_t level, int32_t *before) noexcept {
     return guard([&] {
         TORCH_CHECK(level >= -1 && level <= CT_KERNELS_AVX512, "there is no level of kernels ", level);
-        const auto wanted = level < 0 ? std::nullopt : std::optional(static_cast<Level>(level));
-        const auto set = set_thread_level(wanted);
+        const auto set = set_thread_level(level < 0 ? std::nullopt : std::optional(static_cast<Level>(level)));
         *before = set ? static_cast<int32_t>(*set) : -1;
     });
 }

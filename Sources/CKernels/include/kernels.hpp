@@ -1,4 +1,4 @@
-// Operations on the CPU that have kernels of our own, on other devices libtorch's. dispatch.cpp says which way each goes.
+// Operations for which there are kernels of our own on the CPU; dispatch.cpp says which way each goes.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -20,7 +20,7 @@ enum class Level : int32_t {
 /// What multiplies bfloat16 on the CPU.
 enum class Units : int32_t { none, avx512, amx };
 
-/// The level of the calling thread, never above what the processor has. `TIHUA_PLAIN_KERNELS` lowers it for the process.
+/// The level of the calling thread, at most what the processor has. `TIHUA_PLAIN_KERNELS` lowers it for the process.
 Level level();
 /// Lowers the level of the calling thread, and gives back what was set before; nothing is the process's.
 std::optional<Level> set_thread_level(std::optional<Level> level);

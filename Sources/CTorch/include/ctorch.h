@@ -77,8 +77,8 @@ int64_t ct_live(void) CT_NOEXCEPT;
 const char *ct_version(void) CT_NOEXCEPT;
 /// The instruction set that libtorch's kernels use: "AVX512", "AVX2", "DEFAULT" ...
 ct_status ct_cpu_capability(const char *CT_NULLABLE *out) CT_NOEXCEPT;
-/// The level of the calling thread: what the processor has, or less. The environment variable `TIHUA_PLAIN_KERNELS` lowers
-/// it for the process: `1` to portable, `avx2`, `libtorch`.
+/// The level of the calling thread: what the processor has, or less. The environment variable `TIHUA_PLAIN_KERNELS`
+/// lowers it for the process: `1` to portable, `avx2`, `libtorch`.
 ct_status ct_kernels(int32_t *out) CT_NOEXCEPT;
 /// Lowers the level of the calling thread (-1: back to the process's), and says what was set there before.
 ct_status ct_set_kernels(int32_t level, int32_t *before) CT_NOEXCEPT;
