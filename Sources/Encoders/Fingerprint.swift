@@ -1,5 +1,5 @@
 public import Foundation
-public import TihuaWeightFiles
+package import TihuaWeightFiles
 
 /// A 128-bit name for content, to find what was derived from it. Not for secrets: it withstands accident, not intent.
 public struct Fingerprint {

@@ -1,10 +1,4 @@
-import Foundation
-import TihuaEncoders
 public import TihuaGeneration
-import TihuaModels
-public import TihuaPictures
-import TihuaTokenizers
-public import TihuaTorch
 
 /// What captions are asked for.
 public struct CaptionRequest: Sendable, Equatable {
