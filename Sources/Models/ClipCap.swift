@@ -148,25 +148,20 @@ public struct ClipCapConfiguration: ModelConfiguration {
             throw .unsupported(model: "clipcap", setting: key.stringValue, value: "\(value)", known: known)
         }
         let width = languageModel.hiddenSize
-        guard mapper != .mlp else {
+        if mapper == .mlp {
             // The two layers meet at half of the output.
             try require(prefixLength * width >= 2, .prefixLength, prefixLength, "at least 2 numbers in all")
-            try requireRoom()
-            return
+        } else {
+            try require(
+                width % headCount == 0, .headCount, headCount, "a divisor of the language model's width, \(width)")
+            try require(
+                mapper != .bert || prefixLength + constantLength <= positionCount, .positionCount, positionCount,
+                "at least prefix_length and constant_length together, \(prefixLength + constantLength)")
         }
+        guard let positions = languageModel.positionLimit else { return }
         try require(
-            width % headCount == 0, .headCount, headCount, "a divisor of the language model's width, \(width)")
-        try require(
-            mapper != .bert || prefixLength + constantLength <= positionCount, .positionCount, positionCount,
-            "at least prefix_length and constant_length together, \(prefixLength + constantLength)")
-        try requireRoom()
-    }
-
-    private func requireRoom() throws(ModelError) {
-        guard let room = languageModel.capacity(behind: captionOffset), room < 2 else { return }
-        throw .unsupported(
-            model: "clipcap", setting: mapper == .mlp ? "prefix_length" : "constant_length", value: "\(captionOffset)",
-            known: "at most \(captionOffset + room - 2), for the language model has \(captionOffset + room) positions")
+            captionOffset <= positions - 2, mapper == .mlp ? .prefixLength : .constantLength, captionOffset,
+            "at most \(positions - 2), for the language model has \(positions) positions")
     }
 
     /// Writes every key.

@@ -452,14 +452,10 @@ public final class T5: LanguageModel {
     /// The encoder's hidden states.
     ///
     /// - Parameters:
-    ///   - ids: int64 `[B, S]`
+    ///   - embeddings: of `embed` or of a mapping network, `[B, S, C]`
     ///   - mask: bool `[B, S]`, false for padding; nil where there is none
+    ///   - dropout: in training
     /// - Returns: `[B, S, C]` in the compute type
-    public func encode(_ ids: Tensor, mask: Tensor? = nil, dropout: Dropout? = nil) -> Tensor {
-        encode(embeddings: tokens(ids), mask: mask, dropout: dropout)
-    }
-
-    /// The same of embeddings `[B, S, C]` that need not be tokens.
     public func encode(embeddings: Tensor, mask: Tensor? = nil, dropout: Dropout? = nil) -> Tensor {
         encoder(embeddings.to(computeType), mask: mask.map(keyMask), dropout: dropout)
     }

@@ -16,14 +16,14 @@ import TihuaTorch
     private func run(_ model: T5, _ golden: Golden) throws -> Tensor {
         let (source, present, ids) = try (golden["encoder_ids"], golden["present"], golden["ids"])
         return withoutGradients {
-            let memory = model.encode(source, mask: present)
+            let memory = model.encode(embeddings: model.embed(source), mask: present)
             return model.logits(model.hidden(ids, context: .init(memory: memory, memoryMask: present)))
         }
     }
 
     private func greedy(_ model: T5, _ source: Tensor, count: Int, cached: Bool) -> [Int] {
         withoutGradients {
-            let memory = model.encode(source)
+            let memory = model.encode(embeddings: model.embed(source))
             let cache = cached ? model.makeCache(capacity: count) : nil
             var sequence = Tensor.ids([Int32(model.configuration.startTokenID)], [1, 1])
             var input = sequence
@@ -44,7 +44,7 @@ import TihuaTorch
         let golden = try Golden(name)
         let model = try model(name)
         let (source, present) = try (golden["encoder_ids"], golden["present"])
-        let memory = withoutGradients { model.encode(source, mask: present) }
+        let memory = withoutGradients { model.encode(embeddings: model.embed(source), mask: present) }
         // The padding's own states mean nothing, and the reference computes them its own way.
         try expectClose(memory.indexed(by: present), golden["memory"].indexed(by: present))
         try expectClose(run(model, golden), golden["logits"])
@@ -65,7 +65,7 @@ import TihuaTorch
         let cache = model.makeCache(capacity: 12)
         var start = 0
         let logits = withoutGradients {
-            let memory = model.encode(source, mask: present)
+            let memory = model.encode(embeddings: model.embed(source), mask: present)
             return pieces.map { piece in
                 defer { start += piece }
                 let tokens = ids.narrowed(1, start..<start + piece)
@@ -82,7 +82,7 @@ import TihuaTorch
         let model = try model("t5_relu")
         let (source, ids) = try (golden["encoder_ids"], golden["ids"])
         let short = withoutGradients {
-            let memory = model.encode(source.narrowed(0, 1..<2).narrowed(1, 0..<30))
+            let memory = model.encode(embeddings: model.embed(source.narrowed(0, 1..<2).narrowed(1, 0..<30)))
             return model.logits(model.hidden(ids.narrowed(0, 1..<2), context: .init(memory: memory)))
         }
         try expectClose(run(model, golden).narrowed(0, 1..<2), short)
@@ -96,7 +96,7 @@ import TihuaTorch
         let tails = Tensor.ids([3, 9, 20, 5, 6, 60], [3, 2])
         let start = Tensor.ids([0], [1, 1])
         let (found, moved, whole) = withoutGradients {
-            let memory = model.encode(source, mask: present)
+            let memory = model.encode(embeddings: model.embed(source), mask: present)
             let cache = model.makeCache(capacity: 3)
             _ = model.hidden(start, context: .init(memory: memory, memoryMask: present), cache: cache)
             cache.expand(batch: 3)
@@ -127,7 +127,7 @@ import TihuaTorch
         store.requireGradients()
         let (source, present, ids) = try (golden["encoder_ids"], golden["present"], golden["ids"])
         let dropout = Dropout(0.1, generator: Generator(seed: 2))
-        let memory = model.encode(source, mask: present, dropout: dropout)
+        let memory = model.encode(embeddings: model.embed(source), mask: present, dropout: dropout)
         let logits = model.logits(
             model.hidden(ids.narrowed(1, 0..<11), context: .init(memory: memory, memoryMask: present), dropout: dropout)
         )
