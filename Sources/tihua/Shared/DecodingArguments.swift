@@ -31,7 +31,8 @@ struct DecodingArguments: ParsableArguments {
     var beams: Int?
 
     @Option(
-        help: "Length penalty of beams: 0 ranks by probability, 1 by its mean over tokens; higher favours longer texts.")
+        help: "Length penalty of beams: 0 ranks by probability, 1 by its mean over tokens; higher favours longer texts."
+    )
     var lengthPenalty: Double?
 
     @Option(help: "Contrastive search with this penalty for repetition, 0 to 1; it tries --top-k tokens, 4 by default.")
