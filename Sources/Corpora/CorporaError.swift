@@ -40,9 +40,8 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(file): \(found), not a tar archive; name a folder of pictures, a .tar or .tar.gz of them, or a picture"
         case .notUTF8(let file, let line, let guess):
             """
-            \(file), line \(line): not UTF-8\(guess.map { ", perhaps \($0 == .gb18030 ? "GBK" : "UTF-16")" } ?? ""); name the \
-            file's encoding, such as --encoding \((guess ?? .gb18030).rawValue), behind a shard \
-            encoding=\((guess ?? .gb18030).rawValue); utf-8 itself leaves out lines that are not
+            \(file), line \(line): not UTF-8\(guess.map { ", perhaps \($0 == .gb18030 ? "GBK" : "UTF-16")" } ?? ""); \
+            name the file's encoding (utf-8 leaves out such lines), for instance \((guess ?? .gb18030).rawValue)
             """
         case .memberTooLarge(let file, let member, let bytes, let limit):
             "\(file): \(member) has \(bytes) bytes, more than the \(limit) accepted; leave it out of the archive"
@@ -51,7 +50,7 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
         case .nothingFound(let file, let expected):
             "\(file): holds no \(expected); name the folder or archive of the upstream repository"
         case .nothingLeft(let files, let reason):
-            "\(files.joined(separator: ", ")): \(reason); see tihua data captions --help for the forms that are read"
+            "\(files.joined(separator: ", ")): \(reason)"
         case .badFile(let file, let reason):
             "\(file): \(reason); make it again"
         case .duplicateKey(let key, let first, let second):

@@ -263,7 +263,8 @@ import TihuaWeightFiles
     @Test func optionsThatHelpStandBehindErrors() throws {
         let device = try Run(["lm", "--model", fixture("Models/gpt2").path, "--ids", "1", "--device", "cuda:77"])
         #expect(device.status == 2 && device.isOneLine && device.errors.contains("--device cpu"), "\(device.errors)")
-        let named = try Run(["keywords", "x.png", "--pack", "/nowhere"])
+        let picture = fixture("Pictures/strokes.png").path
+        let named = try Run(["keywords", picture, "--pack", "/nowhere"])
         #expect(named.status == 1 && named.isOneLine && named.errors.contains("--pack names /nowhere"))
 
         // A copy of the tool far from any pack.
@@ -275,7 +276,7 @@ import TihuaWeightFiles
         try FileManager.default.copyItem(at: tool, to: copy)
         let process = Process()
         process.executableURL = copy
-        process.arguments = ["keywords", "/proc/self/exe"]
+        process.arguments = ["keywords", picture]
         process.environment = ProcessInfo.processInfo.environment.filter { $0.key != "TIHUA_PACK" }
             .merging(["OMP_WAIT_POLICY": "passive"]) { $1 }
         let pipe = Pipe()

@@ -163,7 +163,7 @@ import TihuaTestSupport
         try #require(String(validating: Self.gbk.fooling, as: UTF8.self) != nil)
         let bytes = Array("a.jpg\t".utf8) + Self.gbk.fooling + Array("\nb.jpg\t".utf8) + Self.gbk.plain + [0x0A]
         let message = problem { _ = try read(Data(bytes)) }
-        #expect(message.contains("c, line 2: not UTF-8, perhaps GBK") && message.contains("--encoding gb18030"))
+        #expect(message.contains("c, line 2: not UTF-8, perhaps GBK") && message.contains("for instance gb18030"))
         #expect(try read(Data(bytes), encoding: .gb18030) == ["a: 某通", "b: 一只狗"])
         let input = try scratch.write(Data(bytes), to: "in.txt")
         let out = scratch.url.appending(path: "out.tsv")
@@ -218,7 +218,7 @@ import TihuaTestSupport
         #expect(try read(Data(mark + bytes)) == ["a: 一只🐕", "b: 猫"])
         #expect(try read(Data(bytes), encoding: .utf16) == ["a: 一只🐕", "b: 猫"])
         let message = problem { _ = try read(Data(bytes)) }
-        #expect(message.contains("perhaps UTF-16") && message.contains("--encoding utf-16"), "\(message)")
+        #expect(message.contains("perhaps UTF-16") && message.contains("for instance utf-16"), "\(message)")
         #expect(try TextFile.lines(of: scratch.write(Data(mark + bytes), to: "t")) == ["a\t一只🐕", "b\t猫"])
     }
 

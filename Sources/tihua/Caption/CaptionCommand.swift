@@ -156,7 +156,8 @@ struct CaptionArguments: ParsableArguments {
         request.sampleCount = candidates ?? (request.reranks ? max(10, 3 * request.count) : request.count)
         let nucleus = Sampling(temperature: 1, topK: 0, topP: 0.8)
         let isDrawn = preset != nil || request.count > 1 || candidates != nil
-        request.method = try search.method(sampling: nucleus) ?? (isDrawn ? .sampling(nucleus) : .beam(BeamSearch()))
+        request.method = try search.method(
+            sampling: nucleus, otherwise: isDrawn ? .sampling(nucleus) : .beam(BeamSearch()))
         return request
     }
 }

@@ -120,7 +120,7 @@ struct LmCommand: ParsableCommand {
     private func decoding(stop: [Int32]) throws -> Decoding {
         let whole = Sampling(temperature: 1, topK: 0, topP: 1)
         let decoding = Decoding(
-            try search.method(sampling: whole) ?? .sampling(whole), count: n,
+            try search.method(sampling: whole, otherwise: .sampling(whole)), count: n,
             rules: TokenRules(
                 stop: stop, minimumLength: minTokens, maximumLength: generate,
                 repetitionPenalty: search.repetitionPenalty, noRepeatNGram: search.noRepeatNGram))

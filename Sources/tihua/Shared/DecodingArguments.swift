@@ -31,10 +31,8 @@ struct DecodingArguments: ParsableArguments {
     var beams: Int?
 
     @Option(
-        help: """
-            Search with beams, and rank them with this length penalty: 0 by log-probability, 1 by its mean over \
-            tokens; higher favours longer texts.
-            """)
+        help: "Length penalty of beams: 0 ranks by probability, 1 by its mean over tokens; higher favours longer texts."
+    )
     var lengthPenalty: Double?
 
     @Option(help: "Contrastive search with this penalty for repetition, 0 to 1; it tries --top-k tokens, 4 by default.")
@@ -66,34 +64,37 @@ struct DecodingArguments: ParsableArguments {
     /// No sequence of so many tokens comes twice; 0 allows all.
     var noRepeatNGram: Int { namedNGram ?? formerNGram ?? 0 }
 
-    /// The search that the options name; nil where they name none.
+    /// The search that the options name.
     ///
-    /// - Parameter standard: how tokens are drawn where the options say nothing
+    /// - Parameters:
+    ///   - standard: how tokens are drawn where the options say nothing
+    ///   - other: the search where the options name none
     /// - Throws: `ValidationError` for options of two searches.
-    func method(sampling standard: Sampling) throws -> Decoding.Method? {
+    func method(sampling standard: Sampling, otherwise other: Decoding.Method) throws -> Decoding.Method {
         let penalty = contrastive ?? formerPenalty
         let (beam, search) = (BeamSearch(), ContrastiveSearch())
-        let beams = Decoding.Method.beam(
+        let drawn = Decoding.Method.sampling(sampling.value(standard))
+        let wide = Decoding.Method.beam(
             BeamSearch(width: beams ?? beam.width, lengthPenalty: lengthPenalty ?? beam.lengthPenalty))
         let contrast = Decoding.Method.contrastive(
             ContrastiveSearch(candidates: sampling.topK ?? search.candidates, penalty: penalty ?? search.penalty))
-        let drawn = Decoding.Method.sampling(sampling.value(standard))
         switch formerSearch {
         case .greedy: return .greedy
-        case .beam: return beams
+        case .beam: return wide
         case .sample: return drawn
         case .contrastive: return contrast
         case .auto: break
         }
         let isDrawn = sampling.temperature != nil || sampling.topP != nil || (sampling.topK != nil && penalty == nil)
-        let named: [(isNamed: Bool, method: Decoding.Method)] = [
-            (greedy, .greedy), (self.beams != nil || lengthPenalty != nil, beams),
-            (penalty != nil, contrast), (isDrawn, drawn),
-        ].filter(\.isNamed)
+        let named = [(greedy, .greedy), (beams != nil, wide), (penalty != nil, contrast), (isDrawn, drawn)]
+            .filter(\.0).map(\.1)
         guard named.count <= 1 else {
             throw ValidationError(
                 "--greedy, --beams, --contrastive and --temperature, --top-k or --top-p exclude each other")
         }
-        return named.first?.method
+        let method = named.first ?? other
+        guard lengthPenalty != nil else { return method }
+        guard case .beam = method else { throw ValidationError("--length-penalty is for --beams") }
+        return wide
     }
 }
