@@ -4,6 +4,7 @@ import Tihua
 import TihuaEvaluation
 import TihuaGeneration
 import TihuaTorch
+import TihuaTraining
 import TihuaVerse
 
 /// What the tool says of an error. Libraries know no options; those that help stand behind the error's own line.
@@ -21,6 +22,9 @@ private func advice(on error: any Error) -> String? {
     case PipelineError.missingPart(_, let part): " with --\(part) DIR"
     case VerseError.unknownForm: " with --form"
     case TorchError.noDevice: " with --device cpu"
+    case TrainingError.folderInUse: "; --resume continues it, another --out begins anew"
+    case TrainingError.option("tunesLanguageModel", "false", _): "; --lm gives one"
+    case TrainingError.option("clipWeight", _, "0 where there is no CLIP model"): "; --clip gives one"
     default: nil
     }
 }

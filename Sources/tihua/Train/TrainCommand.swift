@@ -81,25 +81,11 @@ struct RunArguments: ParsableArguments {
             // Workers whose operations all took all cores would wait for each other.
             Runtime.threadCount = max(1, Runtime.threadCount / training.workers)
         }
-        let folder = URL(filePath: out)
-        let trainer = try Hint.add("continue it with --resume", to: TrainingError.folderInUse(folder.path)) {
-            try Trainer(task, options: training, folder: folder, resume: resume, quiet: quiet)
-        }
+        let trainer = try Trainer(task, options: training, folder: URL(filePath: out), resume: resume, quiet: quiet)
         let interruption = Interruption()
         guard try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted else { return }
         if !quiet { Console.note("--resume continues from here") }
         throw ExitCode(130)
-    }
-}
-
-/// An error of the library, and the flag that helps.
-private struct Hint: Error, CustomStringConvertible {
-    let description: String
-
-    static func add<Result>(_ hint: String, to known: TrainingError, _ body: () throws -> Result) throws -> Result {
-        do { return try body() } catch let error as TrainingError where error == known {
-            throw Hint(description: "\(error); \(hint)")
-        }
     }
 }
 
