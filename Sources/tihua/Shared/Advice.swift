@@ -27,6 +27,9 @@ private func advice(on error: any Error) -> String? {
     case TrainingError.folderInUse: "; continue it with --resume, or name another folder"
     case VerseError.unknownForm: " with --form"
     case TorchError.noDevice: " with --device cpu"
+    case TrainingError.folderInUse: "; --resume continues it, another --out begins anew"
+    case TrainingError.option("tunesLanguageModel", "false", _): "; --lm gives one"
+    case TrainingError.option("clipWeight", _, "0 where there is no CLIP model"): "; --clip gives one"
     default: nil
     }
 }
