@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
-import TihuaCorpora
 import Tihua
+import TihuaCorpora
 import TihuaFiles
 import TihuaGeneration
 import TihuaMeasures
