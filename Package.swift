@@ -94,8 +94,10 @@ let package = Package(
         library("TihuaPictures", ["TihuaFiles", "CTihuaVips"]),
         library("TihuaWeightFiles", ["TihuaFiles", "CTihuaZlib"]),
         library("TihuaVerse", ["TihuaFiles", "TihuaProsody", "TihuaTokenizers"]),
+        library("TihuaDataFiles", ["TihuaFiles", "TihuaWeightFiles"]),
         library(
-            "TihuaCorpora", ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaWeightFiles"]),
+            "TihuaCorpora",
+            ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaWeightFiles", "TihuaDataFiles"]),
         library("TihuaEvaluation", ["TihuaFiles", "TihuaProsody"]),
 
         // Over libtorch.
@@ -111,39 +113,46 @@ let package = Package(
         library("TihuaModels", ["TihuaFiles", "TihuaWeightFiles", "TihuaTorch", "TihuaNN"]),
         library(
             "TihuaGeneration",
-            ["TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaTorch", "TihuaModels", "TihuaFiles"]),
+            ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaTorch", "TihuaModels"]),
         library(
             "TihuaEncoders",
             ["TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaModels"]),
         library(
             "TihuaTraining",
             [
-                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
+                "TihuaCorpora",
                 "TihuaEvaluation", "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
                 "TihuaEncoders",
             ]),
         library(
             "Tihua", in: "Engine",
             [
-                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
                 "TihuaVerse", "TihuaTorch", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
             ]),
 
         library(
             "TihuaMeasures",
             [
-                "TihuaProsody", "TihuaPictures", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse", "TihuaTorch",
+                "TihuaProsody", "TihuaPictures", "TihuaDataFiles", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse",
+                "TihuaTorch",
                 "TihuaModels", "TihuaGeneration", "TihuaEncoders", "TihuaTraining", "Tihua",
             ]),
 
         .executableTarget(
             name: "TihuaCLI",
             dependencies: [
-                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
+                "TihuaCorpora",
                 "TihuaEvaluation", "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
                 "TihuaEncoders", "TihuaTraining", "Tihua", "TihuaMeasures", argumentParser,
             ], path: "Sources/tihua", swiftSettings: swiftSettings),
 
+        // For developing Tihua.
+        .executableTarget(
+            name: "prosody-tables", dependencies: ["TihuaFiles", "TihuaProsody", "TihuaCorpora", argumentParser],
+            path: "Tools/prosody-tables", swiftSettings: swiftSettings),
         .executableTarget(
             name: "tihua-bench",
             dependencies: ["TihuaGeneration", "TihuaModels", "TihuaNN", "TihuaTorch", argumentParser],
@@ -167,7 +176,9 @@ let package = Package(
         tests("WeightFiles", ["TihuaFiles", "TihuaWeightFiles", "TihuaTestSupport"]),
         tests(
             "Corpora",
-            ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaWeightFiles", "TihuaCorpora", "TihuaTestSupport"]),
+            ["TihuaFiles", "TihuaTokenizers", "TihuaWeightFiles", "TihuaDataFiles", "TihuaCorpora", "TihuaTestSupport"]),
+        tests("DataFiles", ["TihuaFiles", "TihuaWeightFiles", "TihuaDataFiles", "TihuaTestSupport"]),
+        tests("ProsodyTables", ["TihuaProsody", "TihuaTokenizers", "TihuaTestSupport", "prosody-tables"]),
         tests("Evaluation", ["TihuaProsody", "TihuaEvaluation", "TihuaTestSupport"]),
         tests("Torch", ["TihuaWeightFiles", "TihuaTorch", "TihuaNN", "TihuaTestSupport"]),
         tests("Models", ["TihuaWeightFiles", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaTestSupport"]),
@@ -181,33 +192,37 @@ let package = Package(
         tests(
             "Training",
             [
-                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
+                "TihuaCorpora",
                 "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining",
             ]),
         tests(
             "Engine",
             [
-                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaVerse",
+                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles", "TihuaVerse",
                 "TihuaTorch", "TihuaNN",
                 "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
             ]),
         tests(
             "Measures",
             [
-                "TihuaProsody", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse", "TihuaTorch", "TihuaNN",
+                "TihuaProsody", "TihuaDataFiles", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse", "TihuaTorch",
+                "TihuaNN",
                 "TihuaModels", "TihuaGeneration", "TihuaTraining", "Tihua", "TihuaMeasures", "TihuaPackSupport",
             ]),
         tests(
             "Fuzz",
             [
-                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora",
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
+                "TihuaCorpora",
                 "TihuaVerse", "TihuaNN", "TihuaModels", "TihuaTraining", "Tihua", "TihuaPackSupport",
                 "TihuaTestSupport", "TihuaEncoders",
             ]),
         tests(
             "CLI",
             [
-                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaCorpora", "TihuaPackSupport",
+                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles", "TihuaCorpora",
+                "TihuaPackSupport",
                 "TihuaTestSupport",
             ]),
     ] + libtorchTarget,

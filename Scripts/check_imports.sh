@@ -17,13 +17,13 @@ targets=$(swift package describe 2>/dev/null | awk '
     taking { list = list " " $1 }
     END { flush() }')
 
-known=$(awk '{ print $1; for (i = 3; i <= NF; i++) print $i }' <<<"$targets" | sort -u)
+known=$(awk '{ print $1; for (i = 3; i <= NF; i++) print $i }' <<<"$targets" | tr -- - _ | sort -u)
 faults=0 count=0
 while read -r name folder dependencies; do
     imported=$(find "$folder" -name '*.swift' -exec cat {} + |
         sed -nE 's/^(@testable |public |package |private |fileprivate |internal )*import ((struct|class|enum|protocol|func|typealias) )?([A-Za-z_]+).*/\4/p' |
         sort -u | comm -12 - <(echo "$known"))
-    declared=$(tr ' ' '\n' <<<"$dependencies" | grep . | sort -u || true)
+    declared=$(tr ' -' '\n_' <<<"$dependencies" | grep . | sort -u || true)
     for module in $(comm -23 <(echo "$imported") <(echo "$declared")); do
         echo "Package.swift: $name imports $module and does not depend on it" >&2
         faults=$((faults + 1))

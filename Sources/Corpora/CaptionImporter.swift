@@ -1,23 +1,25 @@
 public import Foundation
+public import TihuaDataFiles
 import TihuaFiles
 import TihuaWeightFiles
 
 /// Makes one clean `image_id<TAB>caption` file of caption files in any of the forms that `CaptionFile` reads.
 ///
-/// Words that are segmented are joined, tags of parts of speech go, equal captions of a picture are kept once. Lines that cannot
-/// be used are counted and left out. What is held out is held out by picture: all its captions go to the same file.
+/// Words that are segmented are joined, tags of parts of speech go, equal captions of a picture are kept once. Lines
+/// that cannot be used are counted and left out. What is held out is held out by picture: all its captions go to the
+/// same file.
 public struct CaptionImporter: Sendable {
     /// Why a line, or a caption, is left out.
     public enum Reason: String, Sendable, CaseIterable, Codable {
         /// Neither a tab nor `#NUMBER` says where the picture's name ends.
         case form
-        /// No text.
+        /// The line has no text.
         case empty
         /// UTF-16, or bytes of zero.
         case utf16
         /// Not UTF-8, but well-formed GBK.
         case gbk
-        /// Neither.
+        /// In neither encoding.
         case encoding
         /// A character that an earlier conversion left where it failed.
         case damaged
@@ -33,7 +35,7 @@ public struct CaptionImporter: Sendable {
     public struct BadLine: Sendable, Equatable {
         /// The file as it was named.
         public let file: String
-        /// From 1.
+        /// The number of the line, from 1.
         public let line: Int
         /// What is wrong, for people.
         public let reason: String
@@ -73,11 +75,11 @@ public struct CaptionImporter: Sendable {
 
     /// Which pictures go to the held-out file.
     public enum HeldOut: Sendable {
-        /// None.
+        /// No picture is held out.
         case none
         /// One in so many, chosen by a hash of the key, so that it is the same ones in every run.
         case oneIn(Int)
-        /// These.
+        /// These pictures are held out.
         case pictures(Set<String>)
 
         func contains(_ image: String) -> Bool {
@@ -108,8 +110,8 @@ public struct CaptionImporter: Sendable {
     /// - Parameters:
     ///   - validation: where the captions of held-out pictures go
     ///   - isStrict: throws for the first line at fault instead of leaving it out
-    /// - Throws: `CorporaError.notUTF8` for a file that is of another encoding, `.badLine` if strict, `.nothingFound` if no caption is left, `.unreadable`; `WeightFileError` for
-    ///   what cannot be written.
+    /// - Throws: `DataFileError.notUTF8` for a file that is of another encoding, `.badLine` if strict, `.nothingFound`
+    ///   if no caption is left, `.unreadable`; `WeightFileError` for what cannot be written.
     public func run(
         from inputs: [URL], to training: URL, validation: URL, isStrict: Bool = false
     ) throws -> Report {
@@ -120,7 +122,7 @@ public struct CaptionImporter: Sendable {
         for input in inputs {
             let name = input.path(percentEncoded: false)
             func fault(_ reason: Reason, _ line: Int, _ text: String) throws {
-                if isStrict { throw CorporaError.badLine(file: name, line: line, reason: text) }
+                if isStrict { throw DataFileError.badLine(file: name, line: line, reason: text) }
                 report.dropped[reason, default: 0] += 1
                 if report.examples.count < 10 {
                     report.examples.append(BadLine(file: name, line: line, reason: text))
@@ -170,7 +172,7 @@ public struct CaptionImporter: Sendable {
         guard !known.training.isEmpty else {
             let first = report.examples.first.map { " (\($0.text))" } ?? ""
             let held = known.validation.isEmpty ? "" : ", for all are held out"
-            throw CorporaError.nothingLeft(
+            throw DataFileError.nothingLeft(
                 files: inputs.map { $0.path(percentEncoded: false) }, reason: "no caption is left\(held)\(first)")
         }
         try AtomicFile.write(to: training) { try $0.write(files.training) }
@@ -192,7 +194,7 @@ extension CaptionImporter.Reason {
             }
     }
 
-    /// For people.
+    /// The report as a text for people.
     public var text: String {
         switch self {
         case .form: "without a tab or #NUMBER"

@@ -1,3 +1,4 @@
+public import TihuaDataFiles
 import TihuaProsody
 
 /// What a set of captions is like: lengths, vocabulary, how they begin, what stands twice, what looks wrong.
@@ -6,21 +7,21 @@ public struct CaptionStatistics: Sendable, Codable, Equatable {
     public struct Count: Sendable, Codable, Equatable {
         /// A token, tokens in a row, or a caption.
         public let text: String
-        /// How often.
+        /// How often it occurs.
         public let count: Int
     }
 
     /// Lengths in tokens.
     public struct Lengths: Sendable, Codable, Equatable {
-        /// Of the shortest caption.
+        /// The length of the shortest caption.
         public let minimum: Int
-        /// The middle one; of two the lower.
+        /// The median length; the lower one of two.
         public let median: Int
-        /// Of all captions.
+        /// The mean length.
         public let mean: Double
         /// 95 % of the captions are at most so long.
         public let percentile95: Int
-        /// Of the longest caption.
+        /// The length of the longest caption.
         public let maximum: Int
         /// How many captions have each length, from 0 to the maximum.
         public let histogram: [Int]
@@ -42,19 +43,19 @@ public struct CaptionStatistics: Sendable, Codable, Equatable {
 
     /// Captions that should be looked at for one reason.
     public struct Suspects: Sendable, Codable, Equatable {
-        /// How many.
+        /// How many captions are suspicious for this reason.
         public internal(set) var count = 0
         /// The first three, `image<TAB>caption`.
         public internal(set) var examples: [String] = []
     }
 
-    /// How many captions.
+    /// The number of captions.
     public let captions: Int
-    /// How many pictures.
+    /// The number of pictures.
     public let pictures: Int
-    /// Fewest and most captions of a picture.
+    /// The fewest and the most captions of a picture.
     public let captionsPerPicture: [Int]
-    /// In tokens.
+    /// The lengths of the captions, in tokens.
     public let lengths: Lengths
     /// Different tokens.
     public let vocabulary: Int

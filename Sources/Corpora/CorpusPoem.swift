@@ -46,11 +46,12 @@ public struct CorpusPoem: Codable, Sendable, Equatable {
 
 /// Names the form of a poem.
 public enum PoemShape {
-    /// The form of shi lines; nil where they are not the lines of a shi (unequal, odd in number, fewer than four, not of 4 to
-    /// 7 characters).
+    /// The form of shi lines; nil where they are not the lines of a shi (unequal, odd in number, fewer than four, not
+    /// of 4 to 7 characters).
     ///
-    /// Four and eight lines of 5 or 7 characters are 五绝 七绝 五律 七律 where tones and rhyme say so (`ProsodyChecker`, `loose`),
-    /// else 五言古绝 七言古绝 五古 七古. All other numbers of lines are 五古 and 七古, 排律 among them; 四言 and 六言 have no metre.
+    /// Four and eight lines of 5 or 7 characters are 五绝 七绝 五律 七律 where tones and rhyme say so (`ProsodyChecker`,
+    /// `loose`), else 五言古绝 七言古绝 五古 七古. All other numbers of lines are 五古 and 七古, 排律 among them; 四言 and 六言 have no
+    /// metre.
     public static func form(ofShi lines: [String]) -> String? {
         guard let length = lines.first?.unicodeScalars.count, lines.count >= 4, lines.count % 2 == 0,
             lines.allSatisfy({ $0.unicodeScalars.count == length })

@@ -2,8 +2,8 @@ import Foundation
 
 /// Picks the words that a poem is about, for the prompts that a poet is trained with.
 ///
-/// Candidates are known words of one to three characters that stand in a line without crossing its caesura; the score is
-/// tf-idf with the frequencies of the corpus itself. The same poem gives the same words on every machine.
+/// Candidates are known words of one to three characters that stand in a line without crossing its caesura; the score
+/// is tf-idf with the frequencies of the corpus itself. The same poem gives the same words on every machine.
 public struct KeywordExtractor: Sendable {
     /// A word of a poem.
     public struct Keyword: Sendable, Equatable {
@@ -31,8 +31,9 @@ public struct KeywordExtractor: Sendable {
 
     /// Counts `words` (and no others) in `poems`; each poem is the list of its lines.
     ///
-    /// Words that fewer than `minimumFrequency` poems hold are never picked: nobody could learn them. Words of more than
-    /// three characters are left out. `preferred` words, such as those of the imagery bank, weigh more than the others.
+    /// Words that fewer than `minimumFrequency` poems hold are never picked: nobody could learn them. Words of more
+    /// than three characters are left out. `preferred` words, such as those of the imagery bank, weigh more than the
+    /// others.
     public init(
         words: some Sequence<String>, preferred: some Sequence<String> = EmptyCollection<String>(),
         poems: some Sequence<[String]>, minimumFrequency: Int = 20
@@ -120,9 +121,9 @@ public struct KeywordExtractor: Sendable {
         return chosen.sorted { ($1.score, $0.line, $0.word) < ($0.score, $1.line, $1.word) }
     }
 
-    /// Pairs of characters that hold together: that many poems have them, and far more often than chance would. Found at
-    /// the places of a line where words stand, without words of grammar and number; a supplement to lists of words. Best
-    /// first.
+    /// Pairs of characters that hold together: that many poems have them, and far more often than chance would. Found
+    /// at the places of a line where words stand, without words of grammar and number; a supplement to lists of words.
+    /// Best first.
     ///
     /// `minimumAssociation` is the pointwise mutual information in nats.
     public static func frequentPairs(
@@ -159,7 +160,8 @@ public struct KeywordExtractor: Sendable {
 
     // MARK: - Words
 
-    /// The runs of one to three characters that do not cross a caesura: 2|3, 2|2|3, 2|2, 2|2|2; other lines are not cut.
+    /// The runs of one to three characters that do not cross a caesura: 2|3, 2|2|3, 2|2, 2|2|2; other lines are not
+    /// cut.
     private static func forEachPart(of line: [Unicode.Scalar], _ body: (Word, Range<Int>) -> Void) {
         var start = 0
         for length in feet(of: line.count) {

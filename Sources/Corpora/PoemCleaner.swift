@@ -79,8 +79,8 @@ struct PoemCleaner {
     ]
     private static let closing = Set(opening.values)
 
-    /// The text without what stands in brackets, and what stood there; nil where the brackets do not match. A full-width
-    /// bracket may be closed by its ASCII twin, which occurs often.
+    /// The text without what stands in brackets, and what stood there; nil where the brackets do not match. A
+    /// full-width bracket may be closed by its ASCII twin, which occurs often.
     static func withoutNotes(_ text: String) -> (text: String, notes: [String])? {
         var plain = String.UnicodeScalarView()
         var notes: [String] = []

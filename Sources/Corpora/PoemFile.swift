@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaDataFiles
 public import TihuaTokenizers
 
 /// Reads poems from a text file, one after the other.
@@ -16,7 +17,7 @@ public enum PoemFile {
     /// Hands every poem to `body` with the number of its line, counted from 1.
     ///
     /// Without `format` the first line decides. `converter` makes the characters of CCPC and of text simplified. Throws
-    /// `CorporaError.badLine` for a line that is not of the format, is not UTF-8, or (in text) is not verse.
+    /// `DataFileError.badLine` for a line that is not of the format, is not UTF-8, or (in text) is not verse.
     public static func forEach(
         in url: URL, format: Format? = nil, converter: ChineseConverter? = nil,
         _ body: (CorpusPoem, _ line: Int) throws -> Void
@@ -27,7 +28,7 @@ public enum PoemFile {
         var block: [(text: String, line: Int)] = []
         var hasBlanks = false
         let decoder = JSONDecoder()
-        func bad(_ line: Int, _ reason: String) -> CorporaError {
+        func bad(_ line: Int, _ reason: String) -> DataFileError {
             .badLine(file: source.name, line: line, reason: reason)
         }
         while let bytes = try source.readLine() {
@@ -91,7 +92,7 @@ public enum PoemFile {
         var poems: [CorpusPoem] = []
         try forEach(in: url, format: format, converter: converter) { poem, _ in poems.append(poem) }
         guard !poems.isEmpty else {
-            throw CorporaError.nothingFound(file: url.path(percentEncoded: false), expected: "poems")
+            throw DataFileError.nothingFound(file: url.path(percentEncoded: false), expected: "poems")
         }
         return poems
     }
@@ -160,8 +161,8 @@ public struct MatchingItem: Decodable, Sendable, Equatable {
     /// The line that says the same as the sentence.
     public var line: String { choices[answer] }
 
-    /// Reads CCPM's JSON lines. Throws `CorporaError.badLine` for a line without the three fields or with an answer that is
-    /// not among the choices.
+    /// Reads CCPM's JSON lines. Throws `DataFileError.badLine` for a line without the three fields or with an answer
+    /// that is not among the choices.
     public static func read(_ url: URL) throws -> [MatchingItem] {
         let source = try ByteSource(url)
         let decoder = JSONDecoder()
@@ -171,11 +172,11 @@ public struct MatchingItem: Decodable, Sendable, Equatable {
             number += 1
             if bytes.allSatisfy({ $0 == 0x20 }) { continue }
             guard let item = try? decoder.decode(MatchingItem.self, from: Data(bytes)) else {
-                throw CorporaError.badLine(
+                throw DataFileError.badLine(
                     file: source.name, line: number, reason: "not an object with translation, choices and answer")
             }
             guard item.choices.indices.contains(item.answer) else {
-                throw CorporaError.badLine(
+                throw DataFileError.badLine(
                     file: source.name, line: number, reason: "the answer \(item.answer) is not among the choices")
             }
             items.append(item)

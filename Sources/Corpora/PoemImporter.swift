@@ -1,12 +1,13 @@
 public import Foundation
+import TihuaDataFiles
 import TihuaFiles
 import TihuaTokenizers
 import TihuaWeightFiles
 
 /// Makes a clean corpus of the upstream chinese-poetry files: simplified, without notes, without copies, with forms.
 ///
-/// Reads a folder, a `.tar` or a `.tar.xz` (through `xz`); unknown folders and files are left out and counted. Memory stays
-/// bounded: a few files at a time, and eight bytes for each poem to tell copies.
+/// Reads a folder, a `.tar` or a `.tar.xz` (through `xz`); unknown folders and files are left out and counted. Memory
+/// stays bounded: a few files at a time, and eight bytes for each poem to tell copies.
 public struct PoemImporter: Sendable {
     /// What an import did.
     public struct Report: Sendable, Equatable {
@@ -43,9 +44,9 @@ public struct PoemImporter: Sendable {
 
     /// Writes the poems of `input` to `output`, one JSON object a line; the file appears whole or not at all.
     ///
-    /// `progress` is told the number of poems read so far. Throws `CorporaError` for an input that cannot be read, is
-    /// damaged or holds no poems, `WeightFileError` for an output that cannot be written, `TokenizerError` where OpenCC is
-    /// missing.
+    /// `progress` is told the number of poems read so far. Throws `DataFileError` for an input that cannot be read, is
+    /// damaged or holds no poems, `WeightFileError` for an output that cannot be written, `TokenizerError` where OpenCC
+    /// is missing.
     public func run(from input: URL, to output: URL, progress: (Int) -> Void = { _ in }) throws -> Report {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
@@ -88,7 +89,7 @@ public struct PoemImporter: Sendable {
         }
         try work()
         guard report.files > 0 else {
-            throw CorporaError.nothingFound(
+            throw DataFileError.nothingFound(
                 file: input.path(percentEncoded: false), expected: "folder of poems such as 全唐诗 or 宋词")
         }
         return report
@@ -158,7 +159,7 @@ public struct PoemImporter: Sendable {
         var isDirectory: ObjCBool = false
         let path = input.path(percentEncoded: false)
         guard FileManager.default.fileExists(atPath: path, isDirectory: &isDirectory) else {
-            throw CorporaError.unreadable(file: path, reason: "no such file or folder")
+            throw DataFileError.unreadable(file: path, reason: "no such file or folder")
         }
         guard isDirectory.boolValue else {
             var tar = TarReader(try ByteSource(input), maximumMemberSize: Self.maximumFileSize)
@@ -173,7 +174,7 @@ public struct PoemImporter: Sendable {
             }
             // The half of a download would pass for the whole corpus.
             guard tar.hasEndMark else {
-                throw CorporaError.badArchive(
+                throw DataFileError.badArchive(
                     file: path, offset: 0, reason: "the archive is cut off (it has no end mark)")
             }
             return
@@ -192,7 +193,7 @@ public struct PoemImporter: Sendable {
             let source = try ByteSource(input.appending(path: String(name.dropFirst(prefix.count))))
             let bytes = try source.read(Self.maximumFileSize + 1)
             guard bytes.count <= Self.maximumFileSize else {
-                throw CorporaError.memberTooLarge(
+                throw DataFileError.memberTooLarge(
                     file: path, member: name, bytes: bytes.count, limit: Self.maximumFileSize)
             }
             try body(name, bytes)

@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaDataFiles
 public import TihuaTokenizers
 public import TihuaVerse
 
@@ -20,7 +21,7 @@ public struct PoemSources: Sendable {
     ///   - words: lists with a word in the first column; the third may hold descriptions, ` | ` between them
     ///   - glosses: CCPM JSON lines
     ///   - converter: turns the characters of texts and of CCPC into simplified ones
-    /// - Throws: `CorporaError`, `FileError`.
+    /// - Throws: `DataFileError`, `FileError`.
     public init(
         corpus: [URL], words lists: [URL] = [], glosses: [URL] = [], converter: ChineseConverter? = nil
     ) throws {
@@ -39,7 +40,7 @@ public struct PoemSources: Sendable {
 
     /// The columns of each line that is not empty, at least one; tabs stand between columns.
     ///
-    /// - Throws: `CorporaError`.
+    /// - Throws: `DataFileError`.
     public static func rows(of url: URL) throws -> [[String]] {
         try TextFile.lines(of: url).map { $0.split(separator: "\t").map(String.init) }.filter { !$0.isEmpty }
     }
@@ -61,7 +62,7 @@ extension WordFrequencies {
     /// Counts the poems of corpora that have each word, and those that rhyme in each group; only poems of forms that a
     /// poet is trained on count.
     ///
-    /// - Throws: `CorporaError`.
+    /// - Throws: `DataFileError`.
     public init(of words: [String], in corpora: [URL]) throws {
         var counts = Dictionary(words.map { ($0, 0) }) { first, _ in first }
         let longest = words.map(\.count).max() ?? 0

@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaDataFiles
 
 /// A poem with the marks that people gave it: a line of PQED (THUNLP-AIPoet/Datasets).
 public struct RatedPoem: Sendable, Equatable {
@@ -15,13 +16,13 @@ public struct RatedPoem: Sendable, Equatable {
 
     /// Reads PQED's JSON lines: `poem` ("…|…|…|…") and marks.
     ///
-    /// - Throws: `CorporaError.badLine` for a line without a poem or without the marks of the first line, `.nothingFound`
-    ///   for a file without poems.
+    /// - Throws: `DataFileError.badLine` for a line without a poem or without the marks of the first line,
+    ///   `.nothingFound` for a file without poems.
     public static func read(_ url: URL) throws -> [RatedPoem] {
         let source = try ByteSource(url)
         var poems: [RatedPoem] = []
         var number = 0
-        func bad(_ reason: String) -> CorporaError {
+        func bad(_ reason: String) -> DataFileError {
             .badLine(file: source.name, line: number, reason: reason)
         }
         while let bytes = try source.readLine() {
@@ -42,7 +43,7 @@ public struct RatedPoem: Sendable, Equatable {
             poems.append(RatedPoem(lines: lines, marks: marks))
         }
         guard !poems.isEmpty else {
-            throw CorporaError.nothingFound(file: url.path(percentEncoded: false), expected: "rated poems")
+            throw DataFileError.nothingFound(file: url.path(percentEncoded: false), expected: "rated poems")
         }
         return poems
     }

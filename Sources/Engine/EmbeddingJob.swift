@@ -1,5 +1,5 @@
 public import Foundation
-public import TihuaCorpora
+public import TihuaDataFiles
 import TihuaEncoders
 import TihuaFiles
 
@@ -60,7 +60,7 @@ public struct EmbeddingJob: Sendable {
     ///   - interrupted: asked after each batch; a part that is not full is then made again
     ///   - progress: told how many pictures are done
     /// - Throws: `PipelineError.otherWork` if the output or its parts are of another model or of other pictures,
-    ///   `CorporaError.nothingFound` if no picture can be read, errors of the model and of the disk.
+    ///   `DataFileError.nothingFound` if no picture can be read, errors of the model and of the disk.
     public func run(
         interrupted: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
     ) async throws -> Report {
@@ -121,7 +121,7 @@ public struct EmbeddingJob: Sendable {
         try? FileManager.default.removeItem(at: parts)
         guard report.bad.count < report.pictures else {
             let first = report.bad.first.map { "; the first: \($0.reason)" } ?? ""
-            throw CorporaError.nothingFound(
+            throw DataFileError.nothingFound(
                 file: "the input of \(report.pictures) pictures", expected: "picture that can be read\(first)")
         }
         return report

@@ -1,4 +1,4 @@
-public import TihuaCorpora
+public import TihuaDataFiles
 import TihuaEncoders
 import TihuaFiles
 public import TihuaPictures

@@ -1,5 +1,5 @@
 import Foundation
-import TihuaCorpora
+import TihuaDataFiles
 public import TihuaGeneration
 import TihuaModels
 import TihuaTokenizers
@@ -11,7 +11,7 @@ extension Pack {
     /// it overdoes is not held back yet; see `stockPairs`.
     ///
     /// - Throws: `PipelineError`, `ModelError`, `WeightFileError`, `TokenizerError`, `GenerationError` and
-    ///   `CorporaError` for what the pack names.
+    ///   `DataFileError` for what the pack names.
     public func poemWriter(device: Device = .cpu) throws -> PoemWriter {
         let folder = try ModelFolder(at: requiredPoet())
         guard folder.holdsLanguageModel else {

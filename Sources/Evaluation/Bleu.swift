@@ -3,9 +3,9 @@ import Foundation
 extension CaptionMetrics {
     /// BLEU-1 to BLEU-4.
     public struct Bleu: Sendable, Equatable {
-        /// Of the whole set: matches and lengths are summed before they are divided. 0...1, four numbers.
+        /// BLEU-1 to BLEU-4 of the whole set, 0...1: matches and lengths are summed before they are divided.
         public let corpus: [Double]
-        /// Of each candidate by itself, four numbers each.
+        /// BLEU-1 to BLEU-4 of each candidate by itself.
         public let each: [[Double]]
     }
 

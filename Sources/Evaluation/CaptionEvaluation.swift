@@ -1,7 +1,7 @@
 /// All measures of a set of captions that need no model.
 ///
-/// Each caption of a picture is a candidate of its own against all references of that picture; document frequencies of CIDEr-D
-/// count each picture once. With one caption for each picture these are `pycocoevalcap`'s numbers.
+/// Each caption of a picture is a candidate of its own against all references of that picture; document frequencies of
+/// CIDEr-D count each picture once. With one caption for each picture these are `pycocoevalcap`'s numbers.
 public struct CaptionEvaluation: Sendable, Codable, Equatable {
     /// Pictures measured.
     public let pictures: Int

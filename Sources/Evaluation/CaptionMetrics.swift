@@ -1,11 +1,11 @@
 /// Measures of captions against references, over tokens of any kind: characters, words, ids.
 ///
-/// `candidates[i]` is held against all of `references[i]`. BLEU, ROUGE-L and CIDEr-D are those of `pycocoevalcap` 1.2, to
-/// rounding, for captions that are split into the same tokens; see `CaptionSegmentation` for how Chinese is split.
+/// `candidates[i]` is held against all of `references[i]`. BLEU, ROUGE-L and CIDEr-D are those of `pycocoevalcap` 1.2,
+/// to rounding, for captions that are split into the same tokens; see `CaptionSegmentation` for how Chinese is split.
 ///
-/// METEOR and SPICE are left out. METEOR needs a stemmer, synonyms and paraphrase tables; Chinese has none of its own in it,
-/// so that it would fall back to exact matches with parameters tuned on English. SPICE parses captions to scene graphs with an
-/// English parser. A number of that name would not be comparable with any other.
+/// METEOR and SPICE are left out. METEOR needs a stemmer, synonyms and paraphrase tables; Chinese has none of its own
+/// in it, so that it would fall back to exact matches with parameters tuned on English. SPICE parses captions to scene
+/// graphs with an English parser. A number of that name would not be comparable with any other.
 public enum CaptionMetrics {
     /// A measure of a whole set and of each of its members.
     public struct Scores: Sendable, Equatable {

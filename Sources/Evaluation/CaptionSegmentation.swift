@@ -3,8 +3,8 @@ import TihuaFiles
 
 /// How a caption is split into the tokens that measures count.
 ///
-/// All of them first fold a caption: NFKC (full-width letters become narrow ones), lower case, and whatever is neither a
-/// letter, a mark nor a number (punctuation, symbols, spaces) only separates. That is what the English tokenizer of
+/// All of them first fold a caption: NFKC (full-width letters become narrow ones), lower case, and whatever is neither
+/// a letter, a mark nor a number (punctuation, symbols, spaces) only separates. That is what the English tokenizer of
 /// `pycocoevalcap` does to punctuation.
 public enum CaptionSegmentation: Sendable {
     /// Every Han character is a token, and so is every run of other letters and digits: 一只T恤 is 一, 只, t, 恤.
@@ -58,7 +58,8 @@ public enum CaptionSegmentation: Sendable {
 /// A list of words, by which text is segmented.
 ///
 /// Bidirectional maximum matching: from the front and from the back, the longest word of the list each time; of the two
-/// results the one with fewer words is taken, then the one with fewer words of a single character, then that from the back.
+/// results the one with fewer words is taken, then the one with fewer words of a single character, then that from the
+/// back.
 public struct WordList: Sendable {
     private let words: Set<[String]>
     private let longest: Int
@@ -70,8 +71,8 @@ public struct WordList: Sendable {
         longest = self.words.map(\.count).max() ?? 1
     }
 
-    /// Reads a list: one word a line, which may be followed by a space or a tab and whatever else, such as its frequency
-    /// (the form of jieba's and THUOCL's lists); `#` begins a comment.
+    /// Reads a list: one word a line, which may be followed by a space or a tab and whatever else, such as its
+    /// frequency (the form of jieba's and THUOCL's lists); `#` begins a comment.
     ///
     /// - Throws: `FileError` if the file cannot be read as UTF-8, `EvaluationError.noWords`.
     public init(contentsOf url: URL) throws {

@@ -13,14 +13,16 @@ extension CaptionMetrics {
     }
 }
 
-/// CIDEr-D against references that are counted once, so that a candidate costs microseconds: for self-critical training.
+/// CIDEr-D against references that are counted once, so that a candidate costs microseconds: for self-critical
+/// training.
 ///
-/// The weight of a run of one to four tokens is how often it occurs times the logarithm of (pictures / pictures in whose
-/// references it occurs). A candidate and a reference have the cosine of their weights, the candidate's clipped to the
-/// reference's, times a Gaussian (sigma 6) of their difference in length; the mean over the four orders and the references,
-/// times 10. With a single picture every weight is 0, and so is every score.
+/// The weight of a run of one to four tokens is how often it occurs times the logarithm of (pictures / pictures in
+/// whose references it occurs). A candidate and a reference have the cosine of their weights, the candidate's clipped
+/// to the reference's, times a Gaussian (sigma 6) of their difference in length; the mean over the four orders and the
+/// references, times 10. With a single picture every weight is 0, and so is every score.
 ///
-/// Source: Vedantam et al. 2015; `pycocoevalcap/cider/cider_scorer.py` 1.2, whose length is the number of pairs of tokens.
+/// Source: Vedantam et al. 2015; `pycocoevalcap/cider/cider_scorer.py` 1.2, whose length is the number of pairs of
+/// tokens.
 public struct CiderScorer<Token: Hashable & Sendable>: Sendable {
     private let numbers: TokenNumbers<Token>
     private let index: CiderIndex

@@ -1,7 +1,7 @@
 /// How well two lists of numbers agree in their order.
 public enum Correlation {
-    /// Spearman's rank correlation, equal values sharing the mean of their ranks; nil for fewer than two pairs, lists of
-    /// different lengths, or a list of equal values.
+    /// Spearman's rank correlation, equal values sharing the mean of their ranks; nil for fewer than two pairs, lists
+    /// of different lengths, or a list of equal values.
     ///
     /// - Returns: -1 to 1
     public static func spearman(_ first: [Double], _ second: [Double]) -> Double? {

@@ -23,8 +23,8 @@ public struct ImageryCheck: Sendable, Equatable {
     /// Reads the text of a file.
     ///
     /// - Parameter file: its name, for messages
-    /// - Throws: `EvaluationError.badLine` for other columns, a picture that stands twice, a line without expected words or a
-    ///   word that is both; `.nothingFound` for a file without pictures.
+    /// - Throws: `EvaluationError.badLine` for other columns, a picture that stands twice, a line without expected
+    ///   words or a word that is both; `.nothingFound` for a file without pictures.
     public init(_ text: String, file: String) throws(EvaluationError) {
         var rows: [Row] = []
         var lines: [[String]: Int] = [:]

@@ -31,8 +31,8 @@ public struct Retrieval: Sendable, Equatable, Encodable {
     /// Each caption searches all pictures; its own is right.
     public let captionToPicture: Direction
 
-    /// Measures a matrix of scores. A wrong answer with an equal score stands before the right one, so that scores that tell
-    /// nothing find nothing; so does every answer where a score is not a number.
+    /// Measures a matrix of scores. A wrong answer with an equal score stands before the right one, so that scores that
+    /// tell nothing find nothing; so does every answer where a score is not a number.
     ///
     /// - Parameters:
     ///   - scores: `[pictureCount, owners.count]`, row by row; higher is better
@@ -46,7 +46,8 @@ public struct Retrieval: Sendable, Equatable, Encodable {
         captionToPicture = Direction(ranks: ranks.pictures)
     }
 
-    /// The rank of each picture's best own caption among the captions, and of each caption's picture among the pictures.
+    /// The rank of each picture's best own caption among the captions, and of each caption's picture among the
+    /// pictures.
     static func ranks(scores: [Float], owners: [Int], pictureCount: Int) -> (captions: [Int], pictures: [Int]) {
         precondition(
             pictureCount > 0 && !owners.isEmpty && scores.count == pictureCount * owners.count

@@ -1,6 +1,6 @@
 extension CaptionMetrics {
-    /// ROUGE-L: the F measure, with recall counting 1.2 squared times, of the longest common subsequence; the best precision
-    /// and the best recall may come from different references.
+    /// ROUGE-L: the F measure, with recall counting 1.2 squared times, of the longest common subsequence; the best
+    /// precision and the best recall may come from different references.
     ///
     /// Source: Lin 2004; `pycocoevalcap/rouge/rouge.py` 1.2.
     ///

@@ -2,15 +2,15 @@ public import Foundation
 
 /// Writes files that appear whole or not at all. Everything that this package writes goes through it.
 ///
-/// One rule for what is there already: a link is followed, also one that points at nothing yet, and what it points at is
-/// replaced; an older file keeps its permissions and, as far as the system allows, its owner; a pipe or a character device
-/// (`/dev/null`, `/dev/stdout`) is written straight; folders, disks and sockets are refused.
+/// One rule for what is there already: a link is followed, also one that points at nothing yet, and what it points at
+/// is replaced; an older file keeps its permissions and, as far as the system allows, its owner; a pipe or a character
+/// device (`/dev/null`, `/dev/stdout`) is written straight; folders, disks and sockets are refused.
 public enum AtomicFile {
     /// Calls the closure with a sink, then puts what it wrote in the place of the file, replacing an older one.
     ///
     /// The bytes go to a temporary file beside the target, are flushed to the disk and renamed. Whatever fails (no
-    /// permission, disk full, an error of the closure), the temporary file is removed and the older file stays as it was.
-    /// Throws `FileError.system` or `.notAFile`, and whatever the closure throws.
+    /// permission, disk full, an error of the closure), the temporary file is removed and the older file stays as it
+    /// was. Throws `FileError.system` or `.notAFile`, and whatever the closure throws.
     public static func write(to url: URL, _ body: (FileSink) throws -> Void) throws {
         try write(to: url, open: { Glibc.open($0, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666) }, body)
     }
@@ -20,8 +20,8 @@ public enum AtomicFile {
         try write(to: url) { try $0.write(Array(bytes)) }
     }
 
-    /// Calls the closure with a new folder beside the target, which must not be there yet, flushes it to the disk and moves
-    /// it to its place. Where the closure throws, nothing stays behind.
+    /// Calls the closure with a new folder beside the target, which must not be there yet, flushes it to the disk and
+    /// moves it to its place. Where the closure throws, nothing stays behind.
     ///
     /// Throws Foundation's errors for the folders, `FileError`, and whatever the closure throws.
     public static func folder(at url: URL, _ body: (URL) throws -> Void) throws {
@@ -39,8 +39,8 @@ public enum AtomicFile {
         }
     }
 
-    /// Flushes the names in a folder to the disk: a rename survives a power cut only then. A folder that cannot be is no
-    /// error.
+    /// Flushes the names in a folder to the disk: a rename survives a power cut only then. A folder that cannot be is
+    /// no error.
     public static func syncFolder(_ url: URL) {
         let folder = Glibc.open(url.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { return }

@@ -12,7 +12,7 @@ public struct FileIdentity: Hashable, Sendable {
         self.init(status)
     }
 
-    /// Of a file whose status is known.
+    /// The identity of a file whose status is known.
     public init(_ status: stat) {
         (device, number) = (UInt64(status.st_dev), UInt64(status.st_ino))
     }

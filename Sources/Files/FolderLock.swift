@@ -2,7 +2,8 @@ public import Foundation
 
 /// A lock on a folder that one process holds: as long as the object lives, or until the process ends, however it ends.
 ///
-/// It is `flock` on the file `.lock` in the folder, which stays there. On a file system without locks nobody is kept out.
+/// It is `flock` on the file `.lock` in the folder, which stays there. On a file system without locks nobody is kept
+/// out.
 public final class FolderLock {
     private let descriptor: Int32
 
@@ -36,8 +37,8 @@ extension AtomicFile {
         for folder in missing { syncFolder(folder.deletingLastPathComponent()) }
     }
 
-    /// Removes what a process that was killed left of its writing: `.NAME.partial-NUMBER` and nothing else. Only who holds the
-    /// folder alone may ask for it, since what another process is writing has such a name too.
+    /// Removes what a process that was killed left of its writing: `.NAME.partial-NUMBER` and nothing else. Only who
+    /// holds the folder alone may ask for it, since what another process is writing has such a name too.
     ///
     /// - Parameter name: of the file that was written; nil for any
     public static func removeLeftovers(in folder: URL, of name: String? = nil) {

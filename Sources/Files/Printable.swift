@@ -1,5 +1,6 @@
-/// The text as it may be shown to a person on one line: control characters, line and paragraph separators, and characters
-/// that turn the direction of writing are escaped (`\u{1B}`), so that no name in a file can steer a terminal.
+/// The text as it may be shown to a person on one line: control characters, line and paragraph separators, and
+/// characters that turn the direction of writing are escaped (`\u{1B}`), so that no name in a file can steer a
+/// terminal.
 ///
 /// Everything foreign goes through it before it is printed: paths, names of tensors, texts of files, arguments.
 public func printable(_ text: String) -> String { escaped(text, keeping: []) }
@@ -7,8 +8,8 @@ public func printable(_ text: String) -> String { escaped(text, keeping: []) }
 /// As `printable`, for a text of several lines: line feeds and tabs stay.
 public func printableLines(_ text: String) -> String { escaped(text, keeping: ["\n", "\t"]) }
 
-/// As `printable`, for a line of JSON, in whose own notation (`\u009b`) the characters are escaped, so that it still says the
-/// same.
+/// As `printable`, for a line of JSON, in whose own notation (`\u009b`) the characters are escaped, so that it still
+/// says the same.
 public func printableJSON(_ text: String) -> String {
     escaped(text, keeping: []) { scalar in
         scalar.utf16.map { "\\u" + String(0x10000 + UInt32($0), radix: 16).dropFirst() }.joined()

@@ -1,7 +1,7 @@
 public import Foundation
 
-/// JSON with `null` for `NaN`, `Infinity` and `-Infinity`, which Python's json writes and JSON does not have: a setting that
-/// is no number is as if it were left out. Whatever else is no JSON stays so.
+/// JSON with `null` for `NaN`, `Infinity` and `-Infinity`, which Python's json writes and JSON does not have: a setting
+/// that is no number is as if it were left out. Whatever else is no JSON stays so.
 public func withoutPythonNumbers(_ json: some Sequence<UInt8>) -> Data {
     let words = ["-Infinity", "Infinity", "NaN"].map { Array($0.utf8) }
     let bytes = Array(json)

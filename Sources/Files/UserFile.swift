@@ -1,7 +1,7 @@
 public import Foundation
 
-/// Reads files that a person named. Nothing that could block or never end is opened: pipes, devices, sockets and folders are
-/// refused, and a limit bounds what is read. Links are followed; one that points at nothing is called that.
+/// Reads files that a person named. Nothing that could block or never end is opened: pipes, devices, sockets and
+/// folders are refused, and a limit bounds what is read. Links are followed; one that points at nothing is called that.
 public enum UserFile {
     /// Opens a regular file for reading.
     ///

@@ -1,5 +1,5 @@
 public import Tihua
-public import TihuaCorpora
+public import TihuaDataFiles
 public import TihuaEvaluation
 
 /// Captions by picture, beside what people wrote of the same pictures.

@@ -1,5 +1,5 @@
 public import Foundation
-public import TihuaCorpora
+public import TihuaDataFiles
 public import TihuaEvaluation
 
 extension ImageryCheck {
@@ -18,7 +18,7 @@ extension ImageryCheck {
     /// The picture of each row in the tar shards of a folder.
     ///
     /// - Parameter file: the check's file, for messages
-    /// - Throws: `EvaluationError.badLine` for a shard or a picture that is not there, `CorporaError`.
+    /// - Throws: `EvaluationError.badLine` for a shard or a picture that is not there, `DataFileError`.
     public func pictures(in folder: URL, file: String) throws -> [(shard: TarShard, entry: TarShard.Entry)] {
         var opened: [String: (shard: TarShard, entries: [String: TarShard.Entry])] = [:]
         return try rows.map { row in

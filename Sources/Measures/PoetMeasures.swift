@@ -1,5 +1,6 @@
 import Foundation
 public import TihuaCorpora
+public import TihuaDataFiles
 import TihuaEvaluation
 public import TihuaGeneration
 public import TihuaModels

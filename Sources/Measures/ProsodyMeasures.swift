@@ -9,7 +9,7 @@ extension ProsodySurvey {
     /// - Parameters:
     ///   - authors: only poems of these; empty takes all
     ///   - sample: at most so many poems of each form by each author, spread over all of them; 0 takes all
-    /// - Throws: `CorporaError`, `EvaluationError.nothingFound` if no poem is left.
+    /// - Throws: `DataFileError`, `EvaluationError.nothingFound` if no poem is left.
     public init(corpus: URL, authors: Set<String> = [], sample: Int = 0) throws {
         var groups: [String: [[String]]] = [:]
         try PoemFile.forEach(in: corpus) { poem, _ in

@@ -1,4 +1,4 @@
-public import TihuaCorpora
+import TihuaCorpora
 public import TihuaGeneration
 import TihuaProsody
 public import TihuaVerse

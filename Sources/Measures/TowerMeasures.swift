@@ -1,9 +1,9 @@
 public import Foundation
+public import TihuaCorpora
 import TihuaEncoders
 public import TihuaEvaluation
 import TihuaPictures
 public import TihuaTorch
-public import TihuaTraining
 
 /// Measures of a two-tower model on shards of pictures.
 ///
@@ -31,8 +31,8 @@ public struct TowerMeasures {
     ///
     /// - Parameter limit: the first so many pictures; nil takes all
     /// - Throws: `EvaluationError.unmeasurable` if no picture has captions of its own or none can be read,
-    ///   `ModelError.notFinite`, `CorporaError`.
-    public func retrieval(_ shard: PictureShard, limit: Int? = nil) throws -> Retrieval {
+    ///   `ModelError.notFinite`, `DataFileError`.
+    public func retrieval(_ shard: CaptionedPictures, limit: Int? = nil) throws -> Retrieval {
         let captioned = shard.items.indices.filter { shard.items[$0].label == nil }
         guard !captioned.isEmpty else {
             throw EvaluationError.unmeasurable(
@@ -57,7 +57,7 @@ public struct TowerMeasures {
     ///
     /// - Parameter heldOut: only the one picture in so many that training leaves out; 1 takes all
     /// - Throws: as `retrieval`; `EvaluationError.unmeasurable` for fewer than two labels too.
-    public func classification(_ shard: PictureShard, heldOut: Int = 1) throws -> Classification {
+    public func classification(_ shard: CaptionedPictures, heldOut: Int = 1) throws -> Classification {
         var captions: [String: [String]] = [:]
         for item in shard.items { if let label = item.label { captions[label] = item.captions } }
         let labels = captions.keys.sorted()
@@ -83,7 +83,7 @@ public struct TowerMeasures {
     ///
     /// - Parameter indices: places in `shard.items`
     /// - Returns: the places of the pictures that could be read, and their embeddings of unit length
-    private func embed(_ shard: PictureShard, _ indices: [Int]) throws -> (indices: [Int], embeddings: [[Float]]) {
+    private func embed(_ shard: CaptionedPictures, _ indices: [Int]) throws -> (indices: [Int], embeddings: [[Float]]) {
         var (good, bad): ([Int], [String]) = ([], [])
         var embeddings: [[Float]] = []
         defer { progress(nil) }
@@ -92,7 +92,8 @@ public struct TowerMeasures {
             var pictures: [Picture] = []
             for index in indices[start..<min(start + PictureTextEncoder.batch, indices.count)] {
                 do {
-                    pictures.append(try shard.picture(at: index))
+                    let bytes = Array(try shard.bytes(at: index))
+                    pictures.append(try Picture(encoded: bytes, name: shard.items[index].key))
                     good.append(index)
                 } catch is PictureError {
                     bad.append(shard.items[index].key)

@@ -16,7 +16,7 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
     public let pinyin: String
     /// Other names, Chinese and pinyin.
     public let aliases: [String]
-    /// Of which family the form is.
+    /// The family of the form.
     public let kind: Kind
     /// Characters per line.
     public let lineLengths: [Int]
@@ -87,8 +87,9 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
         return lines.enumerated().flatMap { breaks.contains($0) ? ["", $1] : [$1] }
     }
 
-    /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere. Couplets of shi stand
-    /// on one line, and an empty line between the parts of a ci. Lines of another number than the form's stay as they are.
+    /// The lines with their punctuation: a full stop at each rhyme and at the end, commas elsewhere. Couplets of shi
+    /// stand on one line, and an empty line between the parts of a ci. Lines of another number than the form's stay as
+    /// they are.
     public func punctuated(_ lines: [String]) -> [String] {
         guard lines.count == lineCount else { return lines }
         let stops = Set(rhymingLines + [lines.count - 1])
@@ -200,9 +201,10 @@ public struct Form: Sendable, Hashable, CustomStringConvertible {
 
     /// The tune of a row of the table: name, pattern, repeats, and what was counted, with spaces between.
     ///
-    /// In the pattern `0 1 2` are any, level, oblique, `3 4` a level and an oblique rhyme, with `b` and later letters behind
-    /// them for the second rhyme and so on; `,` ends a line and `/` a part. A repeat `6=5` is a line that repeats the end of another,
-    /// `5.1=4.6` a character that repeats another, counted from 1; `~` allows it. `-` stands for none.
+    /// In the pattern `0 1 2` are any, level, oblique, `3 4` a level and an oblique rhyme, with `b` and later letters
+    /// behind them for the second rhyme and so on; `,` ends a line and `/` a part. A repeat `6=5` is a line that
+    /// repeats the end of another, `5.1=4.6` a character that repeats another, counted from 1; `~` allows it. `-`
+    /// stands for none.
     package init?(row: Substring) {
         let fields = row.split(separator: " ").map(String.init)
         guard fields.count == 4 else { return nil }

@@ -1,11 +1,13 @@
 /// What a poem under way must obey: a form, a tone policy, a rhyme, and the characters that are already settled.
 ///
-/// Built once per request; a `MetreState` walks it character by character. Whatever is reachable through the states' rules
-/// passes `ProsodyChecker` with the same form, policy and book: patterns that the settled characters rule out are
-/// removed here, so that no state runs into them, and every group that may be opened has enough characters for all rhymes.
+/// Built once per request; a `MetreState` walks it character by character. Whatever is reachable through the states'
+/// rules passes `ProsodyChecker` with the same form, policy and book: patterns that the settled characters rule out are
+/// removed here, so that no state runs into them, and every group that may be opened has enough characters for all
+/// rhymes.
 ///
-/// Rhyme. One group for all that belong to one rhyme. Tunes may have several (换韵: 菩萨蛮 has four), each with a group of its own,
-/// independent of the others; where level and oblique characters belong to one rhyme (通押: 西江月) it is one part of the book.
+/// Rhyme. One group for all that belong to one rhyme. Tunes may have several (换韵: 菩萨蛮 has four), each with a group of
+/// its own, independent of the others; where level and oblique characters belong to one rhyme (通押: 西江月) it is one part
+/// of the book.
 ///
 /// Repeats. A character that the tune repeats (叠句: 如梦令) is settled by the one before, which has to suit both places; a
 /// repeat that the tune allows (采桑子) may be written, and is not a rhyme used twice.
@@ -29,11 +31,14 @@ public struct MetreConstraint: Sendable {
     /// Builds the constraint.
     ///
     /// - Parameters:
-    ///   - rhymeGroup: the group of the form's rhyme, of its first where they change; nil leaves it to what is written first.
+    ///   - rhymeGroup: the group of the form's rhyme, of its first where they change; nil leaves it to what is written
+    ///     first.
     ///   - acrostic: one head per line from the first line on.
     ///   - fixedLines: whole lines by index from 0, simplified characters.
-    ///   - minimumGroupSize: groups with fewer characters are not opened on their own (they are when the user asks for one).
-    ///   - vocabulary: the characters that the writer knows, simplified; groups are counted in it. Nil: the whole table.
+    ///   - minimumGroupSize: groups with fewer characters are not opened on their own (they are when the user asks for
+    ///     one).
+    ///   - vocabulary: the characters that the writer knows, simplified; groups are counted in it. Nil: the whole
+    ///     table.
     /// - Throws: `ProsodyError` where the request cannot be met.
     public init(
         form: Form, tones: TonePolicy, book: RhymeBook, rhymeGroup: RhymeGroup? = nil, acrostic: [Character] = [],
@@ -184,10 +189,11 @@ public struct MetreConstraint: Sendable {
 
 /// What one slot admits.
 ///
-/// A character may stand there if it is `fixed`, or there is no fixed one, it is not `excluded`, and: where `rhymeGroups` is
-/// set, it has a reading in one of these groups; otherwise it has one of the `tones`, or is in no table and `admitsUnknown` is set.
-/// Where the openings of a poem differ (at the end of the first line one rhymes and another ends oblique), the rule is the union:
-/// `rhymeGroups` then holds the open rhyme groups and every oblique group.
+/// A character may stand there if it is `fixed`, or there is no fixed one, it is not `excluded`, and: where
+/// `rhymeGroups` is set, it has a reading in one of these groups; otherwise it has one of the `tones`, or is in no
+/// table and `admitsUnknown` is set. Where the openings of a poem differ (at the end of the first line one rhymes and
+/// another ends oblique), the rule is the union: `rhymeGroups` then holds the open rhyme groups and every oblique
+/// group.
 public struct SlotRule: Sendable, Hashable {
     /// The tones that may stand here.
     public var tones: ToneSet

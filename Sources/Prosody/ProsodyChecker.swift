@@ -20,8 +20,8 @@ public struct ProsodyChecker: Sendable {
     /// Checks `lines` (simplified characters and `PoemText.lost`, no punctuation) as `form`, or as the form that they
     /// look like.
     ///
-    /// Ci lines need not be divided as the table divides them, only be as long in all. Who names a tune means any of its forms (别体):
-    /// the one that the lines fit is taken, and named in the report.
+    /// Ci lines need not be divided as the table divides them, only be as long in all. Who names a tune means any of
+    /// its forms (别体): the one that the lines fit is taken, and named in the report.
     ///
     /// - Throws: `ProsodyError.noMatchingForm` if no form is given and none has these lengths, `.notHan`,
     ///   `.emptyPoem`.
@@ -65,7 +65,8 @@ public struct ProsodyChecker: Sendable {
                     let isLight = fault.position.map { $0 % 2 == 1 && $0 < syllables && fault.kind != .repeatedRhyme }
                     return cost + (isLight ?? false ? 0.5 : 1)
                 }
-                // The two licences that verse without tones meets by chance tell less than a fault, and more than nothing.
+                // The two licences that verse without tones meets by chance tell less than a fault, and more than
+                // nothing.
                 if !reading.isRegular {
                     cost += 0.5 * Double(reading.remarks.count { $0.kind == .threeObliques || $0.isLevelForOblique })
                 }
@@ -89,8 +90,8 @@ public struct ProsodyChecker: Sendable {
             (reading.report.toneAccuracy ?? 0) + (reading.report.rhymeAccuracy ?? 0)
                 + (reading.form.lineLengths == lengths ? 0.5 : 0)
         }
-        // Lines of uneven length are a tune's; even ones may be 古体, so there the tones must be the tune's (玉楼春, 生查子), which
-        // says little where most places are free (瑞鹧鸪).
+        // Lines of uneven length are a tune's; even ones may be 古体, so there the tones must be the tune's (玉楼春, 生查子),
+        // which says little where most places are free (瑞鹧鸪).
         let isEven = Set(lengths).count == 1
         let likely = readings.filter { form, report in
             guard let accuracy = report.toneAccuracy, isEven else { return report.toneAccuracy ?? 0 >= 0.6 }

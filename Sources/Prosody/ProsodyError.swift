@@ -30,7 +30,7 @@ public enum ProsodyError: RequestError, Equatable, Sendable, CustomStringConvert
     case repeatedFixedRhyme(character: Character)
     /// Text that holds something other than Han characters and punctuation.
     case notHan(character: Character, line: Int, position: Int)
-    /// No text.
+    /// The text holds no poem.
     case emptyPoem
     /// No form has lines of these lengths.
     case noMatchingForm(lineLengths: [Int])

@@ -158,7 +158,7 @@ public struct ProsodyReport: Sendable, Hashable, Codable {
 
     /// The name of the form.
     public let form: String
-    /// Of which family the form is.
+    /// The family of the form.
     public let kind: Form.Kind
     /// Whether the form was guessed.
     public let isGuessed: Bool

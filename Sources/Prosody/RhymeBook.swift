@@ -212,8 +212,8 @@ struct RhymeTable: Sendable {
         obliqueGroups = RhymeGroupSet(groups.filter { $0.tone == .oblique }.map(\.id))
     }
 
-    /// The groups of the same part, level and oblique, of each group: in 平水韵 by the part of 词林正韵 that most of its characters
-    /// stand in.
+    /// The groups of the same part, level and oblique, of each group: in 平水韵 by the part of 词林正韵 that most of its
+    /// characters stand in.
     private static let parts: [RhymeBook: [RhymeGroupSet]] = Dictionary(
         uniqueKeysWithValues: RhymeBook.allCases.map { book in
             let names = book.groups.map { group in

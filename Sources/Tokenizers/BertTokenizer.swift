@@ -3,10 +3,10 @@ import TihuaFiles
 
 /// BERT's WordPiece, token for token what the slow `BertTokenizer` of Hugging Face transformers 4.46 gives.
 ///
-/// Special tokens are cut out first; then control characters go, Chinese characters stand alone, the text is lower-cased
-/// and freed of accents (NFD without category Mn), cut at whitespace and punctuation, and each word becomes its longest
-/// pieces from the left. What is assigned and what is punctuation follows the Unicode tables of the Swift runtime, which
-/// may be newer than Python's.
+/// Special tokens are cut out first; then control characters go, Chinese characters stand alone, the text is
+/// lower-cased and freed of accents (NFD without category Mn), cut at whitespace and punctuation, and each word becomes
+/// its longest pieces from the left. What is assigned and what is punctuation follows the Unicode tables of the Swift
+/// runtime, which may be newer than Python's.
 public struct BertTokenizer: Sendable {
     /// The choices that `tokenizer_config.json` makes.
     public struct Options: Sendable, Equatable {
@@ -18,7 +18,8 @@ public struct BertTokenizer: Sendable {
         public var splittingHan = true
         /// Words of more characters are `[UNK]`: 100 in transformers, 200 in Chinese-CLIP's own tokenizer.
         public var maximumWordLength = 100
-        /// Further special tokens, such as `[七绝]` or `[EOS]`; those that the vocabulary lacks get the ids after its end.
+        /// Further special tokens, such as `[七绝]` or `[EOS]`; those that the vocabulary lacks get the ids after its
+        /// end.
         public var additionalSpecialTokens: [String] = []
 
         /// The defaults of `BertTokenizer`.
@@ -65,9 +66,9 @@ public struct BertTokenizer: Sendable {
 
     /// Reads `vocab.txt`: one token per line, its id is the number of the line from 0.
     ///
-    /// Of a token that stands on several lines the last is found, as in `transformers`; the ids of the other lines stay.
-    /// Throws `TokenizerError` for a file that cannot be read, is empty, is not UTF-8, or lacks `[UNK]`, `[CLS]`, `[SEP]` or
-    /// `[PAD]`.
+    /// Of a token that stands on several lines the last is found, as in `transformers`; the ids of the other lines
+    /// stay. Throws `TokenizerError` for a file that cannot be read, is empty, is not UTF-8, or lacks `[UNK]`, `[CLS]`,
+    /// `[SEP]` or `[PAD]`.
     public init(vocabularyAt url: URL, options: Options = Options()) throws {
         try self.init(table: TokenTable(vocabularyAt: url), options: options, file: url.lastPathComponent)
     }
@@ -77,8 +78,8 @@ public struct BertTokenizer: Sendable {
         try self.init(vocabularyAt: url, options: Options(lowercase: lowercase))
     }
 
-    /// Reads a Hugging Face folder: `vocab.txt`, and where they exist `tokenizer_config.json`, `special_tokens_map.json`
-    /// and `added_tokens.json`.
+    /// Reads a Hugging Face folder: `vocab.txt`, and where they exist `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `added_tokens.json`.
     public init(folder: URL) throws {
         try self.init(
             vocabularyAt: folder.appending(path: "vocab.txt"), options: Options(readingFolder: folder))
@@ -233,8 +234,8 @@ public struct BertTokenizer: Sendable {
         }
     }
 
-    /// Characters for which the short way is the same as the long one: printable ASCII, the main block of ideographs, and
-    /// the common full-width punctuation.
+    /// Characters for which the short way is the same as the long one: printable ASCII, the main block of ideographs,
+    /// and the common full-width punctuation.
     private func isPlain(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0x20..<0x7F, 0x3001, 0x3002, 0xFF0C, 0xFF1A, 0xFF1B, 0xFF01, 0xFF1F: true

@@ -5,8 +5,8 @@ struct CharactersMap: Sendable {
     private var units: [UInt32] = []
     private var replacements: [UInt8] = []
 
-    /// `blob`: the length of the trie in bytes (32 bits, little end first), the trie, the replacements, each ended by 0. An
-    /// empty blob maps nothing.
+    /// `blob`: the length of the trie in bytes (32 bits, little end first), the trie, the replacements, each ended by
+    /// 0. An empty blob maps nothing.
     init(_ blob: [UInt8], file: String) throws {
         guard !blob.isEmpty else { return }
         func word(_ offset: Int) -> UInt32 {
@@ -20,7 +20,8 @@ struct CharactersMap: Sendable {
         replacements = Array(blob[(4 + size)...])
     }
 
-    /// The replacement of the longest mapped sequence at `start` and the bytes that it covers; nil where none is mapped.
+    /// The replacement of the longest mapped sequence at `start` and the bytes that it covers; nil where none is
+    /// mapped.
     func longestMatch(_ source: [UInt8], at start: Int) -> (replacement: ArraySlice<UInt8>, length: Int)? {
         guard let root = units.first else { return nil }
         var node = Int(offset(root))

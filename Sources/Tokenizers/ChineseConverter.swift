@@ -54,7 +54,8 @@ public final class ChineseConverter: Sendable {
         }
     }
 
-    /// Converts many texts with one call into the library, which is much faster than one by one; the results are the same.
+    /// Converts many texts with one call into the library, which is much faster than one by one; the results are the
+    /// same.
     public func simplified(_ texts: [String]) throws -> [String] {
         // U+0001 stands in no dictionary, so no phrase reaches over it.
         let separator: UInt8 = 1

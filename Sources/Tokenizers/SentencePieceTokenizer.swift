@@ -152,8 +152,8 @@ public struct SentencePieceTokenizer: Sendable {
             padding: paddingID, length: length)
     }
 
-    /// The text of ids; ids outside of the vocabulary are left out. Special tokens that are kept stand where they stood,
-    /// with a space before the first of a row of them, as in `T5Tokenizer`.
+    /// The text of ids; ids outside of the vocabulary are left out. Special tokens that are kept stand where they
+    /// stood, with a space before the first of a row of them, as in `T5Tokenizer`.
     public func decode(_ ids: [Int32], skippingSpecialTokens: Bool = true) -> String {
         var text = ""
         var run: [Int32] = []
@@ -247,7 +247,8 @@ public struct SentencePieceTokenizer: Sendable {
         return (source[start..<(start + length)], length)
     }
 
-    /// Viterbi over byte positions (`EncodeOptimized` of unigram_model.cc), float for float, so that ties fall the same way.
+    /// Viterbi over byte positions (`EncodeOptimized` of unigram_model.cc), float for float, so that ties fall the same
+    /// way.
     private func segment(_ text: [UInt8]) -> [Int32] {
         guard !text.isEmpty else { return [] }
         var best = Array(repeating: (score: Float(0), start: -1, id: Int32(-1)), count: text.count + 1)

@@ -32,8 +32,8 @@ struct TokenTable: Sendable {
         return value
     }
 
-    /// Appends a token under the next id. Returns the id under which the same bytes can be found, which is an earlier one
-    /// for a duplicate unless `lastWins`.
+    /// Appends a token under the next id. Returns the id under which the same bytes can be found, which is an earlier
+    /// one for a duplicate unless `lastWins`.
     @discardableResult
     mutating func append(
         _ source: [UInt8], _ range: Range<Int>, findable: Bool = true, lastWins: Bool = false

@@ -30,8 +30,8 @@ extension SentencePieceTokenizer: Tokenizer {
     public func text(of ids: [Int32]) -> String { decode(ids) }
 }
 
-/// The tokenizer beside a model's weights, by `vocab.txt` (WordPiece) or `spiece.model` (SentencePiece); nil where there is
-/// neither.
+/// The tokenizer beside a model's weights, by `vocab.txt` (WordPiece) or `spiece.model` (SentencePiece); nil where
+/// there is neither.
 ///
 /// - Throws: `TokenizerError` for a file that is damaged.
 public func tokenizer(in folder: URL) throws -> (any Tokenizer)? {

@@ -9,8 +9,8 @@ enum UnicodeClasses {
         }
     }
 
-    /// Where Python's `str.split()` cuts: `isSpace` and the line and paragraph separators. The control characters that it
-    /// cuts at as well are gone by then.
+    /// Where Python's `str.split()` cuts: `isSpace` and the line and paragraph separators. The control characters that
+    /// it cuts at as well are gone by then.
     static func isSplit(_ scalar: Unicode.Scalar) -> Bool {
         scalar.value == 0x2028 || scalar.value == 0x2029 || isSpace(scalar)
     }
@@ -52,8 +52,8 @@ enum UnicodeClasses {
         }
     }
 
-    /// The blocks that BERT takes for Chinese: CJK, Extensions A to E, both compatibility blocks. Extensions F and later
-    /// are not among them, as in the reference.
+    /// The blocks that BERT takes for Chinese: CJK, Extensions A to E, both compatibility blocks. Extensions F and
+    /// later are not among them, as in the reference.
     static func isHan(_ scalar: Unicode.Scalar) -> Bool {
         switch scalar.value {
         case 0x4E00...0x9FFF, 0x3400...0x4DBF, 0x20000...0x2A6DF, 0x2A700...0x2B73F, 0x2B740...0x2B81F,

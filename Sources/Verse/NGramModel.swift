@@ -1,10 +1,11 @@
 import Foundation
 
-/// An n-gram language model with interpolated modified Kneser-Ney smoothing: the baseline that a neural model has to beat.
+/// An n-gram language model with interpolated modified Kneser-Ney smoothing: the baseline that a neural model has to
+/// beat.
 ///
-/// Chen and Goodman (1999), section 3; adjusted counts as KenLM's lmplz takes them (Heafield et al. 2013): an n-gram shorter
-/// than the order counts once for each different token before it, unless it begins with the start of the text, before which
-/// nothing stands. Nothing is pruned, and the last step back is the uniform distribution.
+/// Chen and Goodman (1999), section 3; adjusted counts as KenLM's lmplz takes them (Heafield et al. 2013): an n-gram
+/// shorter than the order counts once for each different token before it, unless it begins with the start of the text,
+/// before which nothing stands. Nothing is pruned, and the last step back is the uniform distribution.
 ///
 /// Kept as a trie of sorted levels, ten bytes an n-gram; ten million tokens with order 5 take about a quarter of a
 /// gigabyte, and three times that while the model is made.
@@ -152,11 +153,13 @@ public struct NGramModel: Sendable {
         return log(probability)
     }
 
-    /// What the n-grams of two tokens and more say of the token that follows a history; the last step back is left open, so
-    /// that another model than single tokens can take it: p(token) = `known`(token) + `rest` * that model's p(token).
+    /// What the n-grams of two tokens and more say of the token that follows a history; the last step back is left
+    /// open, so that another model than single tokens can take it: p(token) = `known`(token) + `rest` * that model's
+    /// p(token).
     ///
     /// - Parameter history: as for `logProbability`
-    /// - Returns: `known`, ascending by token, and `rest` are 1 together; nothing is known after a history without n-grams
+    /// - Returns: `known`, ascending by token, and `rest` are 1 together; nothing is known after a history without
+    ///   n-grams
     public func continuations(
         after history: some BidirectionalCollection<UInt16>
     ) -> (known: [(token: UInt16, probability: Double)], rest: Double) {

@@ -3,16 +3,18 @@ import TihuaFiles
 
 /// Pairs of characters that a poet writes more often than people do to the same prompts, such as 不知 and 何处.
 ///
-/// A small model that is drawn from below temperature 1 falls back on what is probable anywhere. What it overdoes can be counted:
-/// let it answer the prompts of poems that people wrote, and compare how often a pair stands in either. While a poem is
-/// written a pair's excess is taken off its second character; where poems are ranked it is taken off their probability.
+/// A small model that is drawn from below temperature 1 falls back on what is probable anywhere. What it overdoes can
+/// be counted: let it answer the prompts of poems that people wrote, and compare how often a pair stands in either.
+/// While a poem is written a pair's excess is taken off its second character; where poems are ranked it is taken off
+/// their probability.
 public struct OverusedPairs: Sendable, Equatable {
     /// How much too probable a pair is, in nats, above 0.
     public let excess: [String: Double]
 
-    /// A pair that the poet writes more rarely is left alone.
+    /// Pairs that the poet writes less often than this are not counted.
     private static let fewest = 12
-    /// Below temperature 1 every frequent pair gains: pairs of the middle about 0.4 nats. Only what gains clearly more is stock.
+    /// Below temperature 1 every frequent pair gains: pairs of the middle about 0.4 nats. Only what gains clearly more
+    /// is stock.
     private static let (common, least) = (0.4, 0.7)
 
     /// Counts pairs within lines.

@@ -6,8 +6,8 @@ import TihuaTokenizers
 ///
 ///     [CLS] [七绝] [韵:七阳] 孤 舟 [KW] 远 山 [TOPIC] 江 面 上 有 一 条 小 船 [SEP] first line [LINE] second line ... [EOS]
 ///
-/// Every part between `[CLS]` and `[SEP]` but the form may be missing. Keywords keep their boundaries: `[KW]` stands between
-/// them. The rhyme token names a group of the form's own book (平水韵 for shi, 词林正韵 for ci).
+/// Every part between `[CLS]` and `[SEP]` but the form may be missing. Keywords keep their boundaries: `[KW]` stands
+/// between them. The rhyme token names a group of the form's own book (平水韵 for shi, 词林正韵 for ci).
 public struct PoemPrompt: Sendable, Equatable {
     /// The form of the poem.
     public var form: Form
@@ -152,8 +152,8 @@ public struct PoetVocabulary: Sendable {
         return (head, tail)
     }
 
-    /// The token of a form; a tune that the poet has not learned goes by the known one whose lines are most like its own, for the
-    /// metre does the rest.
+    /// The token of a form; a tune that the poet has not learned goes by the known one whose lines are most like its
+    /// own, for the metre does the rest.
     func formID(_ form: Form) -> Int32? {
         if let id = ids[Self.token(of: form)] { return id }
         guard form.kind == .ci else { return nil }
@@ -162,7 +162,8 @@ public struct PoetVocabulary: Sendable {
         return nearest.flatMap { ids[Self.token(of: $0)] }
     }
 
-    /// How many lines have to be added, taken away or changed, over the lines of the longer form; none for a form of the same tune.
+    /// How many lines have to be added, taken away or changed, over the lines of the longer form; none for a form of
+    /// the same tune.
     private func distance(_ one: Form, _ other: Form) -> Double {
         guard one.tune != other.tune else { return 0 }
         // A line's length as a letter.

@@ -15,19 +15,23 @@ public struct PoetFormat: Sendable {
 
     /// Which of the formats it is.
     public let kind: Kind
-    /// The number of tokens of the vocabulary.
-    public let tokenCount: Int
-    /// Fills up short rows.
+    /// `vocab.txt`, one token a line; the id is the line number from 0.
+    public let tokens: [String]
+    /// The number of tokens.
+    public var tokenCount: Int { tokens.count }
+    /// The token that fills up short rows.
     public let padding: Int32
-    /// Stands for characters that have no token; never written.
+    /// The token that stands for characters without one; it is never written.
     public let unknown: Int32
     /// `[CLS]`.
     public let start: Int32
-    /// Stands between two lines of a decoder's poem.
+    /// `[MASK]`, which Image2Poem's training reads in place of some characters; `unknown` where there is none.
+    public let mask: Int32
+    /// The token between two lines of a decoder's poem.
     public let lineBoundary: Int32
-    /// Ends a decoder's poem.
+    /// The token that ends a decoder's poem.
     public let end: Int32
-    /// Ends a line of an encoder-decoder's poem.
+    /// The token that ends a line of an encoder-decoder's poem.
     public let lineEnd: Int32
     /// The character of each id, nil for special tokens and longer ones.
     package let characters: [Character?]
@@ -45,15 +49,17 @@ public struct PoetFormat: Sendable {
             named[token] = Int32(index)
             if token.count == 1, let character = token.first { ids[character] = Int32(index) }
         }
-        tokenCount = tokens.count
+        self.tokens = tokens
         characters = tokens.map { $0.count == 1 ? $0.first : nil }
         self.ids = ids
+        let masked = named["[MASK]"]
         // One of these tokens tells a Tihua poet, whose vocabulary must then be whole.
         if ["[KW]", "[LINE]", "[TOPIC]"].contains(where: { named[$0] != nil }) {
             let vocabulary = try PoetVocabulary(tokens: tokens)
             kind = .tihua
             self.vocabulary = vocabulary
             (padding, unknown, start) = (vocabulary.padding, vocabulary.unknown, vocabulary.start)
+            mask = masked ?? unknown
             (lineBoundary, end, lineEnd) = (vocabulary.lineBoundary, vocabulary.end, vocabulary.end)
             colonWord = []
             return
@@ -65,12 +71,27 @@ public struct PoetFormat: Sendable {
         else { throw VerseError.unknownFormat(missing: missing) }
         kind = .image2poem
         vocabulary = nil
-        (self.padding, self.unknown, self.start) = (padding, unknown, start)
+        (self.padding, self.unknown, self.start, mask) = (padding, unknown, start, masked ?? unknown)
         self.end = separator
         lineBoundary = named["|"] ?? end
         lineEnd = end
-        colonWord = "关键词：".map { ids[$0] ?? unknown }
+        colonWord = Self.keywordsLabel.map { ids[$0] ?? unknown }
     }
+
+    /// The format of a new Image2Poem model, whose vocabulary (`data_process/vocab.py`) is six special tokens and every
+    /// character of the examples and of the format itself, most frequent first, equal ones by code point.
+    public init(image2poem examples: [PoemExample]) {
+        var counts: [Character: Int] = [:]
+        for example in examples {
+            let text = Self.keywordsLabel + example.keywords.prefix(4).joined() + example.lines.joined(separator: "|")
+            for character in text { counts[character, default: 0] += 1 }
+        }
+        let characters = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map { String($0.key) }
+        // Every token that the format needs is there.
+        try! self.init(tokens: ["[PAD]", "[UNK]", "[SEP]", "[CLS]", "[MASK]", "[EOS]"] + characters)
+    }
+
+    private static let keywordsLabel = "关键词："
 
     /// The id of a character, nil where the poet does not know it.
     public func id(of character: Character) -> Int32? { ids[character] }
@@ -88,12 +109,15 @@ public struct PoetFormat: Sendable {
         return head + tail
     }
 
-    /// The same in two parts: up to where keywords stand, and from there on. A prefix stands between them.
+    /// The same prompt in two parts: up to where keywords stand, and from there on. A prefix stands between them.
     package func parts(of prompt: PoemPrompt) throws -> (head: [Int32], tail: [Int32]) {
         if let vocabulary { return try vocabulary.parts(of: prompt) }
         // [CLS] 关键词：k1k2 [EOS]; the training data had the keywords without their spaces.
         return ([start] + colonWord, encode(prompt.keywords.joined()) + [lineEnd])
     }
+
+    /// A decoder's whole poem: lines with `lineBoundary` between them, `end` after the last.
+    package func poem(_ lines: [String]) -> [Int32] { continuation(after: lines).dropLast() + [end] }
 
     /// The tokens of a decoder's poem between its prompt and its next line.
     package func continuation(after lines: [String]) -> [Int32] {
@@ -122,5 +146,26 @@ public struct PoetFormat: Sendable {
     /// so that the first character was drawn from what was left (`img2poem.py` line 93). Here it is forced.
     public func decoderStart(_ startToken: Int32) -> [Int32] {
         kind == .tihua ? [startToken] : [startToken, start]
+    }
+
+    /// What the decoder of an encoder-decoder writes for a line, after its start token.
+    package func decoderOutput(_ line: String) -> [Int32] {
+        kind == .tihua ? encode(line) + [lineEnd] : [start] + encode(line) + [lineEnd, end]
+    }
+
+    /// What the encoder reads and the decoder writes for a line of an example.
+    ///
+    /// - Parameter chances: which conditions stand in the prompt; Image2Poem's holds the keywords always, and no others
+    /// - Throws: `VerseError.unknownForm`.
+    package func pair(
+        _ example: PoemExample, line: Int, _ chances: PromptChances, _ random: inout SplitMix64
+    ) throws -> (input: [Int32], output: [Int32]) {
+        let prompt =
+            kind == .tihua
+            ? chances.prompt(for: example, using: &random)
+            : PoemPrompt(form: example.form, keywords: example.keywords)
+        return (
+            try encoderInput(prompt, lines: Array(example.lines[..<line])), decoderOutput(example.lines[line])
+        )
     }
 }

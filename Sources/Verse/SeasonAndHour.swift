@@ -1,5 +1,5 @@
-/// The season and the hour that characters name. A poem keeps to one of each: 春 and 秋, or 晓 and 暮, in four lines are most
-/// often a slip of a small model, not a turn of thought.
+/// The season and the hour that characters name. A poem keeps to one of each: 春 and 秋, or 晓 and 暮, in four lines are
+/// most often a slip of a small model, not a turn of thought.
 public enum SeasonAndHour {
     private static let rings: [[[Character]]] = [
         [["春"], ["夏", "暑"], ["秋"], ["冬", "腊"]],

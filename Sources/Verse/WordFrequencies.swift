@@ -27,7 +27,8 @@ public struct WordFrequencies: Sendable, Equatable {
         self.counts = counts
     }
 
-    /// 0.1 for a word of no poem, 1 for one of a hundred or more (or one that was not counted), by the logarithm between.
+    /// 0.1 for a word of no poem, 1 for one of a hundred or more (or one that was not counted), by the logarithm
+    /// between.
     public func familiarity(of word: String) -> Double {
         guard let count = counts[word] else { return 1 }
         return max(0.1, min(1, log10(1 + Double(count)) / 2))

@@ -20,8 +20,8 @@ public struct Checkpoint: Sendable {
     ]
     private static let suffixes = [["safetensors"], ["pt", "pth", "bin"]]
 
-    /// Opens a folder in the Hugging Face layout, a file of weights (told apart by its first bytes, not its name), or an
-    /// index of shards (`*.index.json`). Throws `WeightFileError`.
+    /// Opens a folder in the Hugging Face layout, a file of weights (told apart by its first bytes, not its name), or
+    /// an index of shards (`*.index.json`). Throws `WeightFileError`.
     public static func open(_ url: URL) throws(WeightFileError) -> Checkpoint {
         var isFolder: ObjCBool = false
         guard FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder) else {
@@ -42,18 +42,19 @@ public struct Checkpoint: Sendable {
         return tensor
     }
 
-    /// What trainers put in front of a parameter's name, or between its parts: `torch.compile`, DistributedDataParallel and
-    /// fully sharded training wrap modules; no model has parts of these names.
+    /// What trainers put in front of a parameter's name, or between its parts: `torch.compile`, DistributedDataParallel
+    /// and fully sharded training wrap modules; no model has parts of these names.
     private static let wrappers: Set<Substring> = [
         "_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module",
     ]
-    /// What else stands in front: the attribute of a trainer's class (Lightning), or of a captioner, that holds the model.
+    /// What else stands in front: the attribute of a trainer's class (Lightning), or of a captioner, that holds the
+    /// model.
     private static let holders: Set<Substring> = ["model", "gpt"]
 
     /// The same tensors without what a trainer added to their names, in whatever order it stands there.
     ///
-    /// A name that the model knows stays. Of another one, as little is cut as makes it a name that the model knows; where
-    /// nothing does, it stays too, so that a strict load reports it as it stands in the file.
+    /// A name that the model knows stays. Of another one, as little is cut as makes it a name that the model knows;
+    /// where nothing does, it stays too, so that a strict load reports it as it stands in the file.
     ///
     /// - Parameter isKnown: whether the model has a tensor of this name, or leaves it out
     /// - Throws: `WeightFileError.ambiguousNames` where two tensors would have one name.

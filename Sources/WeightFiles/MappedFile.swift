@@ -47,8 +47,8 @@ public final class MappedFile: @unchecked Sendable {
         try self.init(path: url.path)
     }
 
-    /// Holds a copy of bytes in a heap block of exactly their size, so that tests can try thousands of damaged files and
-    /// AddressSanitizer sees a read of one byte too many.
+    /// Holds a copy of bytes in a heap block of exactly their size, so that tests can try thousands of damaged files
+    /// and AddressSanitizer sees a read of one byte too many.
     init(copying content: [UInt8], path: String) throws(WeightFileError) {
         guard !content.isEmpty else { throw .empty(path: path) }
         let copy = UnsafeMutableRawBufferPointer.allocate(byteCount: content.count, alignment: 64)

@@ -37,8 +37,8 @@ public enum SafetensorsWriter {
 
     /// Writes the file whole or not at all, replacing an older one.
     ///
-    /// Throws `WeightFileError.unwritable` (two equal names, a source whose bytes do not fit its shape), `.system` (disk
-    /// full, no permission), and whatever a source throws.
+    /// Throws `WeightFileError.unwritable` (two equal names, a source whose bytes do not fit its shape), `.system`
+    /// (disk full, no permission), and whatever a source throws.
     public static func write(_ tensors: [Source], metadata: [String: String] = [:], to url: URL) throws {
         let ordered = tensors.sorted { (rank($0.elementType), $0.name) < (rank($1.elementType), $1.name) }
         func unwritable(_ problem: String) -> WeightFileError { .unwritable(path: url.path, problem: problem) }

@@ -1,10 +1,11 @@
 import CTihuaZlib
 
-/// The directory of a ZIP file: entries that are stored without compression, as PyTorch writes them, or deflated, as NumPy
-/// may.
+/// The directory of a ZIP file: entries that are stored without compression, as PyTorch writes them, or deflated, as
+/// NumPy may.
 ///
-/// Source: PKWARE APPNOTE 6.3, sections 4.3 (layout) and 4.5.3 (ZIP64). Checksums of stored entries are not compared, as
-/// PyTorch's own reader does not for tensors: it would mean to read every byte of a file that is mapped to be read when needed.
+/// Source: PKWARE APPNOTE 6.3, sections 4.3 (layout) and 4.5.3 (ZIP64). Checksums of stored entries are not compared,
+/// as PyTorch's own reader does not for tensors: it would mean to read every byte of a file that is mapped to be read
+/// when needed.
 struct ZipArchive {
     private enum Entry {
         /// Where in the file the bytes lie; inside the file.

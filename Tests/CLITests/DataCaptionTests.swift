@@ -1,6 +1,6 @@
 import Foundation
 import Testing
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaPackSupport
 import TihuaTestSupport
 

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaPackSupport
 import TihuaProsody
 import TihuaTestSupport

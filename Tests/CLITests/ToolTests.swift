@@ -21,7 +21,7 @@ import TihuaWeightFiles
 
     private static let commands = [
         "", "poem", "keywords", "caption", "check", "embed", "lm", "doctor", "data", "data poems", "data lines",
-        "data words", "data stock", "data prosody", "data captions", "data labels", "data statistics", "data embed",
+        "data words", "data stock", "data captions", "data labels", "data statistics", "data embed",
         "eval", "eval caption", "eval imagery", "eval poet", "eval ranking", "eval retrieval", "eval through",
         "eval zeroshot", "models", "models inspect", "models average", "train", "train poet", "train clip",
         "train caption", "train prefix",

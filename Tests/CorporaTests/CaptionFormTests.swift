@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import TihuaDataFiles
 import TihuaTestSupport
 
 @testable import TihuaCorpora
@@ -281,7 +282,7 @@ import TihuaTestSupport
                         _ = try CaptionFile(contentsOf: file, encoding: encoding)
                         read += 1
                     } catch {
-                        #expect(error is CorporaError && !"\(error)".contains("\n"), "\(error)")
+                        #expect(error is DataFileError && !"\(error)".contains("\n"), "\(error)")
                         refused += 1
                     }
                 }

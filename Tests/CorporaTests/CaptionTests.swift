@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaFiles
 import TihuaTestSupport
 import TihuaWeightFiles
@@ -112,7 +113,7 @@ import TihuaWeightFiles
         } throws: { error in
             "\(error)".contains("mixed.txt, line 2")
         }
-        #expect(throws: CorporaError.self) { try run(CaptionImporter(), scratch.url.appending(path: "nowhere")) }
+        #expect(throws: DataFileError.self) { try run(CaptionImporter(), scratch.url.appending(path: "nowhere")) }
         #expect(!scratch.names.contains { $0.hasPrefix("out") })
     }
 
@@ -194,110 +195,5 @@ extension CaptionImporter.Report {
     @Test("doubled characters are good Chinese")
     func reduplicationIsNoFault() throws {
         #expect(try statistics(["a\t高高兴兴地跑来跑去", "a\t星星点点的灯"]).suspicious.isEmpty)
-    }
-}
-
-@Suite struct PictureListTests {
-    private let scratch: Scratch
-
-    init() throws { scratch = try Scratch() }
-
-    @Test("folders, shards and files are listed under their keys")
-    func inputs() throws {
-        try scratch.write("1", to: "in/b/2.PNG")
-        try scratch.write("22", to: "in/a.jpg")
-        try scratch.write("x", to: "in/.hidden/h.jpg")
-        try scratch.write("x", to: "in/notes.txt")
-        try scratch.write("333", to: "s/sea/9.jpg")
-        try scratch.write("4444", to: "one.webp")
-        try tar(scratch.url.appending(path: "s"), to: scratch.url.appending(path: "s.tar"))
-        let list = try PictureList(["in", "s.tar", "one.webp"].map { scratch.url.appending(path: $0) })
-        #expect(list.entries.map(\.key) == ["a", "b/2", "sea/9", "one"])
-        #expect(
-            try list.entries.map { String(decoding: try list.bytes(of: $0), as: UTF8.self) } == [
-                "22", "1", "333", "4444",
-            ])
-        #expect(list.restricted(to: ["one", "other"]).entries.map(\.key) == ["one"])
-        #expect(list.fingerprint == list.restricted(to: ["a", "b/2", "sea/9", "one"]).fingerprint)
-        #expect(list.fingerprint != list.restricted(to: ["a"]).fingerprint)
-        try FileManager.default.removeItem(at: scratch.url.appending(path: "in/a.jpg"))
-        #expect(throws: CorporaError.self) { try list.bytes(of: list.entries[0]) }
-    }
-
-    @Test("a pipe among the pictures is left out instead of waited for")
-    func pipes() throws {
-        try scratch.write("1", to: "in/a.jpg")
-        try #require(mkfifo(scratch.url.appending(path: "in/b.jpg").path, 0o600) == 0)
-        #expect(try PictureList([scratch.url.appending(path: "in")]).entries.map(\.key) == ["a"])
-    }
-
-    @Test func whatCannotBeListedIsAnErrorWithItsName() throws {
-        try scratch.write("1", to: "in/a.jpg")
-        try scratch.write("text", to: "empty/a.txt")
-        func problem(_ names: String...) -> String {
-            do {
-                _ = try PictureList(names.map { scratch.url.appending(path: $0) })
-                return ""
-            } catch { return "\(error)" }
-        }
-        #expect(problem("nowhere").contains("nowhere"))
-        #expect(problem("empty").contains("empty"))
-        #expect(problem("empty/a.txt").contains("a.txt"))
-        #expect(problem("in", "in/a.jpg").contains("both have a picture a"))
-    }
-}
-
-@Suite struct EmbeddingFileTests {
-    private let scratch: Scratch
-    private var file: URL { scratch.url.appending(path: "e.safetensors") }
-
-    init() throws { scratch = try Scratch() }
-
-    @Test("what is written is read, and parts join to the whole")
-    func roundTrip() throws {
-        let keys = ["a", "海/2", "c d"]
-        let values = (0..<6).map { Float($0) / 4 }
-        try EmbeddingFile.write(keys: keys, values: values, width: 2, isNormalized: false, model: "m", to: file)
-        let read = try EmbeddingFile(contentsOf: file)
-        #expect(read.keys == keys && read.width == 2 && !read.isNormalized && read.model == "m")
-        #expect(read.embedding(of: "海/2") == [0.5, 0.75] && read.row(of: "c d") == 2 && read.embedding(of: "x") == nil)
-        let parts = try [keys[..<1], keys[1...]].enumerated().map { index, keys in
-            let part = scratch.url.appending(path: "\(index)")
-            try EmbeddingFile.write(
-                keys: Array(keys), values: Array(index == 0 ? values[..<2] : values[2...]), width: 2,
-                isNormalized: false,
-                model: "m", to: part)
-            return try EmbeddingFile(contentsOf: part)
-        }
-        let joined = scratch.url.appending(path: "joined")
-        try EmbeddingFile.join(parts, to: joined)
-        #expect(try Data(contentsOf: joined) == Data(contentsOf: file))
-        try EmbeddingFile.write(keys: [], values: [], width: 3, isNormalized: false, model: "m", to: file)
-        #expect(throws: CorporaError.self) {
-            try EmbeddingFile.join(parts + [EmbeddingFile(contentsOf: file)], to: joined)
-        }
-    }
-
-    @Test("files of another kind are refused with a reason")
-    func badFiles() throws {
-        func problem(_ keys: String, metadata: [String: String], shape: [Int] = [2, 1]) throws -> String {
-            let bytes = Array(keys.utf8)
-            try SafetensorsWriter.write(
-                [
-                    .init(name: "embeddings", elementType: .float32, shape: shape) {
-                        try $0.write([UInt8](repeating: 0, count: 8))
-                    }, .init(name: "keys", elementType: .uint8, shape: [bytes.count]) { try $0.write(bytes) },
-                ], metadata: metadata, to: file)
-            do {
-                _ = try EmbeddingFile(contentsOf: file)
-                return ""
-            } catch { return "\(error)" }
-        }
-        let good = ["format": "tihua.embeddings", "model": "m", "normalized": "true"]
-        #expect(try problem("a\nb\n", metadata: good).isEmpty)
-        #expect(try problem("a\nb\n", metadata: [:]).contains("no embeddings of tihua data embed"))
-        #expect(try problem("a\nb\nc\n", metadata: good).contains("3 keys"))
-        #expect(try problem("a\na\n", metadata: good).contains("twice"))
-        #expect(try problem("a\nb\n", metadata: good, shape: [2]).contains("[N, E]"))
     }
 }

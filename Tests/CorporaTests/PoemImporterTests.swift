@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaTestSupport
 
 @Suite struct PoemImporterTests {
@@ -159,7 +160,7 @@ import TihuaTestSupport
         let bytes = try Data(contentsOf: archive)
         let before = try Data(contentsOf: output)
         try bytes.prefix(bytes.count / 2).write(to: archive)
-        #expect(throws: CorporaError.self) { try PoemImporter().run(from: archive, to: output) }
+        #expect(throws: DataFileError.self) { try PoemImporter().run(from: archive, to: output) }
         #expect(try Data(contentsOf: output) == before)
         #expect(scratch.names.sorted() == ["a.\(kind)", "in", "out.jsonl"])
     }

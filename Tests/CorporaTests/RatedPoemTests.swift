@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaTestSupport
 
 @Suite struct RatedPoemTests {
@@ -27,10 +28,10 @@ import TihuaTestSupport
         #expect {
             try read(text)
         } throws: { error in
-            guard case CorporaError.badLine(_, 2, _)? = error as? CorporaError else { return false }
+            guard case DataFileError.badLine(_, 2, _)? = error as? DataFileError else { return false }
             return true
         }
-        #expect(throws: CorporaError.self) { try read("\n") }
+        #expect(throws: DataFileError.self) { try read("\n") }
     }
 
     @Test(.enabled(if: SharedData.root != nil)) func theUpstreamFileLoads() throws {

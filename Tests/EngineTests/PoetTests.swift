@@ -1,6 +1,6 @@
 import Foundation
 import Testing
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
@@ -351,7 +351,7 @@ import TihuaWeightFiles
         let after = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
         #expect(!after.isEmpty && after.allSatisfy { known.isDisjoint(with: $0.lines) })
         try Data("TIHUALF1".utf8).write(to: pack.folder.appending(path: "lines.filter"))
-        await #expect(throws: CorporaError.self) {
+        await #expect(throws: DataFileError.self) {
             try await poet(pack).poems(for: [picture], request: request(candidates: 3))
         }
     }

@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import Tihua
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaEncoders
 import TihuaFiles
 import TihuaModels

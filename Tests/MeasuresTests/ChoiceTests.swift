@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import Tihua
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaEvaluation
 
 @testable import TihuaMeasures

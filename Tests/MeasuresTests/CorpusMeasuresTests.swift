@@ -67,7 +67,7 @@ import TihuaTraining
         try "warm\t夕阳\nwarm\t红花\ncold\t江水\n".write(to: labels, atomically: true, encoding: .utf8)
         var source = PictureSet.Source(shard: folder)
         source.labels = labels
-        let shard = try PictureShard(source)
+        let shard = try source.described()
         var notes: [String] = []
         let measures = try TowerMeasures(folder: pack.clip, device: .cpu, note: { notes.append($0) })
         let found = try measures.classification(shard)
@@ -81,9 +81,9 @@ import TihuaTraining
         try "warm/0\t夕阳\nwarm/1\t夕阳\ncold/0\t江水\n".write(to: captions, atomically: true, encoding: .utf8)
         source.labels = nil
         source.captions = [captions]
-        let retrieval = try measures.retrieval(PictureShard(source))
+        let retrieval = try measures.retrieval(source.described())
         #expect(retrieval.pictures == 3 && retrieval.captions == 3)
         #expect(retrieval.pictureToCaption.recallAt5 == 1 && retrieval.captionToPicture.recallAt5 == 1)
-        #expect(try measures.retrieval(PictureShard(source), limit: 2).pictures == 2)
+        #expect(try measures.retrieval(source.described(), limit: 2).pictures == 2)
     }
 }

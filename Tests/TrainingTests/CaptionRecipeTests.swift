@@ -1,6 +1,6 @@
 import Foundation
 import Testing
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaGeneration
 import TihuaModels
 import TihuaNN
@@ -345,7 +345,7 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
     @Test func linesWithoutATabAreNamed() throws {
         let scratch = try Scratch()
         let file = try scratch.write("a\t一只狗\nb 一只猫\n", to: "captions.tsv")
-        let error = #expect(throws: CorporaError.self) { try CaptionFile(contentsOf: file) }
+        let error = #expect(throws: DataFileError.self) { try CaptionFile(contentsOf: file) }
         #expect(error?.description.contains("line 2") == true)
         let good = try scratch.write("a.jpg\t一只狗\n\nb\t一只 猫\n", to: "good.tsv")
         #expect(

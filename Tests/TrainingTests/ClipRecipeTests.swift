@@ -1,5 +1,7 @@
 import Foundation
 import Testing
+import TihuaCorpora
+import TihuaDataFiles
 import TihuaModels
 import TihuaNN
 import TihuaTorch
@@ -129,15 +131,15 @@ import TihuaVerse
         #expect(set.items.map(\.key) == [1, 3, 5, 7].map { "cold/\($0)" } + [0, 2, 4, 6].map { "warm/\($0)" })
         for item in set.items {
             let label = try #require(item.key.split(separator: "/").first.map(String.init))
-            #expect(item.captions == PictureSet.promptTemplates.map { $0.replacing("{}", with: label) })
+            #expect(item.captions == CaptionedPictures.promptTemplates.map { $0.replacing("{}", with: label) })
             #expect(item.captions.contains("\(label)的照片") && item.captions.allSatisfy { !$0.contains("{}") })
             #expect(item.group == "labelled/\(label)")
         }
 
         // Pictures outside a folder have no label.
         let loose = scratch["pictures/captioned"]
-        let error = #expect(throws: TrainingError.self) { try open(loose) }
-        guard case .data(let path, _) = error else {
+        let error = #expect(throws: DataFileError.self) { try open(loose) }
+        guard case .notCaptioned(let path, _) = error else {
             Issue.record("\(String(describing: error)) is not about the data")
             return
         }

@@ -33,19 +33,19 @@ import TihuaVerse
         var random = SplitMix64(seed: 1)
         let row = task.encode(example, masking: 0, &random)
         let expected = "[CLS]关键词：白日黄河山[EOS]白日依山尽|黄河入海流|欲穷千里目|更上一层楼[SEP]"
-        #expect(text(row.targets, task.vocabulary.tokens) == expected && row.inputs == row.targets)
-        #expect(Array(task.vocabulary.tokens.prefix(6)) == ["[PAD]", "[UNK]", "[SEP]", "[CLS]", "[MASK]", "[EOS]"])
-        #expect(text(Array(row.targets[row.poem...]), task.vocabulary.tokens).hasPrefix("白日依山尽|"))
+        #expect(text(row.targets, task.format.tokens) == expected && row.inputs == row.targets)
+        #expect(Array(task.format.tokens.prefix(6)) == ["[PAD]", "[UNK]", "[SEP]", "[CLS]", "[MASK]", "[EOS]"])
+        #expect(text(Array(row.targets[row.poem...]), task.format.tokens).hasPrefix("白日依山尽|"))
         // Without masks the key loss looks at the bars alone.
-        #expect(text(row.labels.filter { $0 != 0 }, task.vocabulary.tokens) == "|||")
+        #expect(text(row.labels.filter { $0 != 0 }, task.format.tokens) == "|||")
     }
 
     @Test func theKeyLossLooksAtMaskedKeywordsInThePoem() throws {
         let task = try image2poem()
         var random = SplitMix64(seed: 1)
         let row = task.encode(example, masking: 1, &random)
-        #expect(text(row.inputs, task.vocabulary.tokens).replacing("[MASK]", with: "") == "[CLS][EOS][SEP]")
-        #expect(text(row.labels.filter { $0 != 0 }, task.vocabulary.tokens) == "白日山|黄河||")
+        #expect(text(row.inputs, task.format.tokens).replacing("[MASK]", with: "") == "[CLS][EOS][SEP]")
+        #expect(text(row.labels.filter { $0 != 0 }, task.format.tokens) == "白日山|黄河||")
         #expect(row.labels[..<row.poem].allSatisfy { $0 == 0 })
     }
 
@@ -56,7 +56,7 @@ import TihuaVerse
         for epoch in 0..<200 {
             var random = SplitMix64(1, UInt64(epoch), 0)
             let row = task.encode(example, masking: 0.15, &random)
-            masked += row.inputs.filter { $0 == task.vocabulary.mask }.count
+            masked += row.inputs.filter { $0 == task.format.mask }.count
             rows.insert(row.inputs)
         }
         // 32 characters each: the share is within four deviations of 15 %.
@@ -103,18 +103,18 @@ import TihuaVerse
 
     // MARK: - T5
 
-    private func pairs(_ writer: PairWriter) -> [(input: String, output: String)] {
-        Self.lines.indices.map { line in
+    private func pairs(_ writer: PoetFormat) throws -> [(input: String, output: String)] {
+        try Self.lines.indices.map { line in
             var random = SplitMix64(seed: 1)
             let one = PoemExample(
                 form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
-            let pair = writer.pair(one, line: line, .all, &random)
+            let pair = try writer.pair(one, line: line, .all, &random)
             return (text(pair.input, writer.tokens), text(pair.output, writer.tokens))
         }
     }
 
-    @Test func image2poemsPairsAreFourALine() {
-        let pairs = pairs(.image2poem(Image2PoemVocabulary([example])))
+    @Test func image2poemsPairsAreFourALine() throws {
+        let pairs = try pairs(PoetFormat(image2poem: [example]))
         let start = "[CLS]关键词：白日[EOS]"
         #expect(
             pairs.map(\.input) == [
@@ -124,8 +124,9 @@ import TihuaVerse
         #expect(pairs.map(\.output) == Self.lines.map { "[CLS]\($0)[EOS][SEP]" })
     }
 
-    @Test func tihuasPairsCarryThePrompt() {
-        let pairs = pairs(.tihua(PoetVocabulary(characters: Array(Set(Self.lines.joined())))))
+    @Test func tihuasPairsCarryThePrompt() throws {
+        let tokens = PoetVocabulary(characters: Array(Set(Self.lines.joined()))).tokens
+        let pairs = try pairs(PoetFormat(tokens: tokens))
         let start = "[CLS][五绝]白日[SEP]"
         #expect(
             pairs.map(\.input) == [
@@ -139,14 +140,14 @@ import TihuaVerse
     @Test func trainingAndUseReadTheSame() throws {
         let characters = Array(Set(Self.lines.joined()))
         for writer in [
-            PairWriter.tihua(PoetVocabulary(characters: characters)), .image2poem(Image2PoemVocabulary([example])),
+            try PoetFormat(tokens: PoetVocabulary(characters: characters).tokens), PoetFormat(image2poem: [example]),
         ] {
             let format = try PoetFormat(tokens: writer.tokens)
             let one = PoemExample(
                 form: .wujue, lines: Self.lines, rhyme: nil, keywords: ["白日"], theme: nil, descriptions: [])
             for line in Self.lines.indices {
                 var random = SplitMix64(seed: 1)
-                let pair = writer.pair(one, line: line, .all, &random)
+                let pair = try writer.pair(one, line: line, .all, &random)
                 let asked = PoemPrompt(form: .wujue, keywords: ["白日"])
                 #expect(try format.encoderInput(asked, lines: Array(Self.lines[..<line])) == pair.input)
                 let decoder = format.decoderStart(writer.start)
@@ -155,7 +156,7 @@ import TihuaVerse
             }
         }
         let task = try image2poem()
-        let format = try PoetFormat(tokens: task.vocabulary.tokens)
+        let format = try PoetFormat(tokens: task.format.tokens)
         var random = SplitMix64(seed: 1)
         let row = task.encode(example, masking: 0, &random)
         let asked = PoemPrompt(form: .wujue, keywords: example.keywords)

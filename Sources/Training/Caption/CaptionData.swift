@@ -1,5 +1,5 @@
 public import Foundation
-public import TihuaCorpora
+public import TihuaDataFiles
 import TihuaEvaluation
 import TihuaFiles
 import TihuaTokenizers
@@ -56,7 +56,7 @@ public struct EmbeddingTable: Sendable {
 
     /// Files of embeddings (`EmbeddingFile`) as one table.
     ///
-    /// - Throws: `WeightFileError` and `CorporaError` for what is no such file; `TrainingError.data` for files of
+    /// - Throws: `WeightFileError` and `DataFileError` for what is no such file; `TrainingError.data` for files of
     ///   different models, or a picture that stands in two.
     public init(contentsOf urls: [URL]) throws {
         let files = try urls.map { try EmbeddingFile(contentsOf: $0) }
@@ -83,7 +83,7 @@ public struct EmbeddingTable: Sendable {
 
 /// The sentences of a style, one a line.
 ///
-/// - Throws: `CorporaError` for what is no text; `TrainingError.data` for fewer than two sentences, of which no style
+/// - Throws: `DataFileError` for what is no text; `TrainingError.data` for fewer than two sentences, of which no style
 ///   can be learned.
 public func readSentences(_ url: URL, encoding: TextEncoding? = nil) throws -> [String] {
     let lines = try TextFile.lines(of: url, encoding: encoding)

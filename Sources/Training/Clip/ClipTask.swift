@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaCorpora
 import TihuaEncoders
 import TihuaEvaluation
 import TihuaFiles
@@ -282,7 +283,7 @@ public final class ClipTask: TrainingTask {
 
     // MARK: - Batches
 
-    private func item(_ place: Place) -> PictureSet.Item { sets[place.set].items[place.item] }
+    private func item(_ place: Place) -> CaptionedPictures.Item { sets[place.set].items[place.item] }
 
     /// float32 `[B, 3, S, S]`: a random cut of each picture.
     func pixels(_ places: [Place], augmenting random: inout SplitMix64) -> Tensor {

@@ -1,5 +1,4 @@
 public import Foundation
-import TihuaCorpora
 
 /// By which labels and captions one may conclude that a picture shows what a word of the imagery bank means.
 ///
@@ -28,7 +27,7 @@ public struct ImageryRules: Sendable {
 
     /// Reads a file.
     ///
-    /// - Throws: `CorporaError` if it cannot be read, `TrainingError.data` with the line for other columns, a word that
+    /// - Throws: `DataFileError` if it cannot be read, `TrainingError.data` with the line for other columns, a word that
     ///   stands twice, a class that is no number of 0 to 999, or a pattern in which nothing must stand.
     public init(contentsOf url: URL) throws {
         var words: [String] = []

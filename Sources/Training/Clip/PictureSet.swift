@@ -1,5 +1,6 @@
 public import Foundation
 public import TihuaCorpora
+public import TihuaDataFiles
 import TihuaFiles
 import TihuaPictures
 import TihuaTorch
@@ -7,35 +8,8 @@ import TihuaWeightFiles
 
 /// The pictures of one shard, decoded and resized once, with what is said of each.
 public struct PictureSet: Sendable {
-    /// One picture.
-    public struct Item: Sendable {
-        /// The path in the shard, without the extension.
-        public let key: String
-        /// What may be said of it; never empty.
-        public let captions: [String]
-        /// Pictures with an equal group are equally right for each other's captions: a label, or the picture itself.
-        public let group: String
-        /// The folder in the shard, where the captions come by label; nil where they were written for this picture.
-        public let label: String?
-
-        /// Whether training leaves this picture out to measure on: one labelled picture in `count`, by a hash of its
-        /// key; none for 0. Captioned pictures come with their own validation set.
-        public func isHeldOut(oneIn count: Int) -> Bool {
-            label != nil && count > 0 && stableHash(key) % UInt64(count) == 0
-        }
-
-        /// At most `count` different captions, drawn by a hash of the key.
-        public func drawnCaptions(_ count: Int) -> [String] {
-            let captions = Array(Set(captions)).sorted()
-            guard !captions.isEmpty else { return [] }
-            // Neighbours in a ring, so that each caption is equally likely.
-            let start = Int(stableHash("caption of " + key) % UInt64(captions.count))
-            return (0..<min(count, captions.count)).map { captions[(start + $0) % captions.count] }
-        }
-    }
-
     /// The pictures that can be read and of which something is said, in the order of the shard.
-    public let items: [Item]
+    public let items: [CaptionedPictures.Item]
     /// Pixels of one side.
     public let side: Int
     /// How often each picture comes up in an epoch.
@@ -54,10 +28,10 @@ public struct PictureSet: Sendable {
     public struct Source: Sendable {
         /// A tar archive in WebDataset layout, or a folder with one folder of pictures for each label.
         public var shard: URL
-        /// Captions by picture (`id.jpg#zhc#0 text`), for shards with captions.
+        /// Captions by picture, for shards with captions.
         public var captions: [URL]
         /// `label<TAB>caption` lines, for shards whose keys begin with a label. A folder needs none: its labels, which
-        /// are then Chinese words, go through `promptTemplates`.
+        /// are then Chinese words, go through `CaptionedPictures.promptTemplates`.
         public var labels: URL?
         /// The teacher's soft labels, rows in the order of the shard.
         public var teacher: URL?
@@ -75,6 +49,13 @@ public struct PictureSet: Sendable {
             self.teacher = teacher
             self.repeats = repeats
         }
+
+        /// The pictures with what is said of each, none decoded.
+        ///
+        /// - Throws: `DataFileError`.
+        public func described() throws -> CaptionedPictures {
+            try CaptionedPictures(shard, captions: captions, labels: labels, encoding: encoding)
+        }
     }
 
     /// Opens a shard; decodes it into `cache` if that was not done before.
@@ -82,9 +63,9 @@ public struct PictureSet: Sendable {
     /// - Parameters:
     ///   - side: pixels of the cached pictures, squashed as Chinese-CLIP does
     ///   - report: receives what a person should know, such as pictures that cannot be read
-    /// - Throws: `CorporaError`, `TrainingError.data`, `WeightFileError`.
+    /// - Throws: `DataFileError`, `TrainingError.data`, `WeightFileError`.
     public init(_ source: Source, side: Int, cache: URL, report: (String) -> Void) throws {
-        let described = try PictureShard(source)
+        let described = try source.described()
         let (shard, name) = (described.list, described.name)
         described.notes.forEach(report)
         // Two shards may have one name; their keys tell them apart.
@@ -127,12 +108,6 @@ public struct PictureSet: Sendable {
         repeats = max(1, source.repeats)
         self.pixels = pixels
     }
-
-    /// What is said of a picture when only a label is known; `{}` is the label.
-    public static let promptTemplates = [
-        "{}", "{}的照片", "一张{}的照片", "一张有{}的图片", "照片里有{}", "画面中可以看到{}", "这是{}", "拍得很清楚的{}", "远处的{}", "近处的{}",
-        "一张模糊的{}的照片", "黑白照片里的{}",
-    ]
 
     /// Decodes and squashes every picture, on all processors; the keys that could not be read.
     private static func decode(_ shard: PictureList, side: Int, to file: URL) throws -> [String] {

@@ -1,3 +1,4 @@
+import TihuaCorpora
 import TihuaNN
 import TihuaTorch
 import TihuaVerse

@@ -38,42 +38,17 @@ public struct Image2PoemOptions: RecipeOptions, Codable, Sendable, Equatable {
     var ranges: [OptionRange] { [.chance("maskChance", maskChance), .chance("keywordWeight", keywordWeight)] }
 }
 
-/// Image2Poem's vocabulary (data_process/vocab.py): six special tokens, then every character of the texts.
-public struct Image2PoemVocabulary: Sendable, Equatable {
-    /// `vocab.txt`, one token a line; the id is the line number from 0. Python's `BertTokenizer` reads it with
-    /// `eos_token="[EOS]"`.
-    public let tokens: [String]
-    let padding: Int32 = 0
-    let unknown: Int32 = 1
-    let separator: Int32 = 2
-    let start: Int32 = 3
-    let mask: Int32 = 4
-    let end: Int32 = 5
-    private let ids: [Character: Int32]
-
-    /// Characters of the examples and of the format itself, most frequent first, equal ones by code point.
-    public init(_ examples: [PoemExample]) {
-        var counts: [Character: Int] = [:]
-        for example in examples {
-            for character in Image2PoemText.keywords(example) + Image2PoemText.poem(example) {
-                counts[character, default: 0] += 1
-            }
-        }
-        let characters = counts.sorted { ($1.value, $0.key) < ($0.value, $1.key) }.map(\.key)
-        tokens = ["[PAD]", "[UNK]", "[SEP]", "[CLS]", "[MASK]", "[EOS]"] + characters.map(String.init)
-        ids = Dictionary(zip(characters, Int32(6)...), uniquingKeysWith: { first, _ in first })
-    }
-
-    func encode(_ text: String) -> [Int32] { text.map { ids[$0] ?? unknown } }
-}
-
-/// The texts of a poem in Image2Poem's format. The boundaries between keywords vanish, as its tokenizer drops spaces.
-enum Image2PoemText {
-    static func keywords(_ example: PoemExample) -> String { "关键词：" + example.keywords.prefix(4).joined() }
-    static func poem(_ example: PoemExample) -> String { example.lines.joined(separator: "|") }
-
+extension PoemDataset {
     /// The quatrains among the examples, the only form that Image2Poem knows.
-    static func quatrains(_ examples: [PoemExample]) -> [PoemExample] { examples.filter { $0.lines.count == 4 } }
+    ///
+    /// - Throws: `TrainingError.data` if there are none to train on.
+    func quatrains() throws(TrainingError) -> (training: [PoemExample], validation: [PoemExample]) {
+        let quatrains = training.filter { $0.lines.count == 4 }
+        guard !quatrains.isEmpty else {
+            throw .data(path: "the corpus", reason: "it has no quatrains with a metre, which Image2Poem trains on")
+        }
+        return (quatrains, validation.filter { $0.lines.count == 4 })
+    }
 }
 
 /// The task of training a GPT2 with Image2Poem's objective: 0.9 × language model + 0.1 × key loss.
@@ -90,7 +65,7 @@ public final class Image2PoemTask: TrainingTask {
     /// The random numbers of dropout.
     public var generators: [(name: String, generator: Generator)] { [("dropout", dropoutGenerator)] }
 
-    let vocabulary: Image2PoemVocabulary
+    let format: PoetFormat
     private let model: GPT2
     private let configuration: GPT2Configuration
     private let training: [PoemExample]
@@ -112,13 +87,8 @@ public final class Image2PoemTask: TrainingTask {
     ) throws {
         try options.validate()
         try objective.validate()
-        training = Image2PoemText.quatrains(dataset.training)
-        validation = Image2PoemText.quatrains(dataset.validation)
-        guard !training.isEmpty else {
-            throw TrainingError.data(
-                path: "the corpus", reason: "it has no quatrains with a metre, which Image2Poem trains on")
-        }
-        vocabulary = Image2PoemVocabulary(training + validation)
+        (training, validation) = try dataset.quatrains()
+        format = PoetFormat(image2poem: training + validation)
         self.options = options
         self.objective = objective
         self.device = device
@@ -126,17 +96,16 @@ public final class Image2PoemTask: TrainingTask {
         seed = run.seed
         store = ParameterStore(seed: run.seed, device: device)
         var configuration = GPT2Configuration(
-            vocabularySize: vocabulary.tokens.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
+            vocabularySize: format.tokens.count, hiddenSize: options.hiddenSize, layerCount: options.layerCount,
             headCount: options.headCount, positionCount: options.positionCount)
-        configuration.bosTokenID = Int(vocabulary.start)
-        configuration.eosTokenID = Int(vocabulary.separator)
+        configuration.bosTokenID = Int(format.start)
+        configuration.eosTokenID = Int(format.end)
         self.configuration = configuration
         try checkSize(parameterCount: configuration.parameterCount, device: device)
         model = GPT2(configuration, computeType: run.precision.type(on: device), at: store.root)
         dropoutGenerator = Generator(seed: run.seed ^ 0xD20F, device: device)
-        // Special tokens besides the two texts.
-        let lengths = (training + validation).map {
-            Image2PoemText.keywords($0).count + Image2PoemText.poem($0).count + 3
+        let lengths = (training + validation).map { [format] in
+            Self.prompt($0, format).count + format.poem($0.lines).count
         }
         let longest = lengths.max() ?? 0
         guard longest <= options.positionCount else {
@@ -188,7 +157,7 @@ public final class Image2PoemTask: TrainingTask {
     ///
     /// - Throws: `WeightFileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
-        try saveModel(configuration, store, tokens: vocabulary.tokens, to: folder, tensor: tensor)
+        try saveModel(configuration, store, tokens: format.tokens, to: folder, tensor: tensor)
     }
 
     // MARK: - Batches
@@ -203,34 +172,29 @@ public final class Image2PoemTask: TrainingTask {
     }
 
     func encode(_ example: PoemExample, masking chance: Double, _ random: inout SplitMix64) -> Row {
-        var row = Row(inputs: [vocabulary.start], targets: [vocabulary.start], labels: [0], poem: 0)
-        func append(_ text: String, watching watched: Set<Character>) {
-            for (character, id) in zip(text, vocabulary.encode(text)) {
-                let isMasked = Double.random(in: 0..<1, using: &random) < chance
-                row.inputs.append(isMasked ? vocabulary.mask : id)
-                row.targets.append(id)
-                row.labels.append(character == "|" || isMasked && watched.contains(character) ? id : 0)
-            }
+        let prompt = Self.prompt(example, format)
+        var row = Row(inputs: [], targets: prompt + format.poem(example.lines), labels: [], poem: prompt.count)
+        let special = [format.start, format.lineEnd, format.end]
+        for (place, id) in row.targets.enumerated() {
+            let isMasked = !special.contains(id) && Double.random(in: 0..<1, using: &random) < chance
+            row.inputs.append(isMasked ? format.mask : id)
+            let isWatched = id == format.lineBoundary || isMasked && place >= row.poem && prompt.contains(id)
+            row.labels.append(isWatched ? id : 0)
         }
-        func append(_ id: Int32) {
-            row.inputs.append(id)
-            row.targets.append(id)
-            row.labels.append(0)
-        }
-        let keywords = Image2PoemText.keywords(example)
-        append(keywords, watching: [])
-        append(vocabulary.end)
-        row.poem = row.targets.count
-        append(Image2PoemText.poem(example), watching: Set(keywords))
-        append(vocabulary.separator)
         return row
+    }
+
+    /// `[CLS]` to `[EOS]`, with up to four keywords.
+    private static func prompt(_ example: PoemExample, _ format: PoetFormat) -> [Int32] {
+        // This format has no tokens for forms, so that none can be missing.
+        (try? format.prompt(PoemPrompt(form: example.form, keywords: Array(example.keywords.prefix(4))))) ?? []
     }
 
     /// The weighted sum of both losses, and what the language model was asked for.
     private func objectiveLoss(_ rows: [Row], dropout: Dropout?) -> (Tensor, LearnedTokens) {
         let inputs = tokens(rows.map(\.inputs))
         let language = asking(inputs, rows) { row, target in
-            target < row.targets.count ? row.targets[target] : objective.asPublished ? vocabulary.padding : nil
+            target < row.targets.count ? row.targets[target] : objective.asPublished ? format.padding : nil
         }
         // As published, a place is asked for its own token.
         let key = asking(inputs, rows, shift: objective.asPublished ? 0 : 1) { row, target in
@@ -245,7 +209,7 @@ public final class Image2PoemTask: TrainingTask {
     }
 
     private func tokens(_ rows: [[Int32]]) -> LearnedTokens {
-        LearnedTokens(rows, padding: vocabulary.padding, device: device)
+        LearnedTokens(rows, padding: format.padding, device: device)
     }
 
     /// Asks each place for the token `shift` places to its right that `wanted` gives.

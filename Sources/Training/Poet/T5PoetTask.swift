@@ -61,7 +61,7 @@ public final class T5PoetTask: TrainingTask {
 
     private let model: T5
     private let configuration: T5Configuration
-    private let writer: PairWriter
+    private let writer: PoetFormat
     private let training: [PoemExample]
     private let validation: [PoemExample]
     /// The poem and the line of each training pair.
@@ -86,17 +86,12 @@ public final class T5PoetTask: TrainingTask {
         switch format {
         case .tihua:
             (training, validation) = (dataset.training, dataset.validation)
-            writer = .tihua(dataset.vocabulary)
+            writer = try PoetFormat(tokens: dataset.vocabulary.tokens)
             learnsPadding = false
             identity = "t5 \(describe(options)) \(describe(shape)) data \(dataset.fingerprint)"
         case .image2poem(let objective):
-            training = Image2PoemText.quatrains(dataset.training)
-            validation = Image2PoemText.quatrains(dataset.validation)
-            guard !training.isEmpty else {
-                throw TrainingError.data(
-                    path: "the corpus", reason: "it has no quatrains with a metre, which Image2Poem trains on")
-            }
-            writer = .image2poem(Image2PoemVocabulary(training + validation))
+            (training, validation) = try dataset.quatrains()
+            writer = PoetFormat(image2poem: training + validation)
             learnsPadding = objective.asPublished
             let parts = [describe(options), describe(shape), describe(objective)].joined(separator: " ")
             identity = "image2poem-t5 \(parts) data \(dataset.fingerprint)"
@@ -134,10 +129,10 @@ public final class T5PoetTask: TrainingTask {
     /// The mean loss, in nats per token of the lines that the decoder writes.
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
         let chances = PromptChances(options)
-        let pairs = batches[epoch][batch].map { index in
+        let pairs = try batches[epoch][batch].map { index in
             let (poem, line) = self.pairs[index]
             var random = SplitMix64(seed, UInt64(epoch), UInt64(index))
-            return writer.pair(training[poem], line: line, chances, &random)
+            return try writer.pair(training[poem], line: line, chances, &random)
         }
         let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: dropoutGenerator) : nil
         let (loss, learned, read) = loss(of: pairs, dropout: dropout, learningPadding: learnsPadding)
@@ -151,10 +146,10 @@ public final class T5PoetTask: TrainingTask {
     public func validate() throws -> [(name: String, value: Double)] {
         let held = Self.pairs(validation)
         guard !held.isEmpty else { return [] }
-        let mean = meanLoss(of: held.count, size: 128) { range in
-            let pairs = range.map { index in
+        let mean = try meanLoss(of: held.count, size: 128) { range in
+            let pairs = try range.map { index in
                 var random = SplitMix64(7, UInt64(index))
-                return writer.pair(validation[held[index].poem], line: held[index].line, .all, &random)
+                return try writer.pair(validation[held[index].poem], line: held[index].line, .all, &random)
             }
             let (loss, learned, _) = loss(of: pairs, dropout: nil, learningPadding: false)
             return (loss, learned.count)
@@ -171,7 +166,7 @@ public final class T5PoetTask: TrainingTask {
 
     /// The mean loss over the tokens of the lines, what was learned, and the padded size of what the encoder reads.
     private func loss(
-        of pairs: [LinePair], dropout: Dropout?, learningPadding: Bool
+        of pairs: [(input: [Int32], output: [Int32])], dropout: Dropout?, learningPadding: Bool
     ) -> (Tensor, LearnedTokens, read: Int) {
         let asked = LearnedTokens(pairs.map(\.input), padding: writer.padding, device: device)
         let inputs = asked.inputs()  // [B, S]
@@ -187,68 +182,5 @@ public final class T5PoetTask: TrainingTask {
         let context = model.context(model.embed(inputs), mask: mask, dropout: dropout)
         let hidden = model.hidden(tokens.inputs(), context: context, dropout: dropout)  // [B, T, C]
         return (tokens.crossEntropy(hidden, model.logits), tokens, asked.paddedCount)
-    }
-}
-
-/// What the encoder reads and the line that the decoder writes.
-struct LinePair: Equatable {
-    var input: [Int32]
-    var output: [Int32]
-}
-
-/// Writes the pairs of a poem in one of the two formats, which `PoetFormat` asks in.
-enum PairWriter {
-    case tihua(PoetVocabulary)
-    case image2poem(Image2PoemVocabulary)
-
-    var tokens: [String] {
-        switch self {
-        case .tihua(let vocabulary): vocabulary.tokens
-        case .image2poem(let vocabulary): vocabulary.tokens
-        }
-    }
-
-    var padding: Int32 {
-        switch self {
-        case .tihua(let vocabulary): vocabulary.padding
-        case .image2poem(let vocabulary): vocabulary.padding
-        }
-    }
-
-    /// What the decoder is given first.
-    var start: Int32 {
-        switch self {
-        case .tihua(let vocabulary): vocabulary.start
-        case .image2poem(let vocabulary): vocabulary.start
-        }
-    }
-
-    /// What ends the decoder's output.
-    var end: Int32 {
-        switch self {
-        case .tihua(let vocabulary): vocabulary.end
-        case .image2poem(let vocabulary): vocabulary.separator
-        }
-    }
-
-    func pair(_ example: PoemExample, line: Int, _ chances: PromptChances, _ random: inout SplitMix64) -> LinePair {
-        let before = example.lines[..<line]
-        switch self {
-        case .tihua(let vocabulary):
-            // Every form of the dataset has a token: the vocabulary was made with all of them.
-            let prompt = (try? vocabulary.encode(chances.prompt(for: example, using: &random))) ?? []
-            return LinePair(
-                input: prompt + before.flatMap { vocabulary.encode($0) + [vocabulary.lineBoundary] },
-                output: vocabulary.encode(example.lines[line]) + [vocabulary.end])
-        case .image2poem(let vocabulary):
-            let keywords = [vocabulary.start] + vocabulary.encode(Image2PoemText.keywords(example)) + [vocabulary.end]
-            // Before the first line the reference has two [EOS].
-            let lines = before.isEmpty ? [vocabulary.end] : before.flatMap { vocabulary.encode($0) + [vocabulary.end] }
-            return LinePair(
-                input: keywords + lines + [vocabulary.separator],
-                output: [vocabulary.start] + vocabulary.encode(example.lines[line]) + [
-                    vocabulary.end, vocabulary.separator,
-                ])
-        }
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import TihuaCorpora
+import TihuaDataFiles
 
 extension DataCommand {
     /// `tihua data captions`: caption files of any known form to one clean file.

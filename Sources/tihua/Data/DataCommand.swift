@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaFiles
 import TihuaTraining
 
@@ -16,49 +17,8 @@ struct DataCommand: AsyncParsableCommand {
               tihua data embed photos/ --out embeddings.safetensors
             """,
         subcommands: [
-            Poems.self, Lines.self, Words.self, Stock.self, ProsodyTables.self, Captions.self, Labels.self,
-            Statistics.self, Embed.self,
+            Poems.self, Lines.self, Words.self, Stock.self, Captions.self, Labels.self, Statistics.self, Embed.self,
         ])
-
-    /// `tihua data prosody`: tables of tones and rhymes to the source file of `Prosody`.
-    struct ProsodyTables: AsyncParsableCommand {
-        static let configuration = CommandConfiguration(
-            commandName: "prosody", abstract: "Make the tables of tones, rhymes and tunes from the published ones.",
-            discussion: """
-                INPUT is a folder with Pingshui_Rhyme.json, Cilin_Rhyme.json, Xinyun_Rhyme.json, rhymebooks.json and \
-                ci-meters.json. With --poems the tunes are made too: Tunes.swift and Prosody.docc/Tunes.md beside the \
-                tables. They are counted with the tones of the tables that this program was built with.
-
-                  tihua data prosody prosody/ --out Sources/Prosody/Tables.swift
-                  tihua data prosody prosody/ --poems chinese-poetry.tar.xz --out Tables.swift
-                """)
-
-        @Argument(help: "The folder of the tables.", completion: .directory)
-        var input: String
-
-        @Option(
-            name: .long, help: "The folder or archive of chinese-poetry that tunes are counted over.",
-            completion: .file())
-        var poems: String?
-
-        @Option(name: .long, help: "The Swift file to write.", completion: .file(extensions: ["swift"]))
-        var out: String
-
-        @Flag(name: .long, help: "Say nothing but errors.")
-        var quiet = false
-
-        func run() async throws {
-            let report = try ProsodyImporter.run(input: URL(filePath: input), output: URL(filePath: out))
-            if !quiet { Console.note("\(report)") }
-            guard let poems else { return }
-            let folder = URL(filePath: out).deletingLastPathComponent()
-            let tunes = try TuneImporter.run(
-                tables: URL(filePath: input), poems: URL(filePath: poems),
-                output: folder.appending(path: "Tunes.swift"),
-                article: folder.appending(path: "Prosody.docc/Tunes.md"))
-            if !quiet { Console.note("\(tunes)") }
-        }
-    }
 
     /// `tihua data poems`: the upstream chinese-poetry files to one clean corpus.
     struct Poems: AsyncParsableCommand {

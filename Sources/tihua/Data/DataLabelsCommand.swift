@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TihuaCorpora
 import TihuaFiles
 import TihuaTraining
 import TihuaWeightFiles
@@ -53,7 +54,7 @@ extension DataCommand {
                 guard source.labels != nil else {
                     throw ValidationError("\(specification): say where its captions are: SHARD,labels=FILE")
                 }
-                let shard = try PictureShard(source)
+                let shard = try source.described()
                 if !quiet { shard.notes.forEach(Console.note) }
                 for item in shard.items {
                     guard !item.isHeldOut(oneIn: heldOut) else {

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaEvaluation
 import TihuaPictures
 

@@ -1,6 +1,6 @@
 import ArgumentParser
 import Foundation
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaEvaluation
 import TihuaMeasures
 

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Tihua
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaEvaluation
 import TihuaMeasures
 import TihuaPictures

@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Tihua
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaGeneration
 import TihuaMeasures
 import TihuaModels

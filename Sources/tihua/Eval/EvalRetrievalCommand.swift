@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TihuaCorpora
 import TihuaEvaluation
 import TihuaMeasures
 import TihuaTraining
@@ -40,7 +41,7 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
         guard !source.captions.isEmpty else {
             throw ValidationError("--shard \(shard) names no captions; add captions=FILE")
         }
-        let shard = try PictureShard(source)
+        let shard = try source.described()
         shard.notes.forEach(Console.note)
         let found = try TowerMeasures(towers).retrieval(shard, limit: limit)
         try Console.print(json ? try jsonLine(found) : Self.table(found))

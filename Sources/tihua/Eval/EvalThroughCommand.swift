@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Tihua
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaEvaluation
 import TihuaFiles
 import TihuaGeneration

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import TihuaCorpora
 import TihuaEvaluation
 import TihuaMeasures
 import TihuaTraining
@@ -41,7 +42,7 @@ struct EvalZeroshotCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let shards = try shard.map { try PictureShard(TrainClipCommand.source($0)) }
+        let shards = try shard.map { try TrainClipCommand.source($0).described() }
         shards.flatMap(\.notes).forEach(Console.note)
         let measures = try TowerMeasures(towers)
         let rows = try shards.map { Row(shard: $0.name, result: try measures.classification($0, heldOut: heldOut)) }

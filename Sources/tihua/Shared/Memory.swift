@@ -147,7 +147,6 @@ private func endForMemory(_ number: Int32) {
 protocol TorchFree {}
 extension CheckCommand: TorchFree {}
 extension DoctorCommand: TorchFree {}
-extension DataCommand.ProsodyTables: TorchFree {}
 extension DataCommand.Poems: TorchFree {}
 extension DataCommand.Lines: TorchFree {}
 extension DataCommand.Captions: TorchFree {}

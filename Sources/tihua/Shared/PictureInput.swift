@@ -1,6 +1,6 @@
 import ArgumentParser
 import Foundation
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaFiles
 import TihuaPictures
 
@@ -33,7 +33,7 @@ struct PictureInput: Sendable {
     /// The pictures of files, folders and archives, in the order given; none is decoded.
     ///
     /// - Parameter failed: is told of an input that cannot be used; the others are listed all the same
-    /// - Throws: `CorporaError` where nothing can be listed, and `failed` was not told why.
+    /// - Throws: `DataFileError` where nothing can be listed, and `failed` was not told why.
     static func all(at paths: [String], quiet: Bool, failed: (any Error) -> Void) throws -> [PictureInput] {
         guard !paths.isEmpty else { return [] }
         var last: (any Error)?
@@ -53,7 +53,7 @@ struct PictureInput: Sendable {
 
     /// The picture itself.
     ///
-    /// - Throws: `CorporaError`, `PictureError`.
+    /// - Throws: `DataFileError`, `PictureError`.
     func load() throws -> Picture { try Picture(encoded: Array(try list.bytes(of: entry)), name: name) }
 
     /// Decodes pictures in batches, on all processors, and hands on those that can be read.

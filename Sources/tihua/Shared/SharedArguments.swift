@@ -1,7 +1,7 @@
 public import ArgumentParser
 import Foundation
 import Tihua
-public import TihuaCorpora
+public import TihuaDataFiles
 import TihuaFiles
 import TihuaGeneration
 import TihuaPictures

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Tihua
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaFiles
 import TihuaModels
 import TihuaTokenizers

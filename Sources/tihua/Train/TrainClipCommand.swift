@@ -2,6 +2,7 @@ import ArgumentParser
 import Foundation
 import Tihua
 import TihuaCorpora
+import TihuaDataFiles
 import TihuaModels
 import TihuaTokenizers
 import TihuaTorch

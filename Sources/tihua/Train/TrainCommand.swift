@@ -187,14 +187,14 @@ struct PoetDataArguments: ParsableArguments {
 
     /// Reads the files and splits the poems.
     ///
-    /// - Throws: `CorporaError`, `FileError`.
+    /// - Throws: `DataFileError`, `FileError`.
     func dataset(vocabulary: PoetVocabulary?, options: PoetOptions) throws -> PoemDataset {
         try lists.dataset(of: corpus, vocabulary: vocabulary, options: options)
     }
 
     /// Reads the files.
     ///
-    /// - Throws: `CorporaError`, `FileError`.
+    /// - Throws: `DataFileError`, `FileError`.
     func read() throws -> PoemSources { try lists.read(corpus) }
 }
 
@@ -216,14 +216,14 @@ struct PoetListArguments: ParsableArguments {
     /// Reads the poems of files, with these lists, and splits them.
     ///
     /// - Parameter converter: makes the characters of texts and of CCPC simplified
-    /// - Throws: `CorporaError`, `FileError`.
+    /// - Throws: `DataFileError`, `FileError`.
     func dataset(
         of corpus: [String], vocabulary: PoetVocabulary?, options: PoetOptions, converter: ChineseConverter? = nil
     ) throws -> PoemDataset {
         PoemDataset(try read(corpus, converter: converter), vocabulary: vocabulary, options: options.dataset)
     }
 
-    /// - Throws: `CorporaError`, `FileError`.
+    /// - Throws: `DataFileError`, `FileError`.
     func read(_ corpus: [String], converter: ChineseConverter? = nil) throws -> PoemSources {
         func urls(_ paths: [String]) -> [URL] { paths.map { URL(filePath: $0) } }
         return try PoemSources(

@@ -1,9 +1,10 @@
 import Foundation
 import Testing
-import TihuaCorpora
 import TihuaProsody
 import TihuaTestSupport
 import TihuaTokenizers
+
+@testable import prosody_tables
 
 @Suite struct ProsodyImporterTests {
     private func scratch() throws -> URL {
@@ -24,7 +25,7 @@ import TihuaTokenizers
         let committed = SharedData.packageRoot.appending(path: "Sources/Prosody/Tables.swift")
         // Compared as a Bool: a difference would print both files.
         let isSame = try Data(contentsOf: output) == Data(contentsOf: committed)
-        #expect(isSame, "run `tihua data prosody` and commit Sources/Prosody/Tables.swift")
+        #expect(isSame, "run `swift run prosody-tables` and commit Sources/Prosody/Tables.swift")
     }
 
     @Test func missingAndBrokenTablesAreNamedAndNothingIsWritten() throws {

@@ -2,7 +2,8 @@ import Foundation
 import Glibc
 import TihuaFiles
 
-/// A path as the system has it: bytes, which in names from other systems need not be UTF-8, so that `URL` cannot hold them.
+/// A path as the system has it: bytes, which in names from other systems need not be UTF-8, so that `URL` cannot hold
+/// them.
 struct BytePath: Sendable, Hashable {
     let bytes: [UInt8]
 
@@ -10,8 +11,8 @@ struct BytePath: Sendable, Hashable {
 
     init(_ url: URL) { bytes = Array(url.path.utf8) }
 
-    /// What a path names. Arguments of a program come with U+FFFD in place of bytes that are not UTF-8; then it may name
-    /// several files, each of which has that name when it is read so.
+    /// What a path names. Arguments of a program come with U+FFFD in place of bytes that are not UTF-8; then it may
+    /// name several files, each of which has that name when it is read so.
     static func matches(_ url: URL) -> [BytePath] {
         let path = BytePath(url)
         guard path.status == nil, url.path.contains("\u{FFFD}") else { return [path] }
@@ -32,13 +33,13 @@ struct BytePath: Sendable, Hashable {
         BytePath(bytes.last == UInt8(ascii: "/") ? bytes + name : bytes + [UInt8(ascii: "/")] + name)
     }
 
-    /// For people.
+    /// The path as text for people.
     var text: String { PictureName.text(bytes) }
 
     /// The last part.
     var name: [UInt8] { Array(bytes[((bytes.lastIndex(of: UInt8(ascii: "/")) ?? -1) + 1)...]) }
 
-    /// Of what the path leads to, links followed; nil where there is nothing.
+    /// The status of what the path leads to, links followed; nil where there is nothing.
     var status: stat? {
         var status = stat()
         return stat(cString, &status) == 0 ? status : nil
@@ -63,11 +64,11 @@ struct BytePath: Sendable, Hashable {
 
     var isFolder: Bool { status.map { $0.st_mode & S_IFMT == S_IFDIR } ?? false }
 
-    /// For functions of the system.
+    /// The path as functions of the system take it.
     var cString: [CChar] { bytes.map { CChar(bitPattern: $0) } + [0] }
 
     /// Opens a regular file; what could block or never end is refused.
-    func open() throws(CorporaError) -> FileHandle {
+    func open() throws(DataFileError) -> FileHandle {
         do {
             return try UserFile.open(cString, name: text)
         } catch {
@@ -75,12 +76,12 @@ struct BytePath: Sendable, Hashable {
         }
     }
 
-    func unreadable(_ code: Int32) -> CorporaError {
+    func unreadable(_ code: Int32) -> DataFileError {
         .unreadable(file: text, reason: code == ENOENT ? "no such file" : String(cString: strerror(code)))
     }
 
     /// What stands in a folder, without `.` and `..`, in no order.
-    func names() throws(CorporaError) -> [[UInt8]] {
+    func names() throws(DataFileError) -> [[UInt8]] {
         guard let stream = opendir(cString) else { throw unreadable(errno) }
         defer { closedir(stream) }
         var names: [[UInt8]] = []
@@ -95,15 +96,16 @@ struct BytePath: Sendable, Hashable {
         return names
     }
 
-    /// Everything of a folder and the folders in it that is no folder, in the order of the paths, without what is hidden.
+    /// Everything of a folder and the folders in it that is no folder, in the order of the paths, without what is
+    /// hidden.
     ///
-    /// Links are followed, to each folder once and after the folders that truly lie there, so that they keep their names and
-    /// links that lead round in a circle end.
+    /// Links are followed, to each folder once and after the folders that truly lie there, so that they keep their
+    /// names and links that lead round in a circle end.
     ///
     /// - Parameter unread: told of folders in it that cannot be read
     func contents(
-        unread: (CorporaError) -> Void = { _ in }
-    ) throws(CorporaError) -> [(relative: [UInt8], path: BytePath)] {
+        unread: (DataFileError) -> Void = { _ in }
+    ) throws(DataFileError) -> [(relative: [UInt8], path: BytePath)] {
         struct Folder {
             let path: BytePath
             let relative: [UInt8]
@@ -114,7 +116,7 @@ struct BytePath: Sendable, Hashable {
         while let folder = folders.popLast() ?? links.popLast() {
             guard let status = folder.path.status, seen.insert(FileIdentity(status)).inserted else { continue }
             let names: [[UInt8]]
-            do throws(CorporaError) {
+            do throws(DataFileError) {
                 names = try folder.path.names()
             } catch {
                 guard !folder.relative.isEmpty else { throw error }

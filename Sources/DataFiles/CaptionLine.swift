@@ -1,25 +1,24 @@
 import Foundation
-import TihuaProsody
 
 /// A picture and what is said of it: one line of a caption file, or one entry of a JSON array.
-struct CaptionLine: Equatable {
-    let image: String
+package struct CaptionLine: Equatable {
+    package let image: String
     /// `zhc`, `zhb`, `zhg`, `enc`, …; empty where the line says nothing.
-    let language: String
-    /// Nil where the line does not number.
-    let number: Int?
+    package let language: String
+    /// The number of the caption; nil where the line gives none.
+    package let number: Int?
     /// One or more, without spaces at the ends; may be empty.
-    let texts: [String]
+    package let texts: [String]
 
-    /// Why bytes are no caption.
-    enum Problem: Error, Hashable {
+    /// Why bytes cannot be read as a caption.
+    package enum Problem: Error, Hashable {
         case form
         case encoding(TextEncoding?)
         case damaged
         case empty
 
         /// What is wrong, and where it is not plain, what to do.
-        var reason: String {
+        package var reason: String {
             switch self {
             case .form: "none of the known forms: \(CaptionFile.forms)"
             case .encoding(.utf16): "UTF-16 text, or holds a null"
@@ -42,7 +41,7 @@ struct CaptionLine: Equatable {
         guard self.texts.contains(where: { !$0.isEmpty }) else { throw .empty }
     }
 
-    /// Bytes as the text that they are.
+    /// The bytes as text.
     static func text(_ bytes: [UInt8]) throws(Problem) -> String {
         guard !bytes.contains(0), let text = String(validating: bytes, as: UTF8.self) else {
             throw .encoding(TextEncoding(guessing: bytes))
@@ -92,7 +91,7 @@ struct CaptionLine: Equatable {
         "picture", "file_name", "filename", "image_name", "image_path", "filepath", "file", "image", "img", "image_id",
         "image_ids", "item_ids", "id", "图片", "文件名",
     ]
-    /// What a caption is called.
+    /// What columns and objects call a caption.
     static let textNames = [
         "captions", "caption", "text", "texts", "sentences", "sentence", "query_text", "comment", "description",
         "title",
@@ -116,37 +115,5 @@ struct CaptionLine: Equatable {
             (["text", "caption", "raw", "sentence"].lazy.compactMap { object[$0] as? String }.first).map { [$0] } ?? []
         default: []
         }
-    }
-}
-
-/// Text of captions that were made for programs: segmented, tagged.
-enum CaptionText {
-    /// `word:POS` or `word/POS` in every place becomes the word; spaces that are not between Latin words go.
-    ///
-    /// Upstream: the test file of Flickr30k-CN in li-xirong/cross-lingual-cap, whose fields are `word:POS`.
-    static func plain(_ text: String) -> String {
-        var words = text.split(whereSeparator: \.isWhitespace).map(String.init)
-        if let bare = untagged(words) { words = bare }
-        return words.reduce(into: "") { result, word in
-            if let last = result.unicodeScalars.last, let first = word.unicodeScalars.first, last.isASCII, first.isASCII
-            {
-                result += " "
-            }
-            result += word
-        }
-    }
-
-    /// The words without their tags; nil unless every one has a tag, and one of them is Chinese.
-    private static func untagged(_ words: [String]) -> [String]? {
-        var bare: [String] = []
-        for word in words {
-            guard let mark = word.lastIndex(where: { $0 == ":" || $0 == "/" }), mark != word.startIndex else {
-                return nil
-            }
-            let tag = word[word.index(after: mark)...]
-            guard (1...5).contains(tag.count), tag.allSatisfy({ $0.isASCII && $0.isLetter }) else { return nil }
-            bare.append(String(word[..<mark]))
-        }
-        return bare.contains { $0.contains(where: \.isHan) } ? bare : nil
     }
 }

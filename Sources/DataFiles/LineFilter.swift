@@ -40,8 +40,8 @@ public struct LineFilter: Sendable, Equatable {
         }
     }
 
-    /// Takes the last two characters of lines of at least four that end so `minimum` times or oftener: what poets let a line
-    /// end in. Repeated poems count as often as they stand in the corpus.
+    /// Takes the last two characters of lines of at least four that end so `minimum` times or oftener: what poets let a
+    /// line end in. Repeated poems count as often as they stand in the corpus.
     public init(endingsOf lines: some Sequence<String>, minimum: Int = 3, falsePositiveRate: Double = 0.005) {
         var counts: [Substring: Int] = [:]
         for line in lines where line.count >= 4 { counts[line.suffix(2), default: 0] += 1 }
@@ -70,7 +70,7 @@ public struct LineFilter: Sendable, Equatable {
 
     // MARK: - File
 
-    /// Reads what `write(to:)` wrote. Throws `CorporaError` for a file that is missing, damaged or of another kind.
+    /// Reads what `write(to:)` wrote. Throws `DataFileError` for a file that is missing, damaged or of another kind.
     public init(contentsOf url: URL) throws {
         let source = try ByteSource(url)
         let bytes = try source.read(1 << 30)
@@ -78,24 +78,24 @@ public struct LineFilter: Sendable, Equatable {
             (0..<8).reversed().reduce(UInt64(0)) { $0 << 8 | UInt64(bytes[offset + $1]) }
         }
         guard bytes.count >= 8, bytes.starts(with: Self.magic) else {
-            throw CorporaError.badFile(file: source.name, reason: "not a filter of lines")
+            throw DataFileError.badFile(file: source.name, reason: "not a filter of lines")
         }
         guard bytes.count >= 48, number(16) == UInt64(bytes.count - 40) else {
-            throw CorporaError.badFile(file: source.name, reason: "the filter of lines is cut off")
+            throw DataFileError.badFile(file: source.name, reason: "the filter of lines is cut off")
         }
         guard number(32) == StableHash.hash(bytes[8..<32] + bytes[40...]), number(8) <= 1 << 40,
             (1...64).contains(number(24))
         else {
-            throw CorporaError.badFile(file: source.name, reason: "the filter of lines is damaged")
+            throw DataFileError.badFile(file: source.name, reason: "the filter of lines is damaged")
         }
         count = Int(number(8))
         probeCount = Int(number(24))
         bits = Array(bytes[40...])
     }
 
-    /// Writes the filter: "TIHUALF1"; the number of lines, of bytes and of probes and a checksum of all but the name, 64 bits
-    /// each, little end first; the bytes. The file appears whole or not at all; throws
-    /// `WeightFileError` where it cannot be written.
+    /// Writes the filter: "TIHUALF1"; the number of lines, of bytes and of probes and a checksum of all but the name,
+    /// 64 bits each, little end first; the bytes. The file appears whole or not at all; throws `WeightFileError` where
+    /// it cannot be written.
     public func write(to url: URL) throws {
         func bytes(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
         let head = bytes(UInt64(count)) + bytes(UInt64(bits.count)) + bytes(UInt64(probeCount))

@@ -1,49 +1,81 @@
-import Foundation
-import TihuaCorpora
-public import TihuaPictures
+public import Foundation
+public import TihuaDataFiles
+import TihuaFiles
 
-/// One shard with what is said of its pictures, which stay encoded until they are asked for.
-public struct PictureShard: Sendable {
+/// The pictures of a shard with what is said of each; they stay encoded until they are asked for.
+public struct CaptionedPictures: Sendable {
+    /// One picture.
+    public struct Item: Sendable {
+        /// The path in the shard, without the extension.
+        public let key: String
+        /// What may be said of it; never empty.
+        public let captions: [String]
+        /// Pictures with an equal group are equally right for each other's captions: a label, or the picture itself.
+        public let group: String
+        /// The folder in the shard, where the captions come by label; nil where they were written for this picture.
+        public let label: String?
+
+        /// Whether training leaves this picture out to measure on: one labelled picture in `count`, by a hash of its
+        /// key; none for 0. Captioned pictures come with their own validation set.
+        public func isHeldOut(oneIn count: Int) -> Bool {
+            label != nil && count > 0 && stableHash(key) % UInt64(count) == 0
+        }
+
+        /// At most `count` different captions, drawn by a hash of the key.
+        public func drawnCaptions(_ count: Int) -> [String] {
+            let captions = Array(Set(captions)).sorted()
+            guard !captions.isEmpty else { return [] }
+            // Neighbours in a ring, so that each caption is equally likely.
+            let start = Int(stableHash("caption of " + key) % UInt64(captions.count))
+            return (0..<min(count, captions.count)).map { captions[(start + $0) % captions.count] }
+        }
+    }
+
     /// The file's name without its extension.
     public let name: String
     /// The pictures of which something is said, in the order of the shard.
-    public let items: [PictureSet.Item]
+    public let items: [Item]
     /// What a person should know: pictures that were left out, labels that are no Chinese words.
     public let notes: [String]
     /// All pictures of the shard.
-    let list: PictureList
+    package let list: PictureList
     /// The place of each item among them.
-    let rows: [Int]
+    package let rows: [Int]
 
     /// Reads the list of the pictures, and the captions or labels.
     ///
     /// A picture's captions are those of its label where a table of labels is given, else those that the files of
     /// captions have for its key, or for the last part of it where no other picture has that. A folder without either
-    /// gives the names of its folders through `PictureSet.promptTemplates`.
+    /// gives the names of its folders through `promptTemplates`.
     ///
-    /// - Throws: `CorporaError`, `TrainingError.data` if nothing is said of any picture.
-    public init(_ source: PictureSet.Source) throws {
-        list = try PictureList([source.shard])
-        let file = source.shard.deletingPathExtension()
+    /// - Parameters:
+    ///   - shard: a tar archive in WebDataset layout, or a folder with one folder of pictures for each label
+    ///   - captions: files of captions by picture
+    ///   - labels: a file of lines `label<TAB>caption`
+    ///   - encoding: of both; nil takes UTF-16 where a file begins with its mark, else UTF-8
+    /// - Throws: `DataFileError`, also if nothing is said of any picture.
+    public init(_ shard: URL, captions: [URL] = [], labels: URL? = nil, encoding: TextEncoding? = nil) throws {
+        list = try PictureList([shard])
+        let file = shard.deletingPathExtension()
         // x for x.tar.gz.
         name = (file.pathExtension == "tar" ? file.deletingPathExtension() : file).lastPathComponent
-        let captions = try Captions(source, keys: list.entries.map(\.key))
-        let labels = try source.labels.map { try Self.labels($0, source.encoding) }
-        let usesFolders = labels == nil && source.captions.isEmpty
-        var items: [PictureSet.Item] = []
+        let written = try Captions(captions, encoding, keys: list.entries.map(\.key))
+        let table = try labels.map { try Self.table($0, encoding) }
+        let usesFolders = labels == nil && captions.isEmpty
+        var items: [Item] = []
         var rows: [Int] = []
         var (unknown, foreign): (Set<String>, Set<String>) = ([], [])
         for (row, entry) in list.entries.enumerated() {
-            if let labels, let label = Self.places(entry.folder ?? "").first(where: { labels[$0] != nil }) {
+            if let table, let label = Self.places(entry.folder ?? "").first(where: { table[$0] != nil }) {
                 items.append(
-                    .init(key: entry.key, captions: labels[label] ?? [], group: "\(name)/\(label)", label: label))
-            } else if let found = captions[entry.key] {
+                    .init(key: entry.key, captions: table[label] ?? [], group: "\(name)/\(label)", label: label))
+            } else if let found = written[entry.key] {
                 items.append(.init(key: entry.key, captions: found, group: entry.key, label: nil))
             } else if usesFolders, !entry.isMember,
                 let label = entry.folder?.split(separator: "/").first.map(String.init)
             {
                 if !label.unicodeScalars.contains(where: \.properties.isIdeographic) { foreign.insert(label) }
-                let prompts = PictureSet.promptTemplates.map { $0.replacing("{}", with: label) }
+                let prompts = Self.promptTemplates.map { $0.replacing("{}", with: label) }
                 items.append(.init(key: entry.key, captions: prompts, group: "\(name)/\(label)", label: label))
             } else {
                 if labels != nil { unknown.insert(entry.folder ?? entry.key) }
@@ -54,14 +86,13 @@ public struct PictureShard: Sendable {
         func some(_ names: Set<String>) -> String {
             names.sorted().prefix(5).joined(separator: ", ") + (names.count > 5 ? " and \(names.count - 5) more" : "")
         }
-        let lacking = source.labels.flatMap { unknown.isEmpty ? nil : "\($0.path) lacks \(some(unknown))" }
+        let lacking = labels.flatMap { unknown.isEmpty ? nil : "\($0.path) lacks \(some(unknown))" }
         guard !items.isEmpty else {
             let isLoose = usesFolders && !list.entries.contains(where: \.isMember)
-            throw TrainingError.data(
-                path: source.shard.path,
+            throw DataFileError.notCaptioned(
+                file: shard.path,
                 reason: isLoose
-                    ? "no pictures in folders named by their labels (LABEL/PICTURE.jpg); "
-                        + "add captions=FILE or labels=FILE"
+                    ? "no pictures in folders named by their labels (LABEL/PICTURE.jpg); add captions=FILE or labels=FILE"
                     : "none of its pictures has a caption or a label; "
                         + (lacking ?? "add captions=FILE or labels=FILE, or compare its keys, such as "
                             + "\(list.entries[0].key), with those of the file"))
@@ -101,9 +132,9 @@ public struct PictureShard: Sendable {
         /// How many pictures have each last part.
         private var counts: [Substring: Int] = [:]
 
-        init(_ source: PictureSet.Source, keys: [String]) throws {
-            for url in source.captions {
-                texts.merge(try CaptionFile(contentsOf: url, encoding: source.encoding).textsByImage) { $0 + $1 }
+        init(_ files: [URL], _ encoding: TextEncoding?, keys: [String]) throws {
+            for url in files {
+                texts.merge(try CaptionFile(contentsOf: url, encoding: encoding).textsByImage) { $0 + $1 }
             }
             for key in texts.keys {
                 byName.updateValue(byName[Self.name(key)] == nil ? key : nil, forKey: Self.name(key))
@@ -123,21 +154,24 @@ public struct PictureShard: Sendable {
         }
     }
 
-    /// Decodes the picture of an item.
+    /// The encoded bytes of the picture of an item.
     ///
-    /// - Throws: `PictureError`, `CorporaError`.
-    public func picture(at index: Int) throws -> Picture {
-        let entry = list.entries[rows[index]]
-        return try Picture(encoded: Array(list.bytes(of: entry)), name: entry.key)
-    }
+    /// - Throws: `DataFileError`.
+    public func bytes(at index: Int) throws -> Data { try list.bytes(of: list.entries[rows[index]]) }
 
-    private static func labels(_ url: URL, _ encoding: TextEncoding?) throws -> [String: [String]] {
+    /// What is said of a picture when only a label is known; `{}` is the label.
+    public static let promptTemplates = [
+        "{}", "{}的照片", "一张{}的照片", "一张有{}的图片", "照片里有{}", "画面中可以看到{}", "这是{}", "拍得很清楚的{}", "远处的{}", "近处的{}",
+        "一张模糊的{}的照片", "黑白照片里的{}",
+    ]
+
+    private static func table(_ url: URL, _ encoding: TextEncoding?) throws -> [String: [String]] {
         var labels: [String: [String]] = [:]
         for (index, line) in try TextFile.lines(of: url, encoding: encoding).enumerated() where !line.isEmpty {
             let fields = line.split(separator: "\t", omittingEmptySubsequences: false)
             guard fields.count == 2, !fields[1].isEmpty else {
-                throw TrainingError.data(
-                    path: url.path, reason: "line \(index + 1) is not a label, a tab and a caption")
+                throw DataFileError.badLine(
+                    file: url.path, line: index + 1, reason: "not a label, a tab and a caption")
             }
             labels[String(fields[0]), default: []].append(String(fields[1]))
         }

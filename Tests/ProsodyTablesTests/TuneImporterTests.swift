@@ -4,7 +4,7 @@ import TihuaProsody
 import TihuaTestSupport
 import TihuaTokenizers
 
-@testable import TihuaCorpora
+@testable import prosody_tables
 
 @Suite struct TuneImporterTests {
     /// Poems of a form as 宋词 has them; characters are drawn from those that the metre admits.
@@ -115,7 +115,7 @@ import TihuaTokenizers
             let isSame =
                 try Data(contentsOf: scratch.url.appending(path: name))
                 == Data(contentsOf: prosody.appending(path: committed))
-            #expect(isSame, "run `tihua data prosody` with --poems and commit Sources/Prosody/\(committed)")
+            #expect(isSame, "run `swift run prosody-tables` with --poems and commit Sources/Prosody/\(committed)")
         }
         // The tunes of the short forms fit most poems of Song.
         for (name, share) in [("菩萨蛮", 0.65), ("虞美人", 0.65), ("西江月", 0.65), ("清平乐", 0.6), ("蝶恋花", 0.7), ("浣溪沙", 0.7)] {

@@ -1,9 +1,10 @@
 public import Foundation
 
-/// The pictures of a tar archive in WebDataset layout: members `KEY.jpg`, in a fixed order, read one by one or at random.
+/// The pictures of a tar archive in WebDataset layout: members `KEY.jpg`, in a fixed order, read one by one or at
+/// random.
 ///
-/// Opening it reads the headers only; the pictures stay in the file. A packed archive (`.tar.gz`, `.tgz`, `.tar.xz`, …) is
-/// unpacked into a temporary file that has no name and goes away with the shard.
+/// Opening it reads the headers only; the pictures stay in the file. A packed archive (`.tar.gz`, `.tgz`, `.tar.xz`, …)
+/// is unpacked into a temporary file that has no name and goes away with the shard.
 public final class TarShard: Sendable {
     /// One picture.
     public struct Entry: Sendable, Equatable {
@@ -29,11 +30,13 @@ public final class TarShard: Sendable {
 
     /// Reads the headers of the archive.
     ///
-    /// Members that are no pictures are left out, as are hidden files. Of members that differ in their endings only the one is
-    /// taken whose ending comes first in `PictureName.endings`, of two with one name the later, as where it is unpacked.
+    /// Members that are no pictures are left out, as are hidden files. Of members that differ in their endings only the
+    /// one is taken whose ending comes first in `PictureName.endings`, of two with one name the later, as where it is
+    /// unpacked.
     ///
-    /// - Throws: `CorporaError` for a file that is no tar archive or is cut off, for a picture above `maximumMemberSize` bytes,
-    ///   for a packed archive that takes more than `maximumUnpackedSize`, and for an archive without pictures.
+    /// - Throws: `DataFileError` for a file that is no tar archive or is cut off, for a picture above
+    ///   `maximumMemberSize` bytes, for a packed archive that takes more than `maximumUnpackedSize`, and for an archive
+    ///   without pictures.
     public convenience init(
         contentsOf url: URL, maximumMemberSize: Int = PictureList.maximumSize, maximumUnpackedSize: Int = 64 << 30
     ) throws {
@@ -68,7 +71,7 @@ public final class TarShard: Sendable {
                 continue
             }
             guard place.size <= maximumMemberSize else {
-                throw CorporaError.memberTooLarge(
+                throw DataFileError.memberTooLarge(
                     file: name, member: member.path, bytes: place.size, limit: maximumMemberSize)
             }
             places[member.path] = place
@@ -78,7 +81,7 @@ public final class TarShard: Sendable {
                 Entry(key: key, fileExtension: PictureName.endings[rank], offset: place.offset, size: place.size))
         }
         guard !found.isEmpty else {
-            throw CorporaError.nothingFound(file: name, expected: "pictures (KEY.jpg)")
+            throw DataFileError.nothingFound(file: name, expected: "pictures (KEY.jpg)")
         }
         let (kept, twins) = PictureName.withoutTwins(
             found, in: source.name, laterWins: true, name: { "\($0.key).\($0.fileExtension)" }, key: \.key,
@@ -95,7 +98,7 @@ public final class TarShard: Sendable {
     /// Everything that the program which unpacks it says, in a file without a name.
     private static func unpack(_ source: ByteSource, limit: Int) throws -> FileHandle {
         let folder = FileManager.default.temporaryDirectory.path
-        func failed(_ reason: String) -> CorporaError {
+        func failed(_ reason: String) -> DataFileError {
             .unreadable(file: source.name, reason: "unpacked into \(folder): \(reason); unpack it yourself")
         }
         var name = Array("\(folder)/tihua-XXXXXX".utf8CString)
@@ -111,7 +114,8 @@ public final class TarShard: Sendable {
         return file
     }
 
-    /// The bytes of one picture. `entry` must be of this shard; throws `CorporaError` where the file has changed since.
+    /// The bytes of one picture. `entry` must be of this shard; throws `DataFileError` where the file has changed
+    /// since.
     public func bytes(of entry: Entry) throws -> Data {
         let file = try unpacked ?? path.open()
         var data = Data(count: entry.size)
@@ -129,7 +133,7 @@ public final class TarShard: Sendable {
         }
         guard count >= 0 else { throw path.unreadable(errno) }
         guard count == entry.size else {
-            throw CorporaError.badArchive(
+            throw DataFileError.badArchive(
                 file: name, offset: entry.offset, reason: "the archive is cut off in \(entry.key)")
         }
         return data

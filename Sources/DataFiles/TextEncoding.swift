@@ -51,8 +51,8 @@ final class TextConverter {
     private var rest: [UInt8] = []
 
     /// - Parameter head: the first bytes of the text, which tell the two orders of UTF-16 apart
-    /// - Throws: `CorporaError` where the system does not know the encoding.
-    init(_ encoding: TextEncoding, head: [UInt8], file: String) throws(CorporaError) {
+    /// - Throws: `DataFileError` where the system does not know the encoding.
+    init(_ encoding: TextEncoding, head: [UInt8], file: String) throws(DataFileError) {
         let name =
             switch encoding {
             case .utf8: "UTF-8"
@@ -104,14 +104,14 @@ public enum TextFile {
     /// The lines of a text without their ends (LF, CR LF or CR) and without a byte order mark.
     ///
     /// - Parameter encoding: nil takes UTF-16 where the file begins with its mark, else UTF-8
-    /// - Throws: `CorporaError.notUTF8` for a line that is not in the encoding, `.unreadable`.
+    /// - Throws: `DataFileError.notUTF8` for a line that is not in the encoding, `.unreadable`.
     public static func lines(of url: URL, encoding: TextEncoding? = nil) throws -> [String] {
         let source = try ByteSource(text: url, encoding: encoding)
         var lines: [String] = []
         while let bytes = try source.readLine() {
             guard let line = String(validating: bytes, as: UTF8.self), !bytes.contains(0), !line.contains("\u{FFFD}")
             else {
-                throw CorporaError.notUTF8(
+                throw DataFileError.notUTF8(
                     file: source.name, line: lines.count + 1, guess: TextEncoding(guessing: bytes))
             }
             lines.append(line)

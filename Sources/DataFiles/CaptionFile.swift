@@ -2,17 +2,17 @@ public import Foundation
 
 /// Captions by picture, in any of the forms in which people pass them on:
 ///
-/// - `IMAGE#LANGUAGE#NUMBER TEXT` (Flickr8k-CN, Flickr30k-CN of li-xirong/cross-lingual-cap) and `IMAGE#NUMBER TEXT` (Flickr8k,
-///   COCO-CN), with spaces or a tab in between;
-/// - `IMAGE<TAB>TEXT`, as `tihua data captions` and ClipCap-Chinese's `flickr_caption.txt` have it, with further columns for
-///   further captions (what its `predict.py` writes);
+/// - `IMAGE#LANGUAGE#NUMBER TEXT` (Flickr8k-CN, Flickr30k-CN of li-xirong/cross-lingual-cap) and `IMAGE#NUMBER TEXT`
+///   (Flickr8k, COCO-CN), with spaces or a tab in between;
+/// - `IMAGE<TAB>TEXT`, as `tihua data captions` and ClipCap-Chinese's `flickr_caption.txt` have it, with further
+///   columns for further captions (what its `predict.py` writes);
 /// - a table with a header, divided by commas, semicolons, tabs or `|`: `image,caption` and
 ///   `image_name| comment_number| comment` of Kaggle's Flickr8k and Flickr30k;
-/// - JSON lines: `{"picture": IMAGE, "captions": [TEXT or {"text": TEXT}]}` of `tihua caption --json`,
-///   `{"image_id": ID, "text": [TEXT, …]}` of MUGE, `{"text_id": N, "text": TEXT, "image_ids": [ID, …]}` of Chinese-CLIP;
+/// - JSON lines: `{"picture": IMAGE, "captions": [TEXT or {"text": TEXT}]}` of `tihua caption --json`, `{"image_id":
+///   ID, "text": [TEXT, …]}` of MUGE, `{"text_id": N, "text": TEXT, "image_ids": [ID, …]}` of Chinese-CLIP;
 /// - a JSON array of such objects, as AI Challenger's (`image_id`, `caption`: five texts) and COCO's results;
-/// - COCO's object with `images` (`id`, `file_name`) and `annotations` (`image_id`, `caption`), and Karpathy's with `images`
-///   (`filename`, `sentences`).
+/// - COCO's object with `images` (`id`, `file_name`) and `annotations` (`image_id`, `caption`), and Karpathy's with
+///   `images` (`filename`, `sentences`).
 public struct CaptionFile: Sendable {
     /// One caption.
     public struct Caption: Sendable, Equatable {
@@ -32,7 +32,7 @@ public struct CaptionFile: Sendable {
         }
     }
 
-    /// For people who have another one.
+    /// The forms in one line, for the message about a file that has another one.
     static let forms = """
         IMAGE<TAB>TEXT, IMAGE#NUMBER TEXT, IMAGE#LANGUAGE#NUMBER TEXT, CSV with a header such as image,caption, JSON lines or \
         an array of objects with image_id and caption, JSON of COCO
@@ -44,7 +44,7 @@ public struct CaptionFile: Sendable {
     /// Reads the file.
     ///
     /// - Parameter encoding: nil takes UTF-16 where the file begins with its mark, else UTF-8
-    /// - Throws: `CorporaError.badLine` for a line of another form or without text, `.notUTF8`, `.unreadable`.
+    /// - Throws: `DataFileError.badLine` for a line of another form or without text, `.notUTF8`, `.unreadable`.
     public init(contentsOf url: URL, encoding: TextEncoding? = nil) throws {
         var captions: [Caption] = []
         var counts: [String: Int] = [:]
@@ -53,7 +53,7 @@ public struct CaptionFile: Sendable {
             switch parsed {
             case .success(let parsed): line = parsed
             case .failure(let problem):
-                throw CorporaError.badLine(file: place.file, line: place.line, reason: place.reason(problem))
+                throw DataFileError.badLine(file: place.file, line: place.line, reason: place.reason(problem))
             }
             for text in line.texts where !text.isEmpty {
                 let index = line.number ?? counts[line.image, default: 0]
@@ -62,7 +62,7 @@ public struct CaptionFile: Sendable {
             }
         }
         guard !captions.isEmpty else {
-            throw CorporaError.nothingFound(file: BytePath(url).text, expected: "captions")
+            throw DataFileError.nothingFound(file: BytePath(url).text, expected: "captions")
         }
         self.captions = captions
     }
@@ -75,29 +75,32 @@ public struct CaptionFile: Sendable {
     // MARK: - Forms
 
     /// Where a caption stands.
-    struct Place {
-        let file: String
+    package struct Place {
+        package let file: String
         /// From 1; where an entry of several lines begins.
-        let line: Int
-        /// Of a JSON array, from 1.
-        var entry: Int?
+        package let line: Int
+        /// The number of the element in a JSON array, from 1; nil elsewhere.
+        package var entry: Int?
 
-        func reason(_ problem: CaptionLine.Problem) -> String { (entry.map { "entry \($0): " } ?? "") + problem.reason }
+        package func reason(_ problem: CaptionLine.Problem) -> String {
+            (entry.map { "entry \($0): " } ?? "") + problem.reason
+        }
     }
 
-    typealias Body = (Place, Result<CaptionLine, CaptionLine.Problem>) throws -> Void
+    package typealias Body = (Place, Result<CaptionLine, CaptionLine.Problem>) throws -> Void
 
     /// Hands everything that is said of a picture to `body` in the order of the file, which is not held in memory.
     ///
-    /// - Throws: `CorporaError.notUTF8` for a line that is not in the encoding, unless UTF-8 was asked for by name: where one line
-    ///   is of another encoding, the others that look like UTF-8 are too. `.badLine` for JSON that is cut off or is none.
-    static func forEachLine(in url: URL, encoding: TextEncoding?, _ body: Body) throws {
+    /// - Throws: `DataFileError.notUTF8` for a line that is not in the encoding, unless UTF-8 was asked for by name:
+    ///   where one line is of another encoding, the others that look like UTF-8 are too. `.badLine` for JSON that is
+    ///   cut off or is none.
+    package static func forEachLine(in url: URL, encoding: TextEncoding?, _ body: Body) throws {
         let source = try ByteSource(text: url, encoding: encoding)
         func hand(_ place: Place, _ parse: () throws(CaptionLine.Problem) -> [CaptionLine]) throws {
             let lines: [CaptionLine]
             do throws(CaptionLine.Problem) { lines = try parse() } catch {
                 if case .encoding(let guess) = error, encoding != .utf8 {
-                    throw CorporaError.notUTF8(file: place.file, line: place.line, guess: guess)
+                    throw DataFileError.notUTF8(file: place.file, line: place.line, guess: guess)
                 }
                 return try body(place, .failure(error))
             }
@@ -161,7 +164,7 @@ public struct CaptionFile: Sendable {
             names[id] = (image["file_name"] ?? image["filename"]) as? String
         }
         guard found else {
-            throw CorporaError.badLine(file: source.name, line: 1, reason: CaptionLine.Problem.form.reason)
+            throw DataFileError.badLine(file: source.name, line: 1, reason: CaptionLine.Problem.form.reason)
         }
         scanner = JSONElements(try ByteSource(text: url, encoding: encoding))
         try scanner.object(["images", "annotations"]) { key, bytes, place in
@@ -260,7 +263,8 @@ private struct CaptionTable {
         return nil
     }
 
-    /// Splits a row; fields of commas and semicolons may stand in quotation marks (RFC 4180). Nil where one does not end.
+    /// Splits a row; fields of commas and semicolons may stand in quotation marks (RFC 4180). Nil where one does not
+    /// end.
     private static func fields(_ row: String, _ mark: Character) -> [String]? {
         guard mark == "," || mark == ";" else {
             return row.split(separator: mark, omittingEmptySubsequences: false).map(String.init)

@@ -1,6 +1,7 @@
 /// Names of picture files, and the keys that are made of them.
 public enum PictureName {
-    /// Endings that make a file a picture, in lower case. Of pictures that differ in nothing else the first of these is taken.
+    /// Endings that make a file a picture, in lower case. Of pictures that differ in nothing else the first of these is
+    /// taken.
     public static let endings = ["jpg", "jpeg", "jfif", "png", "webp", "avif", "heic", "heif", "tif", "tiff", "gif"]
 
     /// The key of a picture: its name without the ending, as `text(_:)` writes it; other names stay whole.
@@ -19,8 +20,9 @@ public enum PictureName {
 
     /// The bytes of a name as text that can stand in a line or a column.
     ///
-    /// Control characters become `\x0A`, and so do all bytes above ASCII in a part of a path that is not UTF-8, as in names of a
-    /// zip archive from Windows. The backslashes of such a part are doubled, so that two names never become one.
+    /// Control characters become `\x0A`, and so do all bytes above ASCII in a part of a path that is not UTF-8, as in
+    /// names of a zip archive from Windows. The backslashes of such a part are doubled, so that two names never become
+    /// one.
     public static func text(_ name: some Collection<UInt8>) -> String {
         func isControl(_ scalar: Unicode.Scalar) -> Bool { scalar.properties.generalCategory == .control }
         func escaped(_ bytes: some Sequence<UInt8>) -> String {

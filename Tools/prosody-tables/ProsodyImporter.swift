@@ -1,16 +1,16 @@
-public import Foundation
+import Foundation
 import TihuaFiles
 import TihuaProsody
 
 /// A fault of the upstream prosody tables, in one line.
-public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConvertible {
+enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A table is not in the folder, or cannot be read.
     case unreadable(file: String, reason: String)
     /// A table is there but is not what the importer knows.
     case unexpected(file: String, what: String)
 
     /// One line: what happened, where, what to do.
-    public var description: String {
+    var description: String {
         switch self {
         case .unreadable(let file, let reason):
             "\(file): cannot be read (\(reason)); give the folder that holds Pingshui_Rhyme.json and rhymebooks.json"
@@ -20,7 +20,7 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
     }
 }
 
-/// Writes `Sources/Prosody/Tables.swift` from the published tables (a maintainer's tool).
+/// Writes `Sources/Prosody/Tables.swift` from the published tables.
 ///
 /// Input, all in one folder: `Pingshui_Rhyme.json`, `Cilin_Rhyme.json`, `Xinyun_Rhyme.json`
 /// (charlesix59/chinese_word_rhyme) and `rhymebooks.json` (LingDong-/cope). What is written are facts (which character
@@ -35,18 +35,18 @@ public enum ProsodyImportError: Error, Equatable, Sendable, CustomStringConverti
 /// - 中华新韵: readings on which both tables agree; a character that only one of them has is taken as it stands.
 /// - Characters that no table has, and readings that poems do not use, stand below as short lists; variant forms are
 ///   Prosody's own (`variantForms`).
-public enum ProsodyImporter {
+enum ProsodyImporter {
     /// What an import found and wrote.
-    public struct Report: Equatable, Sendable, CustomStringConvertible {
+    struct Report: Equatable, Sendable, CustomStringConvertible {
         /// Rhyme groups written, per book.
-        public var groups: [String: Int] = [:]
+        var groups: [String: Int] = [:]
         /// Distinct characters written, per book.
-        public var characters: [String: Int] = [:]
+        var characters: [String: Int] = [:]
         /// 上声 groups that the large 平水韵 table lacks and the second one supplied.
-        public var recoveredGroups: [String] = []
+        var recoveredGroups: [String] = []
 
         /// The counts as a text for people.
-        public var description: String {
+        var description: String {
             let books = ["平水韵", "词林正韵", "中华新韵"].map {
                 "\($0): \(groups[$0] ?? 0) groups, \(characters[$0] ?? 0) characters"
             }
@@ -57,7 +57,7 @@ public enum ProsodyImporter {
     /// Reads the tables in the folder `input` and writes the Swift file `output`, whole or not at all.
     ///
     /// - Throws: `ProsodyImportError`.
-    public static func run(input: URL, output: URL) throws -> Report {
+    static func run(input: URL, output: URL) throws -> Report {
         let pingshuiJSON: [String: [String: [String]]] = try read("Pingshui_Rhyme.json", in: input)
         let cilinJSON: [String: [String: [String]]] = try read("Cilin_Rhyme.json", in: input)
         let xinyunJSON: [String: [String: [String]]] = try read("Xinyun_Rhyme.json", in: input)
@@ -74,7 +74,7 @@ public enum ProsodyImporter {
         }
 
         let source = """
-            // Written by `tihua data prosody` (ProsodyImporter.swift), which says where the facts come from. Do not edit.
+            // Written by `swift run prosody-tables` (Tools/prosody-tables), which says where the facts come from. Do not edit.
 
             /// The tables as text, parsed when first used. A group is a line: tone class, name, characters.
             enum Tables {

@@ -1,41 +1,42 @@
 import Foundation
 
 /// One member of a tar archive.
-struct TarMember {
-    let path: String
+package struct TarMember {
+    package let path: String
     let size: Int
     /// Where its bytes begin, from the start of the (unpacked) archive.
     let offset: Int
-    let isFile: Bool
-    /// What a link leads to; nil for what is none.
+    package let isFile: Bool
+    /// What a link leads to; nil for a member that is no link.
     var link: (target: String, isHard: Bool)?
 }
 
 /// Reads a tar archive (ustar, GNU long names, pax paths and sizes) in order, once.
 ///
 /// Source: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar manual, "Basic Tar Format".
-struct TarReader {
+package struct TarReader {
     private let source: ByteSource
     private let maximumMemberSize: Int
     /// Bytes of the current member that nobody has read yet, padding included.
     private var left = 0
-    /// Of them, those that only fill the last block.
+    /// How many of these only fill the last block.
     private var padding = 0
     private var current: TarMember?
     /// What is odd about the archive, but no damage; known at its end.
     private(set) var note: String?
     /// Whether the archive ended where it says that it does; known at its end.
-    private(set) var hasEndMark = true
+    package private(set) var hasEndMark = true
 
-    init(_ source: ByteSource, maximumMemberSize: Int) {
+    package init(_ source: ByteSource, maximumMemberSize: Int) {
         self.source = source
         self.maximumMemberSize = maximumMemberSize
     }
 
-    /// The next file, folder or link; nil at the end mark, or, as GNU tar has it, at the end of a whole member without one.
+    /// The next file, folder or link; nil at the end mark, or, as GNU tar has it, at the end of a whole member without
+    /// one.
     ///
-    /// - Throws: `CorporaError` for an archive that is cut off in a member, or is none.
-    mutating func next() throws -> TarMember? {
+    /// - Throws: `DataFileError` for an archive that is cut off in a member, or is none.
+    package mutating func next() throws -> TarMember? {
         guard try skip() else { return endWithoutMark() }
         var (longPath, longLink): (String?, String?)
         var longSize: Int?
@@ -45,15 +46,15 @@ struct TarReader {
             let header = try source.read(512)
             if header.isEmpty, start > 0, start == first { return endWithoutMark() }
             guard header.count == 512 || start == 0 else {
-                throw CorporaError.badArchive(file: source.name, offset: start, reason: "the archive is cut off")
+                throw DataFileError.badArchive(file: source.name, offset: start, reason: "the archive is cut off")
             }
             if header.count == 512, header.allSatisfy({ $0 == 0 }) { return try end() }
             guard header.count == 512, checksum(header) == octal(header[148..<156]), var size = size(header) else {
                 // A damaged header of a tar archive is no other kind of file.
                 guard start > 0 || header.dropFirst(257).starts(with: "ustar".utf8) else {
-                    throw CorporaError.notAnArchive(file: source.name, found: contentKind(header))
+                    throw DataFileError.notAnArchive(file: source.name, found: contentKind(header))
                 }
-                throw CorporaError.badArchive(file: source.name, offset: start, reason: "not a tar header")
+                throw DataFileError.badArchive(file: source.name, offset: start, reason: "not a tar header")
             }
             let kind = header[156]
             switch kind {
@@ -107,7 +108,7 @@ struct TarReader {
     }
 
     /// The bytes of the member that `next` returned last.
-    mutating func readMember() throws -> [UInt8] {
+    package mutating func readMember() throws -> [UInt8] {
         guard let member = current else { return [] }
         current = nil
         left = 0
@@ -123,7 +124,7 @@ struct TarReader {
             left -= found
             guard found < count else { continue }
             guard left <= padding else {
-                throw CorporaError.badArchive(
+                throw DataFileError.badArchive(
                     file: source.name, offset: source.offset, reason: "the archive is cut off")
             }
             left = 0
@@ -134,11 +135,11 @@ struct TarReader {
 
     private func read(_ size: Int, path: String, limit: Int) throws -> [UInt8] {
         guard size <= limit else {
-            throw CorporaError.memberTooLarge(file: source.name, member: path, bytes: size, limit: limit)
+            throw DataFileError.memberTooLarge(file: source.name, member: path, bytes: size, limit: limit)
         }
         var bytes = try source.read(padded(size))
         guard bytes.count >= size else {
-            throw CorporaError.badArchive(
+            throw DataFileError.badArchive(
                 file: source.name, offset: source.offset, reason: "the archive is cut off in \(path)")
         }
         bytes.removeLast(bytes.count - size)

@@ -4,14 +4,16 @@ public import TihuaWeightFiles
 
 /// Embeddings of pictures by key, as `tihua data embed` writes them: N rows of E numbers.
 ///
-/// A safetensors file with `embeddings`, float32 `[N, E]`, and `keys`, the UTF-8 bytes of the N keys, a line feed after each. Its
-/// metadata: `format` is `tihua.embeddings`, `model` the fingerprint of the weights that made it, `normalized` `true` or `false`.
+/// A safetensors file with `embeddings`, float32 `[N, E]`, and `keys`, the UTF-8 bytes of the N keys, a line feed after
+/// each. Its metadata: `format` is `tihua.embeddings`, `model` the fingerprint of the weights that made it,
+/// `normalized` `true` or `false`.
 public struct EmbeddingFile: Sendable {
     /// The key of each row.
     public let keys: [String]
-    /// Numbers of a row.
+    /// How many numbers a row has.
     public let width: Int
-    /// Whether the rows have length 1. Rows that do not are as the model gives them, which is what ClipCap is trained on.
+    /// Whether the rows have length 1. Rows that do not are as the model gives them, which is what ClipCap is trained
+    /// on.
     public let isNormalized: Bool
     /// The fingerprint of the model; embeddings of two models do not lie in one space.
     public let model: String
@@ -25,10 +27,11 @@ public struct EmbeddingFile: Sendable {
 
     /// Opens the file; the numbers stay in it.
     ///
-    /// - Throws: `WeightFileError` for what is no safetensors file, `CorporaError.badFile` for another kind of content.
+    /// - Throws: `WeightFileError` for what is no safetensors file, `DataFileError.badFile` for another kind of
+    ///   content.
     public init(contentsOf url: URL) throws {
         let file = try SafetensorsFile(contentsOf: url)
-        func bad(_ reason: String) -> CorporaError { .badFile(file: url.path, reason: reason) }
+        func bad(_ reason: String) -> DataFileError { .badFile(file: url.path, reason: reason) }
         guard file.metadata["format"] == Self.format, let model = file.metadata["model"],
             let normalized = file.metadata["normalized"].flatMap(Bool.init)
         else { throw bad("these are no embeddings of tihua data embed") }
@@ -83,14 +86,14 @@ public struct EmbeddingFile: Sendable {
 
     /// Joins files of one model in their order, piece by piece, so that no more than one row need be in memory.
     ///
-    /// - Throws: `WeightFileError`, `CorporaError.badFile` for files of different models or widths.
+    /// - Throws: `WeightFileError`, `DataFileError.badFile` for files of different models or widths.
     public static func join(_ parts: [EmbeddingFile], metadata: [String: String] = [:], to url: URL) throws {
-        guard let first = parts.first else { throw CorporaError.nothingFound(file: url.path, expected: "embeddings") }
+        guard let first = parts.first else { throw DataFileError.nothingFound(file: url.path, expected: "embeddings") }
         guard
             parts.allSatisfy({
                 $0.width == first.width && $0.model == first.model && $0.isNormalized == first.isNormalized
             })
-        else { throw CorporaError.badFile(file: url.path, reason: "its parts are of different models") }
+        else { throw DataFileError.badFile(file: url.path, reason: "its parts are of different models") }
         let metadata = own(metadata, isNormalized: first.isNormalized, model: first.model)
         try write(keys: parts.flatMap(\.keys), width: first.width, metadata: metadata, to: url) { sink in
             for part in parts { try part.embeddings.withUnsafeBytes { try sink.write($0) } }

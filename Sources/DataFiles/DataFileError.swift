@@ -1,7 +1,7 @@
 import TihuaFiles
 
 /// What can be wrong with a file of poems, captions or pictures.
-public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
+public enum DataFileError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The file or folder cannot be opened or read.
     case unreadable(file: String, reason: String)
     /// A line of a text file, counted from 1, is not what the format asks for.
@@ -22,6 +22,8 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
     case nothingLeft(files: [String], reason: String)
     /// A binary file of this package is damaged or of another kind.
     case badFile(file: String, reason: String)
+    /// Nothing is said of any picture.
+    case notCaptioned(file: String, reason: String)
     /// Two pictures would have one key.
     case duplicateKey(key: String, first: String, second: String)
 
@@ -53,6 +55,7 @@ public enum CorporaError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(files.joined(separator: ", ")): \(reason)"
         case .badFile(let file, let reason):
             "\(file): \(reason); make it again"
+        case .notCaptioned(let file, let reason): "\(file): \(reason)"
         case .duplicateKey(let key, let first, let second):
             first == second
                 ? "\(first): two pictures have the key \(key); rename one of them"

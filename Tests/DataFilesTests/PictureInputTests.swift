@@ -3,7 +3,7 @@ import Glibc
 import Testing
 import TihuaTestSupport
 
-@testable import TihuaCorpora
+@testable import TihuaDataFiles
 
 /// A member of a tar archive that a test writes byte by byte.
 private struct Member {

@@ -1,8 +1,8 @@
-import Foundation
+package import Foundation
 
 /// Bytes in order from a file, or from the program that unpacks it where its first bytes say that it is packed.
-final class ByteSource {
-    let name: String
+package final class ByteSource {
+    package let name: String
     /// Whether a program unpacks the file, so that its bytes do not lie where `offset` says.
     let isPacked: Bool
     private let handle: FileHandle
@@ -26,20 +26,20 @@ final class ByteSource {
     /// Whether a file that begins so is packed.
     static func isPacked(_ head: [UInt8]) -> Bool { packings.contains { head.starts(with: $0.magic) } }
 
-    convenience init(_ url: URL) throws {
-        // Of several that a damaged argument may mean, the first.
+    package convenience init(_ url: URL) throws {
+        // A damaged argument may mean several files; the first is taken.
         try self.init(BytePath.matches(url).first ?? BytePath(url))
     }
 
     /// A text, whose bytes come in UTF-8 without a byte order mark.
     ///
     /// - Parameter encoding: nil takes UTF-16 where the file begins with its mark, else UTF-8
-    convenience init(text url: URL, encoding: TextEncoding?) throws {
+    package convenience init(text url: URL, encoding: TextEncoding?) throws {
         try self.init(url)
         text = .unknown(encoding)
     }
 
-    /// - Throws: `CorporaError` for what is no regular file, or where the program is missing.
+    /// - Throws: `DataFileError` for what is no regular file, or where the program is missing.
     init(_ path: BytePath) throws {
         name = path.text
         let file = try path.open()
@@ -58,7 +58,7 @@ final class ByteSource {
         do {
             try process.run()
         } catch {
-            throw CorporaError.helper(program: packing.program, file: name, reason: "cannot be started")
+            throw DataFileError.helper(program: packing.program, file: name, reason: "cannot be started")
         }
         isPacked = true
         (handle, unpacking) = (output.fileHandleForReading, (packing.program, process, errors))
@@ -77,7 +77,7 @@ final class ByteSource {
     }
 
     /// The next `count` bytes, fewer only at the end.
-    func read(_ count: Int) throws -> [UInt8] {
+    package func read(_ count: Int) throws -> [UInt8] {
         var result: [UInt8] = []
         while result.count < count {
             if position == buffer.count { try fill() }
@@ -114,7 +114,7 @@ final class ByteSource {
     }
 
     /// The next line without its end (LF, CR LF or CR), nil at the end. A line longer than `limit` bytes is an error.
-    func readLine(limit: Int = 16 << 20) throws -> [UInt8]? {
+    package func readLine(limit: Int = 16 << 20) throws -> [UInt8]? {
         var result: [UInt8] = []
         while true {
             if position == buffer.count { try fill() }
@@ -124,7 +124,7 @@ final class ByteSource {
             offset += (end ?? buffer.count) - position
             position = end ?? buffer.count
             guard result.count <= limit else {
-                throw CorporaError.badFile(file: name, reason: "a line is longer than \(limit) bytes")
+                throw DataFileError.badFile(file: name, reason: "a line is longer than \(limit) bytes")
             }
             guard let end else { continue }
             let isReturn = buffer[end] == 0x0D
@@ -150,7 +150,7 @@ final class ByteSource {
             do {
                 buffer = Array(try handle.read(upToCount: 1 << 20) ?? Data())
             } catch {
-                throw CorporaError.unreadable(file: name, reason: (error as NSError).localizedDescription)
+                throw DataFileError.unreadable(file: name, reason: (error as NSError).localizedDescription)
             }
             isAtEnd = buffer.isEmpty
             if isAtEnd { try checkProcess() }
@@ -186,10 +186,10 @@ final class ByteSource {
         case 0: return
         // gzip's way to say that something harmless stands behind the end.
         case 2 where program == "gzip": return
-        case 127: throw CorporaError.helper(program: program, file: name, reason: "is not installed")
+        case 127: throw DataFileError.helper(program: program, file: name, reason: "is not installed")
         default:
             let text = PictureName.text(message.prefix(200).map { $0 == 0x0A ? 0x20 : $0 })
-            throw CorporaError.badArchive(file: name, offset: offset, reason: "\(program) cannot unpack it (\(text))")
+            throw DataFileError.badArchive(file: name, offset: offset, reason: "\(program) cannot unpack it (\(text))")
         }
     }
 }

@@ -45,7 +45,7 @@ struct JSONElements {
         if try skipSpace() != nil { throw bad("something follows the end of the JSON text") }
     }
 
-    private func bad(_ reason: String) -> CorporaError { .badLine(file: source.name, line: line, reason: reason) }
+    private func bad(_ reason: String) -> DataFileError { .badLine(file: source.name, line: line, reason: reason) }
 
     /// The byte after spaces, which stays.
     private mutating func skipSpace() throws -> UInt8? {

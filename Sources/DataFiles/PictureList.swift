@@ -5,19 +5,20 @@ public import TihuaFiles
 public struct PictureList: Sendable {
     /// One picture.
     public struct Entry: Sendable {
-        /// Its path in the folder or shard without the ending; the file's name for a file that was named itself. Bytes that are
-        /// not UTF-8 and control characters are written as `PictureName.text` does.
+        /// Its path in the folder or shard without the ending; the file's name for a file that was named itself. Bytes
+        /// that are not UTF-8 and control characters are written as `PictureName.text` does.
         public fileprivate(set) var key: String
         /// How many bytes it has.
         public let size: Int
-        /// Which of the inputs it is of.
+        /// The index of the input that it came with.
         public let input: Int
         fileprivate let place: Place
         fileprivate var rank = 0
         /// Whether the file was named itself.
         public fileprivate(set) var isNamed = false
 
-        /// The folder part of the key, which is the label in folders and shards of labelled folders; nil where there is none.
+        /// The folder part of the key, which is the label in folders and shards of labelled folders; nil where there is
+        /// none.
         public var folder: String? { key.lastIndex(of: "/").map { String(key[..<$0]) } }
 
         private var file: BytePath {
@@ -54,9 +55,9 @@ public struct PictureList: Sendable {
     public enum Naming: Sendable {
         /// By their keys alone, as captions and embeddings name them; two inputs with one key are an error.
         case keys
-        /// For people: a file that was named itself by its path, the pictures of a folder or shard with the path of that one in
-        /// front where another input has the same key. A file that was named twice comes once. A file of any ending is a picture
-        /// unless it begins as an archive does.
+        /// For people: a file that was named itself by its path, the pictures of a folder or shard with the path of
+        /// that one in front where another input has the same key. A file that was named twice comes once. A file of
+        /// any ending is a picture unless it begins as an archive does.
         case paths
     }
 
@@ -68,12 +69,14 @@ public struct PictureList: Sendable {
     /// The largest file that is taken for a picture, in bytes.
     public static let maximumSize = 64 << 20
 
-    /// Lists the pictures without decoding them. A folder is searched to its end, links followed; hidden files are left out.
+    /// Lists the pictures without decoding them. A folder is searched to its end, links followed; hidden files are left
+    /// out.
     ///
-    /// Of files that differ in their endings only the one is taken whose ending comes first in `PictureName.endings`.
+    /// Where files differ in their endings only, the one whose ending comes first in `PictureName.endings` is taken.
     ///
-    /// - Parameter failed: told of an input that is not there, holds no picture, or is a damaged shard; what it throws is thrown
-    /// - Throws: `CorporaError` for no picture at all, and, by keys, for two inputs with one key.
+    /// - Parameter failed: told of an input that is not there, holds no picture, or is a damaged shard; what it throws
+    ///   is thrown
+    /// - Throws: `DataFileError` for no picture at all, and, by keys, for two inputs with one key.
     public init(
         _ inputs: [URL], naming: Naming = .keys, failed: (any Error) throws -> Void = { throw $0 }
     ) throws {
@@ -90,7 +93,7 @@ public struct PictureList: Sendable {
                 do { entries += try Self.entries(of: path, index, naming, &notes) } catch { try failed(error) }
             }
         }
-        guard !entries.isEmpty else { throw CorporaError.nothingFound(file: "the input", expected: "pictures") }
+        guard !entries.isEmpty else { throw DataFileError.nothingFound(file: "the input", expected: "pictures") }
         switch naming {
         case .keys:
             // Files that were named by a pattern are a folder's too.
@@ -106,7 +109,7 @@ public struct PictureList: Sendable {
             var owners: [String: Entry] = [:]
             for entry in kept {
                 guard let first = owners.updateValue(entry, forKey: entry.key) else { continue }
-                throw CorporaError.duplicateKey(
+                throw DataFileError.duplicateKey(
                     key: entry.key, first: BytePath(inputs[first.input]).text,
                     second: BytePath(inputs[entry.input]).text)
             }
@@ -159,7 +162,7 @@ public struct PictureList: Sendable {
         guard input.status != nil else { throw input.unreadable(ENOENT) }
         if input.isFolder { return try pictures(of: input, index, &notes) }
         guard let size = input.regularSize else {
-            throw CorporaError.unreadable(file: input.text, reason: "not a regular file")
+            throw DataFileError.unreadable(file: input.text, reason: "not a regular file")
         }
         let split = PictureName.split(input.name)
         if try split != nil || naming == .paths && !isArchive(input) {
@@ -202,7 +205,7 @@ public struct PictureList: Sendable {
                 "\(folder.text): left out \(strange.count) that are no regular files or links to nothing, such as \(first)"
             )
         }
-        guard !found.isEmpty else { throw CorporaError.nothingFound(file: folder.text, expected: "pictures") }
+        guard !found.isEmpty else { throw DataFileError.nothingFound(file: folder.text, expected: "pictures") }
         let (kept, note) = PictureName.withoutTwins(
             found, in: folder.text, name: \.path, key: \.key, rank: \.rank)
         if let note { notes.append(note) }
@@ -211,7 +214,7 @@ public struct PictureList: Sendable {
 
     /// The encoded bytes of a picture.
     ///
-    /// - Throws: `CorporaError` for a file that is gone, unreadable, too large, or no file any more.
+    /// - Throws: `DataFileError` for a file that is gone, unreadable, too large, or no file any more.
     public func bytes(of entry: Entry) throws -> Data {
         switch entry.place {
         case .member(let shard, let member): return try shard.bytes(of: member)
@@ -222,9 +225,9 @@ public struct PictureList: Sendable {
                 let data = try handle.read(upToCount: Self.maximumSize + 1) ?? Data()
                 if data.count <= Self.maximumSize { return data }
             } catch {
-                throw CorporaError.unreadable(file: path.text, reason: (error as NSError).localizedDescription)
+                throw DataFileError.unreadable(file: path.text, reason: (error as NSError).localizedDescription)
             }
-            throw CorporaError.unreadable(file: path.text, reason: "it has more than \(Self.maximumSize) bytes")
+            throw DataFileError.unreadable(file: path.text, reason: "it has more than \(Self.maximumSize) bytes")
         }
     }
 

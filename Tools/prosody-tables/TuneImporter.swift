@@ -1,37 +1,39 @@
-public import Foundation
+import Foundation
+import TihuaCorpora
 import TihuaFiles
 import TihuaProsody
 
-/// Writes `Sources/Prosody/Tunes.swift` and its article (a maintainer's tool): the patterns of ci tunes.
+/// Writes `Sources/Prosody/Tunes.swift` and its article: the patterns of ci tunes.
 ///
-/// Input: `ci-meters.json` (LingDong-/cope), of which the lines of 57 tunes are taken (less those that stand twice in two of
-/// them, and with 领字 joined to their lines), and 宋词 of chinese-poetry, over which all else is counted. What is written are
-/// facts in the project's own form, no text of a poem. How a form is counted:
+/// Input: `ci-meters.json` (LingDong-/cope), of which the lines of 57 tunes are taken (less those that stand twice in
+/// two of them, and with 领字 joined to their lines), and 宋词 of chinese-poetry, over which all else is counted. What is
+/// written are facts in the project's own form, no text of a poem. How a form is counted:
 ///
-/// - Over all poems of the tune with the form's number of characters and a line end between its parts, at least `fewest`, else
-///   the published pattern stays as it is. Where the lines are not published, they are the commonest (、 divides none). The usual form of a tune and one in the other tone (平韵, 仄韵) are told apart by the last character.
+/// - Over all poems of the tune with the form's number of characters and a line end between its parts, at least
+///   `fewest`, else the published pattern stays as it is. Where the lines are not published, they are the commonest (、
+///   divides none). The usual form of a tune and one in the other tone (平韵, 仄韵) are told apart by the last character.
 /// - A slot is level or oblique where `nearly` all characters with one tone are; polyphones do not count.
 /// - Lines rhyme whose ends share a part of 词林正韵 in `rhyming` of the poems, and with them all others that do.
 /// - A line repeats the end of the line before, or its rhyme, where `nearly` all poems do: that is demanded; where
 ///   `some` do, it is allowed.
 /// - Three tunes of which there are too few poems to count are written by hand, after the handbooks and these poems.
 ///
-/// Beside each form stand the poems of its tune, those as long as the form, and those in which the checker finds no fault.
-/// Tones are those of the tables that this program was built with.
-public enum TuneImporter {
+/// Beside each form stand the poems of its tune, those as long as the form, and those in which the checker finds no
+/// fault. Tones are those of the tables that this program was built with.
+enum TuneImporter {
     /// What an import found and wrote.
-    public struct Report: Equatable, Sendable, CustomStringConvertible {
+    struct Report: Equatable, Sendable, CustomStringConvertible {
         /// Forms whose lines are published.
-        public var published = 0
+        var published = 0
         /// Forms whose lines are counted too.
-        public var counted = 0
+        var counted = 0
         /// Forms from handbooks.
-        public var handbook = 0
+        var handbook = 0
         /// Poems of 宋词 that were read.
-        public var poems = 0
+        var poems = 0
 
         /// The counts as a text for people.
-        public var description: String {
+        var description: String {
             "ci forms: \(published) published, \(counted) counted over \(poems) poems, \(handbook) from handbooks"
         }
     }
@@ -45,8 +47,8 @@ public enum TuneImporter {
     /// The share of poems that shows a repeat to be allowed.
     static let some = 0.05
 
-    /// Every form and the characters of its parts. Those that cope lacks are counted; behind `=` stands a tune whose name the
-    /// corpus gives to poems of this form too.
+    /// Every form and the characters of its parts. Those that cope lacks are counted; behind `=` stands a tune whose
+    /// name the corpus gives to poems of this form too.
     private static let forms = """
         一剪梅 30 30;临江仙 30 30;八声甘州 46 51;十六字令 16;千秋岁 35 36;南乡子 28 28;南歌子 23;卜算子 22 22;喜迁莺 51 52;声声慢 49 48;
         如梦令 33;小重山 30 28;少年游 25 25;忆秦娥 21 25;念奴娇 49 51;感皇恩 34 33;摸鱼儿 57 59;望江南 27;朝中措 24 24;柳梢青 24 25;
@@ -63,7 +65,8 @@ public enum TuneImporter {
         调笑令 32;钗头凤 30 30;东坡引 27 31
         """
 
-    /// Patterns and repeats as handbooks have them (戴叔伦's and 韦应物's 调笑令, 陆游's 钗头凤, 辛弃疾's 东坡引). 调笑令 turns the end of its fifth line round (路迷, 迷路).
+    /// Patterns and repeats as handbooks have them (戴叔伦's and 韦应物's 调笑令, 陆游's 钗头凤, 辛弃疾's 东坡引). 调笑令 turns the end of its
+    /// fifth line round (路迷, 迷路).
     private static let handbook = [
         "调笑令": "14,14,020104,010203b,020123b,14c,14c,020104c 2=1,6.1=5.6,6.2=5.5,7=6",
         "钗头凤": "014,014,0102114,014b,014b,0102,0104b,224b/014,014,0102114,014b,014b,0102,0104b,224b "
@@ -74,11 +77,11 @@ public enum TuneImporter {
     /// Lines that cope has once too often: 阮郎归 has 47 characters and 汉宫春 96, in the table 53 and 106.
     private static let repeated: [String: String] = ["阮郎归": "122,213,", "汉宫春": "112122,0213,"]
 
-    /// Reads `ci-meters.json` in the folder `tables` and the 宋词 of `poems` (a folder or archive of chinese-poetry), and writes
-    /// `output` and `article`.
+    /// Reads `ci-meters.json` in the folder `tables` and the 宋词 of `poems` (a folder or archive of chinese-poetry), and
+    /// writes `output` and `article`.
     ///
-    /// - Throws: `ProsodyImportError`, `CorporaError`, `TokenizerError`, `FileError`.
-    public static func run(tables: URL, poems: URL, output: URL, article: URL) throws -> Report {
+    /// - Throws: `ProsodyImportError`, `DataFileError`, `TokenizerError`, `FileError`.
+    static func run(tables: URL, poems: URL, output: URL, article: URL) throws -> Report {
         try run(tables: tables, poems: poems, output: output, article: article, forms: forms)
     }
 
@@ -131,7 +134,7 @@ public enum TuneImporter {
                 file: "ci-meters.json", what: "\(missing.sorted().joined(separator: " ")) without parts")
         }
         let source = """
-            // Written by `tihua data prosody` (TuneImporter.swift), which says where the facts come from. Do not edit.
+            // Written by `swift run prosody-tables` (Tools/prosody-tables), which says where the facts come from. Do not edit.
 
             /// Ci tunes as text, parsed when first used.
             enum TuneTable {
@@ -292,7 +295,8 @@ public enum TuneImporter {
 
     // MARK: Published patterns
 
-    /// A pattern of cope, with a leading character (领字) joined to the line it leads, as poems print it, and its parts marked.
+    /// A pattern of cope, with a leading character (领字) joined to the line it leads, as poems print it, and its parts
+    /// marked.
     private static func cope(_ pattern: String, named name: String, parts: [Int]) throws -> String {
         var pattern = pattern
         if let part = repeated[name], let twice = pattern.range(of: part + part) {
@@ -341,7 +345,7 @@ public enum TuneImporter {
 
             Every ci form, its rhymes, and how many poems of 宋词 keep to it.
 
-            <!-- Written by `tihua data prosody`. Do not edit. -->
+            <!-- Written by `swift run prosody-tables`. Do not edit. -->
 
             Rhymes: a letter for each line that rhymes, the same letter for the same rhyme, capital for level and small for oblique ones;
             `.` for a line that does not, `/` between the parts. `=` stands before a line that repeats the one before or its end, `~` before one
