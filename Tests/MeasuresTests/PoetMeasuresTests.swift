@@ -140,15 +140,15 @@ import TihuaVerse
         #expect(try drawn(1).count == 5 && drawn(1) == drawn(1) && drawn(1) != drawn(2))
     }
 
-    /// A poet that wants two characters everywhere is found to overdo pairs with them, and nothing else.
+    /// A poet that prefers the same characters everywhere is found to overdo pairs with them, and nothing else.
     @Test func aPoetsStockIsWhatItWritesTooOften() throws {
         let poet = try Poet(seed: 9)
-        let examples = try poet.examples(poet.corpus(80))
-        let survey = try #require(StockSurvey(examples, count: 60, longest: 28, seed: 4))
-        #expect(survey.poems.count == 60 && Set(survey.poems.map(\.form)) == [.wujue, .qijue])
+        let examples = try poet.examples(poet.corpus(60))
+        let survey = try #require(StockSurvey(examples, count: 40, longest: 28, seed: 4))
+        #expect(survey.poems.count == 40 && Set(survey.poems.map(\.form)) == [.wujue, .qijue])
         let format = try PoetFormat(tokens: poet.vocabulary.tokens)
         let plans = survey.plans(writable: format.writable)
-        #expect(plans.count == 60)
+        #expect(plans.count == 40)
         for (poem, plan) in plans {
             #expect(plan.prompt.form == poem.form && plan.prompt.rhyme == poem.rhyme && poem.rhyme != nil)
             #expect(plan.prompt.keywords.allSatisfy(poem.keywords.contains))
@@ -157,22 +157,22 @@ import TihuaVerse
         func pairs() throws -> OverusedPairs { try survey.pairs(of: PoemWriter(poet.model, format: format)).pairs }
         #expect(try pairs().excess.isEmpty, "random weights repeat nothing twelve times")
 
-        // The bias of the last norm becomes the sum of two embeddings, so that their characters have the highest
-        // scores.
-        let wanted = try [ToneSet.level, .oblique].map { tone in
-            try #require(format.writable.sorted().first { tones(of: $0, in: .pingshui) == tone })
-        }
+        // With the embedding of one character as a large bias of the last norm, the scores of all characters are about the
+        // same at every place, and the poet takes the best ones again and again.
         let table = try #require(poet.store["transformer.wte.weight"])
         let bias = try #require(poet.store["transformer.ln_f.bias"])
-        try withoutGradients {
-            for character in wanted {
-                let id = Int(try #require(poet.vocabulary.id(of: character)))
-                bias.add_(table.narrowed(0, id..<id + 1).squeezed(0) * 2000)
-            }
+        let id = Int(try #require(poet.vocabulary.id(of: format.writable.sorted()[0])))
+        let scores = withoutGradients {
+            bias.add_(table.narrowed(0, id..<id + 1).squeezed(0) * 2000)
+            return table.matmul(bias).floats
         }
+        let favourites = Set(
+            scores.indices.sorted { scores[$0] > scores[$1] }.map { poet.vocabulary.tokens[$0] }
+                .filter { $0.count == 1 }.prefix(20).compactMap(\.first))
         let stock = try pairs()
-        #expect(stock.excess.keys.contains { Set($0) == Set(wanted) }, "\(stock.excess)")
-        #expect(stock.excess.keys.allSatisfy { !Set($0).isDisjoint(with: wanted) }, "\(stock.excess)")
+        // The other character of a pair may be a rhyme, which is chosen among few.
+        #expect(!stock.excess.isEmpty)
+        #expect(stock.excess.keys.allSatisfy { !favourites.isDisjoint(with: $0) }, "\(stock.excess) \(favourites)")
         #expect(StockSurvey(survey.poems.filter { $0.form == .qijue }, count: 5, longest: 27, seed: 1) == nil)
     }
 }
