@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Tihua
-import TihuaCorpora
+import TihuaDataFiles
 import TihuaEvaluation
 import TihuaGeneration
 import TihuaTorch
@@ -17,14 +17,13 @@ func describe(_ error: any Error) -> String {
 
 private func advice(on error: any Error) -> String? {
     switch error {
-    case CorporaError.nothingLeft: "; see tihua data captions --help for the forms that are read"
-    case CorporaError.notUTF8(_, _, let guess):
+    case DataFileError.nothingLeft: "; see tihua data captions --help for the forms that are read"
+    case DataFileError.notUTF8(_, _, let guess):
         ": --encoding \((guess ?? .gb18030).rawValue), behind a shard encoding=\((guess ?? .gb18030).rawValue)"
     case EvaluationError.unreadablePictures(_, _, nil): " with --pictures"
     case PackError.notFound: " with --pack DIR"
     case PipelineError.missingPart(_, .bank): " with --bank FILE"
     case PipelineError.missingPart(_, let part): " with --\(part) DIR"
-    case TrainingError.folderInUse: "; continue it with --resume, or name another folder"
     case VerseError.unknownForm: " with --form"
     case TorchError.noDevice: " with --device cpu"
     case TrainingError.folderInUse: "; --resume continues it, another --out begins anew"
