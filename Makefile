@@ -54,6 +54,8 @@ uninstall: ## Remove what `make install` put under PREFIX
 
 lint: setup ## Check the layout of the sources, what targets depend on, and that no C function lets an exception out
 	swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+	@! LC_ALL=C.UTF-8 git grep -nE '^.{121,}' -- '*.swift' '*.h' '*.hpp' '*.cpp' '*.c' | grep -E '^[^:]+:[0-9]+: *//' \
+	    || { echo "comments above are wider than 120 columns" >&2; exit 1; }
 	@Scripts/check_imports.sh
 	@Scripts/check_ctorch.sh
 

@@ -18,8 +18,8 @@ namespace ct {
 using Region = void (*)(void (*)(void *), void *, unsigned, unsigned);
 inline const Region parallel_region = reinterpret_cast<Region>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
 
-/// Runs `body(first, last)` over `0 ..< count`, on at most `wanted` threads. What one of them throws is thrown here when
-/// all have ended.
+/// Runs `body(first, last)` over `0 ..< count`, on at most `wanted` threads. What one of them throws is thrown here
+/// when all have ended.
 template <class Body>
 void parallel(int64_t count, int64_t wanted, const Body &body) {
     wanted = std::min<int64_t>({wanted, count, at::get_num_threads()});

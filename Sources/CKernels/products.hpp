@@ -1,5 +1,5 @@
-// Products of matrices by libtorch, which reaches the processor's matrix units. Of bfloat16 they are taken in float32 on
-// processors where libtorch has no good product of it.
+// Products of matrices by libtorch, which reaches the processor's matrix units. Of bfloat16 they are taken in float32
+// on processors where libtorch has no good product of it.
 #pragma once
 
 #include "levels.hpp"

@@ -1,6 +1,6 @@
-// The product of some rows with a weight that comes from memory: up to a dozen rows take as long as that, and fifty wait
-// for it in libtorch's product before they multiply. A single row takes 0.7 to 0.95 of libtorch's time in float32, half
-// of it in bfloat16, several rows a half to two thirds (see Docs/EXPERIMENTS.md).
+// The product of some rows with a weight that comes from memory: up to a dozen rows take as long as that, and fifty
+// wait for it in libtorch's product before they multiply. A single row takes 0.7 to 0.95 of libtorch's time in float32,
+// half of it in bfloat16, several rows a half to two thirds (see Docs/EXPERIMENTS.md).
 //
 // The kernels are written once, over vectors of L numbers, and compiled for each level of processor. R rows of x,
 // K inputs, N outputs; a weight is `[N, K]` or, transposed, `[K, N]`.
@@ -279,8 +279,8 @@ CT_PASS void copy_panel(const Shape &shape, const W *weight, int64_t count, int6
 /// Inputs of a panel at most.
 constexpr int64_t most_inputs = 256;
 
-/// Outputs `first ..< last` of y `[R, N]`, to which the products are added. `memory` has room for a panel, its outputs and
-/// `most_inputs` inputs of all rows.
+/// Outputs `first ..< last` of y `[R, N]`, to which the products are added. `memory` has room for a panel, its outputs
+/// and `most_inputs` inputs of all rows.
 template <int L, class W>
 CT_PASS void many_products(const Shape &shape, const float *x, const W *weight, float *y, int64_t first, int64_t last,
                            float *memory) {

@@ -26,7 +26,8 @@ public struct Fingerprint {
         text.withUTF8 { combine(UnsafeRawBufferPointer($0)) }
     }
 
-    /// A file by its length and up to 1,024 pages evenly spread over it: weights that are trained on differ in every page.
+    /// A file by its length and up to 1,024 pages evenly spread over it: weights that are trained on differ in every
+    /// page.
     package mutating func combine(sampling file: MappedFile) {
         let (page, pages) = (4096, 1024)
         file.withUnsafeBytes { bytes in
@@ -67,8 +68,8 @@ extension Fingerprint {
     }
 }
 
-/// Names the weights, the vocabulary and the configuration of a model, so that what was trained with it can tell it from
-/// another.
+/// Names the weights, the vocabulary and the configuration of a model, so that what was trained with it can tell it
+/// from another.
 ///
 /// - Throws: `WeightFileError`.
 public func modelFingerprint(_ folder: URL) throws -> String {

@@ -6,8 +6,8 @@ public import TihuaTorch
 
 /// Embeds pictures and texts in one space: Chinese-CLIP with the preprocessing that its folder states.
 ///
-/// Not `Sendable`: it lives on the thread, or in the actor, that made it. E is the width of the space. Everything is embedded
-/// in batches of 32; a model that gives numbers that are not finite is `ModelError.notFinite`.
+/// Not `Sendable`: it lives on the thread, or in the actor, that made it. E is the width of the space. Everything is
+/// embedded in batches of 32; a model that gives numbers that are not finite is `ModelError.notFinite`.
 public final class PictureTextEncoder {
     /// The width of the space (E).
     public let width: Int
@@ -23,8 +23,8 @@ public final class PictureTextEncoder {
     /// Pictures or texts that go through a tower together.
     public static let batch = 32
 
-    /// Loads a Hugging Face folder, or a checkpoint in one of the layouts that `ChineseCLIP.open` reads. The vocabulary,
-    /// which lies beside the weights, is read at the first text.
+    /// Loads a Hugging Face folder, or a checkpoint in one of the layouts that `ChineseCLIP.open` reads. The
+    /// vocabulary, which lies beside the weights, is read at the first text.
     ///
     /// - Parameter dtype: the type of weights and activations
     /// - Throws: `ModelError`, `WeightFileError`.
@@ -69,8 +69,8 @@ public final class PictureTextEncoder {
         }
     }
 
-    /// One embedding of unit length for each list of texts that say the same: the mean of theirs (prompt ensemble, Radford
-    /// et al. 2021, section 3.1.4).
+    /// One embedding of unit length for each list of texts that say the same: the mean of theirs (prompt ensemble,
+    /// Radford et al. 2021, section 3.1.4).
     public func encode(ensembles: [[String]]) throws -> [[Float]] {
         let rows = try encode(ensembles.flatMap { $0 })
         var start = 0

@@ -6,8 +6,8 @@ public struct CaptionRequest: Sendable, Equatable {
     public var count = 1
     /// How captions are found.
     public var method = Decoding.Method.beam(BeamSearch(width: 5))
-    /// How many captions are sampled, of which the best are given; a beam search finds as many as it has beams, any other
-    /// one.
+    /// How many captions are sampled, of which the best are given; a beam search finds as many as it has beams, any
+    /// other one.
     public var sampleCount = 10
     /// What every caption begins with; it goes on from there.
     public var prompt = ""

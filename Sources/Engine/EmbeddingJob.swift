@@ -5,8 +5,8 @@ import TihuaFiles
 
 /// Embeds many pictures into one `EmbeddingFile`; what an interrupt leaves is continued, to the same bytes.
 ///
-/// Finished parts lie in `OUTPUT.parts/` until all are there. A part always holds the same pictures in the same batches, so
-/// that it does not matter in which run it was made.
+/// Finished parts lie in `OUTPUT.parts/` until all are there. A part always holds the same pictures in the same
+/// batches, so that it does not matter in which run it was made.
 public struct EmbeddingJob: Sendable {
     /// What a run did.
     public struct Report: Sendable {

@@ -67,7 +67,8 @@ extension Engine {
 
     /// Captions for each picture, best first.
     ///
-    /// - Throws: `PipelineError`, `GenerationError`, `ModelError`, `WeightFileError`, `TokenizerError`, `CancellationError`.
+    /// - Throws: `PipelineError`, `GenerationError`, `ModelError`, `WeightFileError`, `TokenizerError`,
+    ///   `CancellationError`.
     public func captions(
         for pictures: [Picture], request: CaptionRequest = CaptionRequest()
     ) throws -> [[Caption]] {
@@ -97,8 +98,8 @@ extension Engine {
         return try captions(isUnit ? self.towers().unit(rows) : rows, request, towers: towers)
     }
 
-    /// Captions for each embedding of a picture, best first; they are compared with the picture only where the pack has the
-    /// CLIP model of the embeddings.
+    /// Captions for each embedding of a picture, best first; they are compared with the picture only where the pack has
+    /// the CLIP model of the embeddings.
     ///
     /// - Throws: as for pictures; `PipelineError.embeddingWidth`.
     public func captions(

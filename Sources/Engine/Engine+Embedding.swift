@@ -3,8 +3,8 @@ import TihuaEncoders
 import TihuaFiles
 public import TihuaPictures
 
-/// Pictures and texts to vectors in the space of the pack's CLIP model, E numbers each. Everything here throws, beside what
-/// is named, `ModelError`, `WeightFileError` and `TokenizerError` where the model cannot be loaded.
+/// Pictures and texts to vectors in the space of the pack's CLIP model, E numbers each. Everything here throws, beside
+/// what is named, `ModelError`, `WeightFileError` and `TokenizerError` where the model cannot be loaded.
 extension Engine {
     /// The width of the space (E).
     public var embeddingWidth: Int { get throws { try towers().width } }

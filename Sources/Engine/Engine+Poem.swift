@@ -8,8 +8,9 @@ import TihuaTokenizers
 import TihuaTorch
 import TihuaVerse
 
-/// Poems of pictures: the embedding finds words in the bank of imagery, or becomes a prefix by a mapping network; candidates
-/// are written for different choices of words, or behind the prefix, under the metre; the best that differ are given back.
+/// Poems of pictures: the embedding finds words in the bank of imagery, or becomes a prefix by a mapping network;
+/// candidates are written for different choices of words, or behind the prefix, under the metre; the best that differ
+/// are given back.
 extension Engine {
     /// The bank of imagery beside the towers.
     struct ImageryPart {
@@ -154,8 +155,8 @@ extension Engine {
     /// - Throws: as `check`, for the weights.
     public func writableCharacters() throws -> Set<Character> { try poet().writer.format.writable }
 
-    /// Checks a request without any weights but the poet's vocabulary and its prefix, so that what cannot be met is known
-    /// before a picture is looked at.
+    /// Checks a request without any weights but the poet's vocabulary and its prefix, so that what cannot be met is
+    /// known before a picture is looked at.
     ///
     /// - Throws: as `poems`, for the request alone.
     public func check(_ request: PoemRequest) throws {
@@ -190,8 +191,8 @@ extension Engine {
         try poems(request, progress) { embeddings }
     }
 
-    /// As `poems(for:request:progress:)`, as a stream of what happens; the last value is `done`. Ending the iteration ends
-    /// the work at the next line.
+    /// As `poems(for:request:progress:)`, as a stream of what happens; the last value is `done`. Ending the iteration
+    /// ends the work at the next line.
     public nonisolated func events(
         for pictures: [Picture], request: PoemRequest = PoemRequest()
     ) -> AsyncThrowingStream<PoemEvent, any Error> {
@@ -269,10 +270,11 @@ extension Engine {
 
     /// How many of the words that fit a picture the prompts are made of.
     private static let promptWords = 5
-    /// The deviations of a character's best word above which the picture speaks for the character: about one word in fifteen.
+    /// The deviations of a character's best word above which the picture speaks for the character: about one word in
+    /// fifteen.
     private static let likely: Float = 1.5
-    /// How much that adds to the character's log-probability, in nats a deviation: enough against moon and snow by day, too little
-    /// to hold against a verse that the model is sure of.
+    /// How much that adds to the character's log-probability, in nats a deviation: enough against moon and snow by day,
+    /// too little to hold against a verse that the model is sure of.
     private static let leaning: Float = 1.2
 
     private func score(

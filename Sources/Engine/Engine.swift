@@ -4,14 +4,16 @@ import TihuaGeneration
 import TihuaModels
 public import TihuaTorch
 
-/// The weights of a pack on one device, and one thread that they work on: pictures to vectors, words, poems and captions.
+/// The weights of a pack on one device, and one thread that they work on: pictures to vectors, words, poems and
+/// captions.
 ///
 ///     let engine = try Engine(pack: Pack(folder: PackLocator().locate()))
 ///     let result = try await engine.poems(for: [Picture(contentsOf: "photo.jpg")])
 ///
-/// An actor on a thread of its own, as libtorch asks; only values cross. Each part of the weights is loaded at its first
-/// use and serves every verb and every caller; a picture passes the image tower once a request, whatever is made of it.
-/// What an engine can do stands in one file a verb: `Engine+Embedding.swift`, `Engine+Poem.swift`, `Engine+Caption.swift`.
+/// An actor on a thread of its own, as libtorch asks; only values cross. Each part of the weights is loaded at its
+/// first use and serves every verb and every caller; a picture passes the image tower once a request, whatever is made
+/// of it. What an engine can do stands in one file a verb: `Engine+Embedding.swift`, `Engine+Poem.swift`,
+/// `Engine+Caption.swift`.
 public actor Engine {
     let pack: Pack
     let device: Device

@@ -87,7 +87,8 @@ public struct ImageryBank: Sendable, Equatable {
     }
 
     /// What the text tower reads for each entry: every description bare and in prompts, whose embeddings are averaged
-    /// (prompt ensemble, Radford et al. 2021, section 3.1.4; templates after Chinese-CLIP's `normal` and `openai` sets).
+    /// (prompt ensemble, Radford et al. 2021, section 3.1.4; templates after Chinese-CLIP's `normal` and `openai`
+    /// sets).
     public static func prompts(for entry: Imagery) -> [String] {
         entry.descriptions.flatMap { [$0, "\($0)的照片", "一幅\($0)的图片"] }
     }

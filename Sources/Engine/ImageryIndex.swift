@@ -29,10 +29,10 @@ public struct Keyword: Sendable, Equatable, Codable {
 
 /// What is known of how pictures in general lie in the space of a CLIP model.
 ///
-/// A poem that lies near all pictures (a hub) is near to this one by no merit: its mean cosine over many pictures, which is
-/// its cosine with their mean, is taken off. Words of the bank keep theirs: `tihua eval imagery` finds fewer right ones
-/// without it, since what most pictures show is also what this one is most likely to show. `image_mean`, float32 `[E]`, in a
-/// safetensors file of the pack.
+/// A poem that lies near all pictures (a hub) is near to this one by no merit: its mean cosine over many pictures,
+/// which is its cosine with their mean, is taken off. Words of the bank keep theirs: `tihua eval imagery` finds fewer
+/// right ones without it, since what most pictures show is also what this one is most likely to show. `image_mean`,
+/// float32 `[E]`, in a safetensors file of the pack.
 struct Calibration: Equatable {
     /// The mean of unit embeddings.
     let imageMean: [Float]
@@ -78,8 +78,8 @@ struct ImageryIndex {
     /// The cosines of a picture, of unit length, with the entries of the bank.
     func cosines(with image: [Float]) -> [Float] { embeddings.map { dot($0, image) } }
 
-    /// The words that fit a picture, best first, unlike each other: at most four of a category, at most two with the same
-    /// character, and each far from those before it (maximal marginal relevance, Carbonell and Goldstein 1998).
+    /// The words that fit a picture, best first, unlike each other: at most four of a category, at most two with the
+    /// same character, and each far from those before it (maximal marginal relevance, Carbonell and Goldstein 1998).
     ///
     /// - Parameters:
     ///   - scores: the picture's cosines with the entries
@@ -114,8 +114,8 @@ struct ImageryIndex {
     /// What the picture says of each character of the bank: over the words that have it, the mean and the best of their
     /// cosines with the picture, in deviations from the mean over all words.
     ///
-    /// The mean is above 0 for what is likely to be seen, below for what is not. The best is that of the one word that may be
-    /// right: 月 is not there where not even the likeliest of its words is.
+    /// The mean is above 0 for what is likely to be seen, below for what is not. The best is that of the one word that
+    /// may be right: 月 is not there where not even the likeliest of its words is.
     func evidence(from scores: [Float]) -> [Character: (mean: Float, best: Float)] {
         let mean = scores.reduce(0, +) / Float(max(1, scores.count))
         let variance = scores.reduce(0) { $0 + ($1 - mean) * ($1 - mean) } / Float(max(1, scores.count))

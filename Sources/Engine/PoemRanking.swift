@@ -7,8 +7,8 @@ import TihuaVerse
 public struct PoemScores: Sendable, Equatable, Codable {
     /// The cosine of picture and poem in the space of the CLIP model, less what all pictures have; 0 without a picture.
     public var picture: Double
-    /// What the picture says of the poem's characters that stand in words of the bank, on average, in deviations of the bank;
-    /// below 0 where the poem speaks of what is not to be seen.
+    /// What the picture says of the poem's characters that stand in words of the bank, on average, in deviations of the
+    /// bank; below 0 where the poem speaks of what is not to be seen.
     public var imagery: Double
     /// The model's mean log-probability of a token, in nats, less what it overdoes (see `OverusedPairs`).
     public var fluency: Double
@@ -43,8 +43,8 @@ public enum PoemRanking {
         }
     }
 
-    /// How much a deviation of each term counts; the others are told, not weighed. From 120 blind choices between two poems for
-    /// one picture (`Recipes/eval/choices.jsonl`, `tihua eval ranking`).
+    /// How much a deviation of each term counts; the others are told, not weighed. From 120 blind choices between two
+    /// poems for one picture (`Recipes/eval/choices.jsonl`, `tihua eval ranking`).
     public static let weights: [Term: Double] = [.picture: 0.45, .fluency: 0.95, .repetition: -0.3]
     /// How much being unlike the poems before counts against the total.
     private static let diversity = 0.3
@@ -66,8 +66,8 @@ public enum PoemRanking {
 
     /// Fills in the totals.
     ///
-    /// - Parameter named: of each candidate, whether words were asked for. Who is told more finds a verse likelier, so the mean
-    ///   fluency of either kind counts as that of all.
+    /// - Parameter named: of each candidate, whether words were asked for. Who is told more finds a verse likelier, so
+    ///   the mean fluency of either kind counts as that of all.
     static func total(_ scores: [PoemScores], named: [Bool]) -> [PoemScores] {
         func mean(_ scores: [PoemScores]) -> Double {
             scores.reduce(0) { $0 + $1.fluency } / Double(max(1, scores.count))

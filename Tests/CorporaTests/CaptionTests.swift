@@ -76,7 +76,8 @@ import TihuaWeightFiles
         bytes += Data("\ne.jpg#zhc#0 \nf\t\ng\t\u{FFFD}\u{FFFD}\na.jpg#zhc#1 一只猫\nz\t狗\n".utf8)
         let input = try scratch.write(bytes, to: "in.txt")
         var importer = CaptionImporter()
-        // Said by name: only then a line that is not UTF-8 is one by itself, else the whole file is of another encoding.
+        // Said by name: only then a line that is not UTF-8 is one by itself, else the whole file is of another
+        // encoding.
         importer.encoding = .utf8
         importer.pictures = ["a", "h"]
         let report = try run(importer, input)

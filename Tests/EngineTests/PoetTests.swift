@@ -334,7 +334,8 @@ import TihuaWeightFiles
         #expect(try await poet(pack).keywords(for: [picture]) == before)
         let calibrated = manifest.dropLast() + #", "calibration": "calibration.safetensors"}"#
         try String(calibrated).write(to: pack.manifest, atomically: true, encoding: .utf8)
-        // With the picture itself as the mean of all pictures, no poem fits it better than it fits any other. Words stay.
+        // With the picture itself as the mean of all pictures, no poem fits it better than it fits any other. Words
+        // stay.
         #expect(try await poet(pack).keywords(for: [picture]) == before)
         let poems = try await poet(pack).poems(for: [picture], request: request(candidates: 3)).poems
         #expect(!poems.isEmpty && poems.allSatisfy { abs($0.scores.picture) < 1e-5 })

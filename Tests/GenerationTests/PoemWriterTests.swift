@@ -48,7 +48,8 @@ import TihuaVerse
         #expect(Draft(try poet.plan(keywords: ["江"])).penalties(poet.format, excluded: []).isEmpty)
     }
 
-    /// The last lines of a long tune are written again although prompt, poem and once more the poem would not fit the model.
+    /// The last lines of a long tune are written again although prompt, poem and once more the poem would not fit the
+    /// model.
     @Test func aLateLineOfALongTuneIsWrittenAgain() throws {
         let poet = try TinyPoet()
         let plan = try poet.plan(Form(named: "沁园春"), seed: 5)
@@ -143,7 +144,8 @@ import TihuaVerse
         }
         let width = logProbabilities.size(1)
         let values = logProbabilities.floats
-        // 3 7 3 4 4 and a boundary after each: the third line's three characters are the tokens 12 to 14, the eighth's 42 to 44.
+        // 3 7 3 4 4 and a boundary after each: the third line's three characters are the tokens 12 to 14, the eighth's
+        // 42 to 44.
         let repeated = [12, 13, 14, 42, 43, 44]
         let expected = text.indices.reduce(0.0) { sum, index in
             let place = index - text.startIndex

@@ -157,8 +157,8 @@ import TihuaVerse
         func pairs() throws -> OverusedPairs { try survey.pairs(of: PoemWriter(poet.model, format: format)).pairs }
         #expect(try pairs().excess.isEmpty, "random weights repeat nothing twelve times")
 
-        // With the embedding of one character as a large bias of the last norm, the scores of all characters are about the
-        // same at every place, and the poet takes the best ones again and again.
+        // With the embedding of one character as a large bias of the last norm, the scores of all characters are about
+        // the same at every place, and the poet takes the best ones again and again.
         let table = try #require(poet.store["transformer.wte.weight"])
         let bias = try #require(poet.store["transformer.ln_f.bias"])
         let id = Int(try #require(poet.vocabulary.id(of: format.writable.sorted()[0])))

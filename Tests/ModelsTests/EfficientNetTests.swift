@@ -8,7 +8,8 @@ import TihuaWeightFiles
 @testable import TihuaModels
 
 @Suite struct EfficientNetTests {
-    /// Numbers of -1 to 1 by the formula of Scripts/make_efficientnet_fixtures.py, so that no weights need to be stored.
+    /// Numbers of -1 to 1 by the formula of Scripts/make_efficientnet_fixtures.py, so that no weights need to be
+    /// stored.
     private static func wave(_ shape: [Int], _ seed: Double) -> Tensor {
         Tensor((0..<shape.reduce(1, *)).map { Float(sin(Double($0) * 12.9898 + seed)) }, shape)
     }

@@ -1,5 +1,5 @@
-// Makes one call that touches the files under a folder fail, or ends the process there: for tests of what a full disk, a broken
-// disk, too many open files or a kill leaves behind. Loaded by LD_PRELOAD into the tool; never part of it.
+// Makes one call that touches the files under a folder fail, or ends the process there: for tests of what a full disk,
+// a broken disk, too many open files or a kill leaves behind. Loaded by LD_PRELOAD into the tool; never part of it.
 //
 //   TIHUA_FAULT_FOLDER  calls on files under this folder count
 //   TIHUA_FAULT_AT      the number of the call, from 1

@@ -2,8 +2,8 @@ import Testing
 import TihuaNN
 import TihuaTorch
 
-/// The product of some rows without gradients, which has kernels of its own for each level of processor, beside the general
-/// product.
+/// The product of some rows without gradients, which has kernels of its own for each level of processor, beside the
+/// general product.
 @Suite struct RowProductTests {
     struct Case: CustomTestStringConvertible {
         let (input, weight): (DType, DType)
@@ -55,8 +55,8 @@ import TihuaTorch
                         let (x, weight, bias) = item.make(rows, K, N, generator)
                         let expected = item.expected(x, weight, bias)
                         for level in kernelLevels {
-                            // Thirteen rows of bfloat16 take the general product where the processor multiplies bfloat16,
-                            // which rounds the weight to the input's type first.
+                            // Thirteen rows of bfloat16 take the general product where the processor multiplies
+                            // bfloat16, which rounds the weight to the input's type first.
                             if rows > 12, item.input == .bfloat16, item.weight == .float32, level == .avx512 {
                                 continue
                             }

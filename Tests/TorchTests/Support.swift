@@ -36,7 +36,8 @@ func difference(_ found: Tensor, _ expected: Tensor, rtol: Double = 1e-5, atol: 
     return nil
 }
 
-/// Exit tests start this program again, which AddressSanitizer's runs cannot afford; `Scripts/sanitize.sh` sets the variable.
+/// Exit tests start this program again, which AddressSanitizer's runs cannot afford; `Scripts/sanitize.sh` sets the
+/// variable.
 let exitTestsWork = ProcessInfo.processInfo.environment["TIHUA_NO_EXIT_TESTS"] == nil
 
 /// One pre-norm block as GPT2's: attention and a multilayer perceptron, each added to its input.

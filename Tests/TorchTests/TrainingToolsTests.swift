@@ -37,8 +37,8 @@ import TihuaTorch
         #expect(optimizer.step == 20)
     }
 
-    /// torch.optim.Muon, up to the bfloat16 of its orthogonalisation (the steps sum to 0.2 and more), however the matrices are
-    /// shared out, and in either type.
+    /// torch.optim.Muon, up to the bfloat16 of its orthogonalisation (the steps sum to 0.2 and more), however the
+    /// matrices are shared out, and in either type.
     @Test(arguments: [1, 2], [DType.bfloat16, .float32])
     func muonIsPyTorchs(workers: Int, computeType: DType) throws {
         let golden = try Golden("muon")

@@ -100,8 +100,8 @@ import TihuaVerse
         #expect(mirrored > pictures / 4 && mirrored < 3 * pictures / 4)
     }
 
-    /// As profilers count the towers of CLIP (open_clip, docs/model_profile.csv, halved). There the attention pool of RN50
-    /// projects all 50 queries; here it projects the one that is used.
+    /// As profilers count the towers of CLIP (open_clip, docs/model_profile.csv, halved). There the attention pool of
+    /// RN50 projects all 50 queries; here it projects the one that is used.
     @Test func theOperationsAreThoseOfTheTowers() throws {
         var vision = VisionTransformerConfiguration()
         vision.patchSize = 16
@@ -158,7 +158,8 @@ import TihuaVerse
         #expect(error?.description.contains("0 pictures to train on") == true)
     }
 
-    /// Towers that have learned from small pictures go on with larger ones; the positions are resized, nothing else changes.
+    /// Towers that have learned from small pictures go on with larger ones; the positions are resized, nothing else
+    /// changes.
     @Test(arguments: [ClipOptions.Tower.resnet, .vit])
     func aTrainingGoesOnWithLargerPictures(tower: ClipOptions.Tower) throws {
         let scratch = try Scratch()

@@ -9,7 +9,8 @@ import TihuaWeightFiles
 
 @testable import TihuaTraining
 
-/// Poems of mountains and of rivers, and a small poet that may have learned them; the first numbers of an embedding say which.
+/// Poems of mountains and of rivers, and a small poet that may have learned them; the first numbers of an embedding say
+/// which.
 struct ToyPrefix {
     static let descriptions = ["青山": ["一座山"], "江水": ["一条河", "河面"]]
     let scratch: Scratch
@@ -118,7 +119,8 @@ struct ToyPrefix {
         #expect(try await tensors(1) == tensors(2))
     }
 
-    /// Held-out poems become likelier, more so from their own text than from another's; the saved folder is what was trained.
+    /// Held-out poems become likelier, more so from their own text than from another's; the saved folder is what was
+    /// trained.
     @Test func thePoetLearnsToHearTheText() async throws {
         let scratch = try Scratch()
         let toy = try ToyPrefix(in: scratch, isTrained: true)

@@ -7,8 +7,8 @@ import TihuaTorch
 
 @testable import TihuaTraining
 
-/// The ends of the ranges of all options of all recipes: what is outside is refused by name, and what is inside is trained on, or
-/// refused by name; nothing traps.
+/// The ends of the ranges of all options of all recipes: what is outside is refused by name, and what is inside is
+/// trained on, or refused by name; nothing traps.
 @Suite struct RangeTests {
     enum Part: String, CaseIterable, CustomTestStringConvertible {
         case training, poet, image2poem, t5, clip, caption, reward, prefix

@@ -67,7 +67,8 @@ func toyRun(steps: Int = 6) -> TrainingOptions {
     return options
 }
 
-/// Two shards of eight pictures of one colour each with a slope in it, by label and by caption; the first has a teacher.
+/// Two shards of eight pictures of one colour each with a slope in it, by label and by caption; the first has a
+/// teacher.
 struct ToyPictures {
     let labelled: PictureSet
     let captioned: PictureSet

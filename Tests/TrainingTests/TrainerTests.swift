@@ -28,7 +28,8 @@ import TihuaWeightFiles
         }
     }
 
-    /// Parameters, moments, averages, generators, the place in the data and the best validation; over the end of an epoch.
+    /// Parameters, moments, averages, generators, the place in the data and the best validation; over the end of an
+    /// epoch.
     @Test(arguments: Toy.allCases)
     func aContinuedRunIsBitForBitTheUninterruptedOne(toy: Toy) throws {
         let scratch = try Scratch()
@@ -165,7 +166,8 @@ import TihuaWeightFiles
         #expect(one.filter { two[$0.key] != $0.value }.keys.sorted() == [] && one.count == two.count)
     }
 
-    /// Towers too; but of batch normalisation each worker keeps statistics of its own batches, and the first one's count.
+    /// Towers too; but of batch normalisation each worker keeps statistics of its own batches, and the first one's
+    /// count.
     @Test(arguments: [Toy.clipResNet, .clipTransformer])
     func workersChangeNothingButTheStatistics(_ toy: Toy) throws {
         let scratch = try Scratch()

@@ -29,9 +29,10 @@ import TihuaVerse
 
     /// Texts "1 2 9" and "1 3 9", start 0, four tokens. Too few counts for estimates: discounts 0.5, 1, 1.5.
     ///
-    /// Unigrams by the tokens before them: 1 after 0; 2 and 3 after 1; 9 after 2 and 3: counts 1 1 1 2, of 5 in all, of which
-    /// 0.5 + 0.5 + 0.5 + 1 = 2.5 are shared out evenly: p(2) = (0.5 + 2.5 / 4) / 5 = 0.225. Bigrams: 2 and 3 follow 1 once each,
-    /// 1 of 2 shared out: p(2 | 1) = (0.5 + 1 * 0.225) / 2 = 0.3625. 0 1 begins both texts: p(1 | 0) = (2 - 1 + 1 * 0.225) / 2.
+    /// Unigrams by the tokens before them: 1 after 0; 2 and 3 after 1; 9 after 2 and 3: counts 1 1 1 2, of 5 in all, of
+    /// which 0.5 + 0.5 + 0.5 + 1 = 2.5 are shared out evenly: p(2) = (0.5 + 2.5 / 4) / 5 = 0.225. Bigrams: 2 and 3
+    /// follow 1 once each, 1 of 2 shared out: p(2 | 1) = (0.5 + 1 * 0.225) / 2 = 0.3625. 0 1 begins both texts: p(1 |
+    /// 0) = (2 - 1 + 1 * 0.225) / 2.
     @Test func equalsCalculationByHand() {
         let model = NGramModel(texts: [[1, 2, 9], [1, 3, 9]], start: 0, tokenCount: 4, order: 2)
         #expect(abs(exp(model.logProbability(of: 2, after: [])) - 0.225) < 1e-12)

@@ -134,7 +134,8 @@ enum TuneImporter {
                 file: "ci-meters.json", what: "\(missing.sorted().joined(separator: " ")) without parts")
         }
         let source = """
-            // Written by `swift run prosody-tables` (Tools/prosody-tables), which says where the facts come from. Do not edit.
+            // Written by `swift run prosody-tables` (Tools/prosody-tables), which says where the facts come from. Do
+            // not edit.
 
             /// Ci tunes as text, parsed when first used.
             enum TuneTable {

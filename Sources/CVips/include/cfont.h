@@ -33,8 +33,8 @@ void cfont_face_free(cfont_face face);
 // 1 if the face has the character.
 int32_t cfont_face_has(cfont_face face, uint32_t character);
 
-// Which part of a character is drawn: the contours that lie wholly between `from` and `to` (shares of the em, from the left),
-// moved by `shift` ems and then stretched from the left edge of the em by `stretch`.
+// Which part of a character is drawn: the contours that lie wholly between `from` and `to` (shares of the em, from the
+// left), moved by `shift` ems and then stretched from the left edge of the em by `stretch`.
 typedef struct {
     float from;
     float to;
@@ -42,8 +42,8 @@ typedef struct {
     float stretch;
 } cfont_part;
 
-// Draws a character, or the part of it where that is not NULL, with an em of `size` pixels, its strokes made wider by `weight`
-// pixels. 0, or 1 if it cannot.
+// Draws a character, or the part of it where that is not NULL, with an em of `size` pixels, its strokes made wider by
+// `weight` pixels. 0, or 1 if it cannot.
 int32_t cfont_face_draw(
     cfont_face face, uint32_t character, float size, float weight, const cfont_part *part, cfont_glyph *glyph);
 void cfont_glyph_free(cfont_glyph *glyph);

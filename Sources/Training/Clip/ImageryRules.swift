@@ -27,8 +27,8 @@ public struct ImageryRules: Sendable {
 
     /// Reads a file.
     ///
-    /// - Throws: `DataFileError` if it cannot be read, `TrainingError.data` with the line for other columns, a word that
-    ///   stands twice, a class that is no number of 0 to 999, or a pattern in which nothing must stand.
+    /// - Throws: `DataFileError` if it cannot be read, `TrainingError.data` with the line for other columns, a word
+    ///   that stands twice, a class that is no number of 0 to 999, or a pattern in which nothing must stand.
     public init(contentsOf url: URL) throws {
         var words: [String] = []
         var longest = 0
