@@ -143,12 +143,12 @@ import TihuaVerse
     /// A poet that prefers the same characters everywhere is found to overdo pairs with them, and nothing else.
     @Test func aPoetsStockIsWhatItWritesTooOften() throws {
         let poet = try Poet(seed: 9)
-        let examples = try poet.examples(poet.corpus(60))
-        let survey = try #require(StockSurvey(examples, count: 40, longest: 28, seed: 4))
-        #expect(survey.poems.count == 40 && Set(survey.poems.map(\.form)) == [.wujue, .qijue])
+        let examples = try poet.examples(poet.corpus(400))
+        let survey = try #require(StockSurvey(examples, count: 300, longest: 28, seed: 4))
+        #expect(survey.poems.count == 300 && Set(survey.poems.map(\.form)) == [.wujue, .qijue])
         let format = try PoetFormat(tokens: poet.vocabulary.tokens)
         let plans = survey.plans(writable: format.writable)
-        #expect(plans.count == 40)
+        #expect(plans.count == 300)
         for (poem, plan) in plans {
             #expect(plan.prompt.form == poem.form && plan.prompt.rhyme == poem.rhyme && poem.rhyme != nil)
             #expect(plan.prompt.keywords.allSatisfy(poem.keywords.contains))
