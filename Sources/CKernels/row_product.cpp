@@ -305,7 +305,9 @@ CT_PASS void many_products(const Shape &shape, const float *x, const W *weight, 
         const char *next = reinterpret_cast<const char *>(shape.transposed ? part + count * N : part + P * K);
         const int64_t width = size * (shape.transposed ? outputs : count), row = size * (shape.transposed ? N : K);
         const int64_t lines = std::max<int64_t>(1, count * P * size / cache_line), steps = count * groups;
-        Fetch fetch{next, next + width, width, row, std::max<int64_t>(1, steps / lines), (lines + steps - 1) / steps};
+        // Not at every step: the loop between two of them is what the compiler unrolls.
+        const int64_t every = std::max<int64_t>(4, steps / lines), burst = (lines * every + steps - 1) / steps;
+        Fetch fetch{next, next + width, width, row, every, burst};
         for (int64_t n = 0; n < outputs; n += P) {
             const int64_t columns = std::min(P, outputs - n);
             float *out = y + first + n;
