@@ -179,7 +179,7 @@ def caption(folder):
 
 
 def step(folder):
-    """The training step of preset seed: what Tihua's own log of `train caption` says of a step, and the same in PyTorch."""
+    """The training step of preset clipcap-chinese: what Tihua's own log of `train caption` says of a step, and the same in PyTorch."""
     size, length = 40, 20
     gpt2, mapper = captioner(folder)
     model = os.path.join(folder, "gpt2")
