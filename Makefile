@@ -7,7 +7,7 @@ ARGS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SWIFT_SOURCES := Sources Tests Tools Benchmarks
-DOCUMENTED := TihuaProsody TihuaVerse TihuaTokenizers TihuaPictures TihuaWeightFiles TihuaDataFiles TihuaCorpora TihuaTorch TihuaNN TihuaModels TihuaGeneration TihuaTraining TihuaMeasures Tihua
+DOCUMENTED := TihuaProsody TihuaVerse TihuaTokenizers TihuaPictures TihuaWeightFiles TihuaDataFiles TihuaCorpora TihuaTorch TihuaNN TihuaModels TihuaGeneration TihuaEncoders TihuaTraining TihuaMeasures Tihua
 
 # On a busy machine OpenMP's default, waiting in a loop, costs far more than it gains.
 export OMP_WAIT_POLICY ?= passive
