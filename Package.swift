@@ -61,8 +61,10 @@ let package = Package(
         .executable(name: "tihua", targets: ["TihuaCLI"]),
         // The engine: pictures to poems and captions.
         .library(name: "Tihua", targets: ["Tihua"]),
-        .library(name: "TihuaTraining", targets: ["TihuaTraining", "TihuaCorpora", "TihuaEvaluation"]),
-        .library(name: "TihuaModels", targets: ["TihuaModels", "TihuaGeneration"]),
+        .library(
+            name: "TihuaTraining",
+            targets: ["TihuaTraining", "TihuaMeasures", "TihuaEvaluation", "TihuaCorpora", "TihuaDataFiles"]),
+        .library(name: "TihuaModels", targets: ["TihuaModels", "TihuaGeneration", "TihuaEncoders"]),
         .library(name: "TihuaTorch", targets: ["TihuaTorch", "TihuaNN"]),
         // Without libtorch.
         .library(name: "TihuaProsody", targets: ["TihuaProsody"]),
@@ -106,8 +108,7 @@ let package = Package(
             cxxSettings: cxxSettings, linkerSettings: torchLinker),
         .target(
             name: "CTihuaTorch", dependencies: ["CTihuaKernels"] + (isRoot ? [] : ["CTihuaLibtorch"]),
-            path: "Sources/CTorch",
-            cxxSettings: cxxSettings, linkerSettings: torchLinker),
+            path: "Sources/CTorch", cxxSettings: cxxSettings, linkerSettings: torchLinker),
         library("TihuaTorch", ["TihuaFiles", "TihuaWeightFiles", "CTihuaTorch"]),
         library("TihuaNN", in: "TorchNN", ["TihuaTorch"]),
         library("TihuaModels", ["TihuaFiles", "TihuaWeightFiles", "TihuaTorch", "TihuaNN"]),
