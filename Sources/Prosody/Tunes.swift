@@ -1,4 +1,4 @@
-// Written by `swift run prosody-tables` (Tools/prosody-tables), which says where the facts come from. Do not edit.
+// Written by `swift run prosody-tables` (Tools/prosody-tables), which names its sources. Do not edit.
 
 /// Ci tunes as text, parsed when first used.
 enum TuneTable {

@@ -74,8 +74,7 @@ enum ProsodyImporter {
         }
 
         let source = """
-            // Written by `swift run prosody-tables` (Tools/prosody-tables), which says where the facts come from. Do
-            // not edit.
+            // Written by `swift run prosody-tables` (Tools/prosody-tables), which names its sources. Do not edit.
 
             /// The tables as text, parsed when first used. A group is a line: tone class, name, characters.
             enum Tables {

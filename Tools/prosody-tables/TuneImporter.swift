@@ -134,8 +134,7 @@ enum TuneImporter {
                 file: "ci-meters.json", what: "\(missing.sorted().joined(separator: " ")) without parts")
         }
         let source = """
-            // Written by `swift run prosody-tables` (Tools/prosody-tables), which says where the facts come from. Do
-            // not edit.
+            // Written by `swift run prosody-tables` (Tools/prosody-tables), which names its sources. Do not edit.
 
             /// Ci tunes as text, parsed when first used.
             enum TuneTable {
