@@ -249,12 +249,13 @@ public final class PoemWriter {
     /// The tokens that each row may take.
     private func choose(_ scores: Tensor, _ rules: [SlotRule], _ drafts: [Draft], _ sampling: Sampling) -> [Choices] {
         var distinct: [Tensor] = []
-        var places: [SlotRule: Int] = [:]
+        // Forms of equal lines may rhyme by different books, in which one rule means other characters.
+        var places: [RhymeBook: [SlotRule: Int]] = [:]
         let rows = zip(rules, drafts).map { rule, draft in
-            let key = rule.common
-            if let place = places[key] { return Int64(place) }
-            distinct.append(tables[draft.plan.constraint.book].mask(key))
-            places[key] = distinct.count - 1
+            let (book, key) = (draft.plan.constraint.book, rule.common)
+            if let place = places[book]?[key] { return Int64(place) }
+            distinct.append(tables[book].mask(key))
+            places[book, default: [:]][key] = distinct.count - 1
             return Int64(distinct.count - 1)
         }
         var masked = Tensor.stacked(distinct, 0)  // [R, V]

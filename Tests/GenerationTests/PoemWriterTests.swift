@@ -156,6 +156,19 @@ import TihuaVerse
         #expect(abs(poem.logProbability - expected) < 1e-3)
     }
 
+    /// 五律 and 生查子 have equal lines, but rhyme by different books.
+    @Test func formsOfEqualLinesKeepTheirBooks() throws {
+        let poet = try TinyPoet()
+        let plans = try [Form.wulv, try Form(named: "生查子")].flatMap { form in
+            try (0..<4).map { try poet.plan(form, seed: UInt64($0)) }
+        }
+        #expect(Set(plans.map(\.constraint.book)).count == 2)
+        #expect(Set(plans.map(\.constraint.form.lineLengths)).count == 1)
+        let together = try poet.writer().write(plans)
+        let alone = try plans.map { try poet.writer().write([$0]).first?.lines }
+        #expect(together.map(\.lines) == alone.compactMap { $0 })
+    }
+
     @Test func knownLinesAreWrittenAnew() throws {
         let poet = try TinyPoet()
         let plans = try (0..<6).map { try poet.plan(.wujue, seed: UInt64($0)) }
