@@ -140,19 +140,15 @@ extension ChineseCLIP {
             throw ModelError.checkpoint(
                 path: path, reason: "holds \(twice[0]) under several names (\(twice.count) such); layouts are mixed")
         }
-        do {
-            try store.load(names: sources.map(\.name)) { name in
-                guard let source = sourceOf[name], let entry = store[name] else { throw ParameterError.missing([name]) }
-                let view = try checkpoint.tensor(source.name)
-                guard DType(view.elementType).isFloatingPoint == entry.dtype.isFloatingPoint else {
-                    throw ParameterError.unreadable(
-                        name: name, reason: "\(view.elementType.rawValue) where \(entry.dtype) is expected")
-                }
-                let tensor = try changed(Tensor.borrowing(view), source.change, name)
-                return resizingPositions ? resized(tensor, named: name, to: entry.shape) : tensor
+        try fill(store, from: path, names: sources.map(\.name)) { name in
+            guard let source = sourceOf[name], let entry = store[name] else { throw ParameterError.missing([name]) }
+            let view = try checkpoint.tensor(source.name)
+            guard DType(view.elementType).isFloatingPoint == entry.dtype.isFloatingPoint else {
+                throw ParameterError.unreadable(
+                    name: name, reason: "\(view.elementType.rawValue) where \(entry.dtype) is expected")
             }
-        } catch let error as ParameterError {
-            throw ModelError.checkpoint(path: path, reason: error.description)
+            let tensor = try changed(Tensor.borrowing(view), source.change, name)
+            return resizingPositions ? resized(tensor, named: name, to: entry.shape) : tensor
         }
     }
 

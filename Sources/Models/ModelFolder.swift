@@ -110,13 +110,27 @@ public struct ModelFolder: Sendable {
     /// - Throws: `WeightFileError`.
     public func checkpoint() throws(WeightFileError) -> Checkpoint { try Checkpoint.open(url) }
 
+    /// Where the vocabulary of a model lies: the folder itself, or that of a checkpoint which is given as a file.
+    public static func home(of url: URL) -> URL {
+        var isFolder: ObjCBool = false
+        _ = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
+        return isFolder.boolValue ? url : url.deletingLastPathComponent()
+    }
+
     /// Checks the vocabulary against the rows of the model's embedding. Fewer tokens than rows are allowed up to the
     /// padding to a round number that checkpoints are given.
     ///
     /// - Throws: `ModelError.vocabulary`.
     public func check(vocabulary tokens: Int, rows: Int) throws(ModelError) {
+        try Self.check(vocabulary: tokens, rows: rows, in: url)
+    }
+
+    /// The same for the vocabulary of a folder that need not have a `config.json`.
+    ///
+    /// - Throws: `ModelError.vocabulary`.
+    public static func check(vocabulary tokens: Int, rows: Int, in folder: URL) throws(ModelError) {
         guard tokens <= rows, rows - tokens < 512 else {
-            throw .vocabulary(folder: url.path, tokens: tokens, rows: rows)
+            throw .vocabulary(folder: folder.path, tokens: tokens, rows: rows)
         }
     }
 
@@ -147,7 +161,7 @@ public struct ModelFolder: Sendable {
     ///   - dtype: the element type of floating point tensors in the file, float32 or bfloat16; as in the store if nil
     ///   - files: further files to copy in, such as `vocab.txt`
     ///   - tensor: what to save for a parameter, such as its average; the parameter itself if nil
-    /// - Throws: `FileError` for a full disk or a missing permission, and `FileError` for the files.
+    /// - Throws: `FileError` where a file cannot be read or written.
     public static func save(
         configuration: some Encodable, store: ParameterStore, dtype: DType? = nil, copying files: [URL] = [],
         to folder: URL, tensor: ((ParameterStore.Entry) -> Tensor)? = nil
@@ -158,12 +172,12 @@ public struct ModelFolder: Sendable {
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             let json = try encoder.encode(configuration)
-            try AtomicFile.write(to: target.appending(path: "config.json")) { try $0.write(Array(json)) }
+            try AtomicFile.write(json, to: target.appending(path: "config.json"))
             for file in files {
                 let content = try UserFile.bytes(of: file)
                 let copy = target.appending(path: file.lastPathComponent)
                 if copy.standardizedFileURL != file.standardizedFileURL {
-                    try AtomicFile.write(to: copy) { try $0.write(content) }
+                    try AtomicFile.write(content, to: copy)
                 }
             }
         }
@@ -198,18 +212,29 @@ public func load(_ checkpoint: Checkpoint, into store: ParameterStore, renaming:
             names.append(name)
         }
     }
-    do {
-        try store.load(names: names) { name in
-            guard let view = views[name] else { throw ParameterError.missing([name]) }
-            guard DType(view.elementType).isFloatingPoint || store[name]?.dtype.isFloatingPoint == false else {
-                throw ParameterError.unreadable(
-                    name: name, reason: "\(view.elementType.rawValue) where floating point is expected")
-            }
-            return try Tensor.borrowing(view)
+    // A name that is not known is named as in the file, which is where a person looks for it.
+    try fill(store, from: path, names: names, inFile: { views[$0]?.name ?? $0 }) { name in
+        guard let view = views[name] else { throw ParameterError.missing([name]) }
+        guard DType(view.elementType).isFloatingPoint || store[name]?.dtype.isFloatingPoint == false else {
+            throw ParameterError.unreadable(
+                name: name, reason: "\(view.elementType.rawValue) where floating point is expected")
         }
+        return try Tensor.borrowing(view)
+    }
+}
+
+/// Loads every parameter of a store; what does not fit is an error of the checkpoint at `path`.
+///
+/// - Parameter inFile: how the file calls a name
+/// - Throws: `ModelError.checkpoint`, and what `tensor` throws.
+func fill(
+    _ store: ParameterStore, from path: String, names: [String], inFile: (String) -> String = { $0 },
+    _ tensor: (String) throws -> Tensor
+) throws {
+    do {
+        try store.load(names: names, tensor)
     } catch ParameterError.missing(let names, let unknown) {
-        // Named as in the file, which is where a person looks for them.
-        let error = ParameterError.missing(names, unknown: unknown.map { views[$0]?.name ?? $0 })
+        let error = ParameterError.missing(names, unknown: unknown.map(inFile))
         throw ModelError.checkpoint(path: path, reason: error.description)
     } catch let error as ParameterError {
         throw ModelError.checkpoint(path: path, reason: error.description)

@@ -64,12 +64,13 @@ public struct UniversalSentenceEncoderConfiguration: ModelConfiguration {
 
 /// Reads n-grams of a sentence: a projection and two layers over the neighbours of each token.
 private struct NGramBranch {
-    let before: Int
+    /// The tokens of an n-gram, and how many of them stand before the token itself.
+    let count, before: Int
     let projection, projectionBias, first, firstBias, second, secondBias: Tensor
 
     init(_ configuration: UniversalSentenceEncoderConfiguration, count: Int, before: Int, at path: ParameterPath) {
         let (e, c) = (configuration.embeddingSize, configuration.branchSize)
-        self.before = before
+        (self.count, self.before) = (count, before)
         projection = path.parameter("proj\(count)", [e, c], .normal(std: 0.02))
         projectionBias = path.parameter("proj_b\(count)", [c], .zeros)
         first = path.parameter("w1_\(count)", [count * c, c], .normal(std: 0.02))
@@ -152,9 +153,9 @@ public final class UniversalSentenceEncoder: LoadableModel {
         let x = Kernels.layerNorm(
             .concatenated(projected, 1), branchNorm, branchNormBias, epsilon: configuration.layerNormEpsilon)
         let size = configuration.branchSize
-        let grams = zip(branches, UniversalSentenceEncoderConfiguration.orders).enumerated().map { index, branch in
-            let rows = Self.neighbours(sentences, count: branch.1.count, before: branch.1.before)
-            return branch.0(
+        let grams = branches.enumerated().map { index, branch in
+            let rows = Self.neighbours(sentences, count: branch.count, before: branch.before)
+            return branch(
                 x.narrowed(1, index * size..<(index + 1) * size), Tensor.ids(rows, [rows.count]).to(nil, device))
         }
         let features = Kernels.layerNorm(
@@ -229,43 +230,42 @@ public final class UniversalSentenceEncoder: LoadableModel {
     ) throws {
         guard checkpoint["q1"] != nil else { return try TihuaModels.load(checkpoint, into: store) }
         let path = checkpoint.files.first?.path ?? ""
-        let parts = (1...partCount).map { "q\($0)" }
-        func tensor(_ name: String) throws -> Tensor { try Tensor.borrowing(checkpoint.tensor(name)) }
-        func interleaved(_ parts: [Tensor]) -> Tensor {
-            let stacked = Tensor.stacked(parts, 1)  // [V / 17, 17, ..]
-            return stacked.reshaped([configuration.vocabularySize] + stacked.shape.dropFirst(2))
+        let orders = UniversalSentenceEncoderConfiguration.orders
+        let table = checkpoint["q1"]?.shape ?? []
+        func damaged(_ name: String) -> ParameterError {
+            .unreadable(name: name, reason: "its shape or its type is not that of this encoder")
         }
+        func tensor(_ name: String, _ isRight: (TensorView) -> Bool) throws -> Tensor {
+            let view = try checkpoint.tensor(name)
+            guard isRight(view) else { throw damaged(name) }
+            return try Tensor.borrowing(view)
+        }
+        /// One number for each part of the table, put beside each of its rows.
         func perRow(_ name: String) throws -> Tensor {
-            let values = try tensor(name)
-            guard values.shape == [partCount] else {
-                throw ModelError.checkpoint(path: path, reason: "\(name) is not one number for each part of the table")
-            }
-            let rows = configuration.vocabularySize / partCount
-            return values.unsqueezed(0).expanded(rows, partCount).reshaped([configuration.vocabularySize])
+            try tensor(name) { $0.shape == [partCount] && $0.elementType == .float32 }
+                .unsqueezed(0).expanded(table[0], partCount).reshaped(-1)
         }
-        let joint = ["ln_g", "ln_b"].flatMap { name in
-            UniversalSentenceEncoderConfiguration.orders.map { "\(name)\($0.count)" }
-        }
+        let parts = (1...partCount).map { "q\($0)" }
+        let joint = ["ln_g", "ln_b"].flatMap { name in orders.map { "\(name)\($0.count)" } }
         let made = Set(parts + joint + ["scale", "lo", "bits", "eps"])
         let own = checkpoint.tensors.map(\.name).filter { !made.contains($0) }
-        do {
-            try store.load(
-                names: own + ["embedding", "embedding_scale", "embedding_low", "branch_ln_g", "branch_ln_b"]
-            ) { name in
-                switch name {
-                case "embedding": interleaved(try parts.map(tensor))
-                case "embedding_scale": try perRow("scale")
-                case "embedding_low": try perRow("lo")
-                case "branch_ln_g", "branch_ln_b":
-                    .concatenated(
-                        try UniversalSentenceEncoderConfiguration.orders.map {
-                            try tensor(name.dropFirst("branch_".count) + "\($0.count)")
-                        }, 0)
-                default: try tensor(name)
-                }
+        let names = own + ["embedding", "embedding_scale", "embedding_low", "branch_ln_g", "branch_ln_b"]
+        try fill(store, from: path, names: names) { name in
+            switch name {
+            case "embedding":
+                let rows = try parts.map { try tensor($0) { $0.shape == table && $0.elementType == .uint8 } }
+                return .stacked(rows, 1).reshaped(-1, table[1])  // [V / 17, 17, E] -> [V, E]
+            case "embedding_scale": return try perRow("scale")
+            case "embedding_low": return try perRow("lo")
+            case "branch_ln_g", "branch_ln_b":
+                let name = name.dropFirst("branch_".count)
+                let size = configuration.branchSize
+                return .concatenated(
+                    try orders.map { order in
+                        try tensor("\(name)\(order.count)") { $0.shape == [size] && $0.elementType == .float32 }
+                    }, 0)
+            default: return try tensor(name) { $0.elementType == .float32 }
             }
-        } catch let error as ParameterError {
-            throw ModelError.checkpoint(path: path, reason: "\(error)")
         }
     }
 }

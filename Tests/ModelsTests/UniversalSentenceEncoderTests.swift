@@ -53,6 +53,50 @@ import TihuaWeightFiles
         }
     }
 
+    /// Arrays of other shapes or types than the file says it has are errors of one line, never a trap.
+    @Test(arguments: ["q2", "scale", "lo", "ln_g2", "ln_b5", "proj3", "d2", "eps", "q17"])
+    func arraysThatDoNotFitAreRefused(name: String) throws {
+        let whole = try Checkpoint.open(Self.archive)
+        for isShape in [true, false] {
+            let folder = URL.temporaryDirectory.appending(path: UUID().uuidString)
+            defer { try? FileManager.default.removeItem(at: folder) }
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            let tensors = try whole.tensors.map { view in
+                let tensor = try Tensor.borrowing(view)
+                guard view.name == name else { return (name: view.name, tensor: tensor) }
+                let odd = Tensor.zeros([3, 1], dtype: tensor.dtype)
+                return (name: name, tensor: isShape ? odd : tensor.to(tensor.dtype == .uint8 ? .float32 : .int64))
+            }
+            let file = folder.appending(path: "model.safetensors")
+            try TensorFile.write(tensors, to: file)
+            // The number that norms add is read as it is, whatever its shape.
+            if name == "eps", isShape { continue }
+            #expect(throws: ModelError.self) { try UniversalSentenceEncoder.open(file) }
+        }
+    }
+
+    /// A configuration beside them that tells another size is an error too.
+    @Test func aVocabularyOfAnotherSizeIsRefused() throws {
+        let folder = URL.temporaryDirectory.appending(path: UUID().uuidString)
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let (whole, configuration) = try (
+            Checkpoint.open(Self.archive), UniversalSentenceEncoder.open(Self.archive).model.configuration
+        )
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        let tensors = try whole.tensors.map { (name: $0.name, tensor: try Tensor.borrowing($0)) }
+        try TensorFile.write(tensors, to: folder.appending(path: "model.safetensors"))
+        var other = configuration
+        other.vocabularySize = 50
+        for (described, fits) in [(configuration, true), (other, false)] {
+            try JSONEncoder().encode(described).write(to: folder.appending(path: "config.json"))
+            if fits {
+                _ = try UniversalSentenceEncoder.open(folder)
+            } else {
+                #expect(throws: ModelError.self) { try UniversalSentenceEncoder.open(folder) }
+            }
+        }
+    }
+
     @Test(
         .enabled(
             if: ProcessInfo.processInfo.environment["TIHUA_SENTENCES"] != nil,
