@@ -20,11 +20,14 @@ struct Demand: Hashable, Sendable {
 
     /// The digit of the tables: 0 any, 1 level, 2 oblique, 3 level rhyme, 4 oblique rhyme.
     init?(digit: Character) {
-        let demands: [Character: Demand] = [
-            "0": .free, "1": .level, "2": .oblique, "3": .levelRhyme, "4": .obliqueRhyme,
-        ]
-        guard let demand = demands[digit] else { return nil }
-        self = demand
+        switch digit {
+        case "0": self = .free
+        case "1": self = .level
+        case "2": self = .oblique
+        case "3": self = .levelRhyme
+        case "4": self = .obliqueRhyme
+        default: return nil
+        }
     }
 
     var isRhyme: Bool { rhyme != nil }
@@ -63,9 +66,8 @@ struct Repeat: Hashable, Sendable {
     var isDemanded: Bool
 
     /// Whether the characters repeat, as far as they are there.
-    func holds(in characters: some RandomAccessCollection<Character>) -> Bool {
-        let characters = Array(characters)
-        return pairs.allSatisfy { $0.slot >= characters.count || characters[$0.slot] == characters[$0.source] }
+    func holds(in characters: [Character]) -> Bool {
+        pairs.allSatisfy { $0.slot >= characters.count || characters[$0.slot] == characters[$0.source] }
     }
 }
 

@@ -212,7 +212,7 @@ private struct Reading {
         var (hits, known) = (0, 0)
         for (rhyme, kind) in metre.rhymes.enumerated() {
             let lines = rhymingLines.sorted().filter { patterns[$0].last?.rhyme == rhyme }
-            let judged = judgeRhymes(lines, kind, first: nil, metre)
+            let judged = judgeRhymes(lines, kind, first: nil)
             (hits, known) = (hits + judged.hits, known + judged.known)
         }
         rhymeAccuracy = Double(hits) / Double(max(known, 1))
@@ -296,7 +296,7 @@ private struct Reading {
         let openingRhymes = types[0].endsLevel && tones != .off
         if openingRhymes { rhymingLines.insert(0) }
         let kind = Rhyme(counts: [.level: rhyming.count])
-        let (hits, known) = judgeRhymes(rhyming, kind, first: openingRhymes ? 0 : nil, form.metre(tones))
+        let (hits, known) = judgeRhymes(rhyming, kind, first: openingRhymes ? 0 : nil)
         rhymeAccuracy = Double(hits) / Double(max(known, 1))
     }
 
@@ -414,7 +414,7 @@ private struct Reading {
     ///
     /// - Returns: how many of `lines` are in the group, and how many end in a character that can be judged.
     private mutating func judgeRhymes(
-        _ lines: [Int], _ rhyme: Rhyme, first: Int?, _ metre: Metre
+        _ lines: [Int], _ rhyme: Rhyme, first: Int?
     ) -> (hits: Int, known: Int) {
         let group = mainGroup(lines, rhyme, first: form.kind == .regulated ? 0 : nil)
         if let group { rhymeGroups += group.ids.filter { !rhymeGroups.contains($0) } }
@@ -445,7 +445,7 @@ private struct Reading {
                     found: names)
             }
             let spelling = variantForms[character] ?? character
-            let end = metre.lineStarts[line + 1] - 1
+            let end = form.lineLengths[...line].reduce(0, +) - 1
             let isRepeat = form.repeats.contains { $0.pairs.last?.slot == end && $0.holds(in: all) }
             if let place = places[spelling], spelling != PoemText.lost, !isRepeat {
                 add(.repeatedRhyme, line: line, slot: texts[line].count - 1, expected: "", found: "\(place + 1)")
