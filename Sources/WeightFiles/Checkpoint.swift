@@ -149,10 +149,13 @@ public struct Checkpoint: Sendable {
             let safetensors = try SafetensorsFile(file)
             return (safetensors.tensors, safetensors.metadata, false)
         }
-        if file.bytes.starts(with: TorchArchive.zipMagic), NumPyArchive.isOne(try ZipArchive(file)) {
-            return (try NumPyArchive(file).tensors, [:], true)
+        guard file.bytes.starts(with: TorchArchive.zipMagic) else {
+            return (try TorchArchive(file).tensors(), [:], false)
         }
-        return (try TorchArchive(file).tensors(), [:], false)
+        let archive = try ZipArchive(file)
+        return NumPyArchive.isOne(archive)
+            ? (try NumPyArchive(archive, path: file.path).tensors, [:], true)
+            : (try TorchArchive(file, archive).tensors(), [:], false)
     }
 
     /// Reads an index: `{"metadata": {…}, "weight_map": {"tensor": "file", …}}`, the files beside it.

@@ -22,18 +22,21 @@ public struct NumPyArchive: Sendable {
 
     /// Reads a mapped file. Throws `WeightFileError`.
     public init(_ file: MappedFile) throws(WeightFileError) {
-        path = file.path
-        let archive = try ZipArchive(file)
+        try self.init(ZipArchive(file), path: file.path)
+    }
+
+    init(_ archive: ZipArchive, path: String) throws(WeightFileError) {
+        self.path = path
         var tensors: [TensorView] = []
         var left = Self.maximumSize
         for name in archive.names.sorted() {
             guard name.hasSuffix(Self.suffix), let bytes = try archive.content(of: name, limit: left) else {
-                throw .malformed(path: file.path, problem: "the archive's entry \(quoted(name)) is no array")
+                throw .malformed(path: path, problem: "the archive's entry \(quoted(name)) is no array")
             }
             left -= bytes.count
-            tensors.append(try Self.array(bytes, name: String(name.dropLast(Self.suffix.count)), path: file.path))
+            tensors.append(try Self.array(bytes, name: String(name.dropLast(Self.suffix.count)), path: path))
         }
-        guard !tensors.isEmpty else { throw .malformed(path: file.path, problem: "the archive holds no array") }
+        guard !tensors.isEmpty else { throw .malformed(path: path, problem: "the archive holds no array") }
         self.tensors = tensors
     }
 

@@ -37,7 +37,7 @@ public enum SafetensorsWriter {
 
     /// Writes the file whole or not at all, replacing an older one.
     ///
-    /// Throws `WeightFileError.unwritable` (two equal names, a source whose bytes do not fit its shape), `.system`
+    /// Throws `WeightFileError.unwritable` (two equal names, a source whose bytes do not fit its shape), `FileError`
     /// (disk full, no permission), and whatever a source throws.
     public static func write(_ tensors: [Source], metadata: [String: String] = [:], to url: URL) throws {
         let ordered = tensors.sorted { (rank($0.elementType), $0.name) < (rank($1.elementType), $1.name) }

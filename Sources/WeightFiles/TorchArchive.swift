@@ -16,13 +16,16 @@ public struct TorchArchive: Sendable {
     }
 
     /// Reads a mapped file. Throws `WeightFileError`.
-    public init(_ file: MappedFile) throws(WeightFileError) {
+    public init(_ file: MappedFile) throws(WeightFileError) { try self.init(file, nil) }
+
+    /// - Parameter archive: the directory of a ZIP archive, where it was read already
+    init(_ file: MappedFile, _ archive: ZipArchive?) throws(WeightFileError) {
         // An initialiser owns its arguments and may drop them after their last mention, with the memory.
         defer { withExtendedLifetime(file) {} }
         path = file.path
         let reader = ByteReader(file)
         if file.bytes.starts(with: Self.zipMagic) {
-            root = try Self.readArchive(file)
+            root = try Self.readArchive(file, archive)
         } else if file.bytes.first == Self.pickleMagic {
             root = try Self.readLegacy(file)
         } else if file.bytes.count > 262, file.bytes[257..<262].elementsEqual("ustar".utf8) {
@@ -71,8 +74,10 @@ public struct TorchArchive: Sendable {
 
     // MARK: The two layouts
 
-    private static func readArchive(_ file: MappedFile) throws(WeightFileError) -> PickleValue {
-        let archive = try ZipArchive(file)
+    private static func readArchive(
+        _ file: MappedFile, _ known: ZipArchive?
+    ) throws(WeightFileError) -> PickleValue {
+        let archive = if let known { known } else { try ZipArchive(file) }
         var reader = ByteReader(file)
         // "NAME/data.pkl", "NAME/data/KEY", "NAME/byteorder"; NAME is any one folder.
         let programs = archive.names.filter {
