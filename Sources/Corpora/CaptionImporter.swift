@@ -111,7 +111,7 @@ public struct CaptionImporter: Sendable {
     ///   - validation: where the captions of held-out pictures go
     ///   - isStrict: throws for the first line at fault instead of leaving it out
     /// - Throws: `DataFileError.notUTF8` for a file that is of another encoding, `.badLine` if strict, `.nothingFound`
-    ///   if no caption is left, `.unreadable`; `WeightFileError` for what cannot be written.
+    ///   if no caption is left, `.unreadable`; `FileError` for what cannot be written.
     public func run(
         from inputs: [URL], to training: URL, validation: URL, isStrict: Bool = false
     ) throws -> Report {
@@ -175,8 +175,8 @@ public struct CaptionImporter: Sendable {
             throw DataFileError.nothingLeft(
                 files: inputs.map { $0.path(percentEncoded: false) }, reason: "no caption is left\(held)\(first)")
         }
-        try AtomicFile.write(to: training) { try $0.write(files.training) }
-        if !known.validation.isEmpty { try AtomicFile.write(to: validation) { try $0.write(files.validation) } }
+        try AtomicFile.write(files.training, to: training)
+        if !known.validation.isEmpty { try AtomicFile.write(files.validation, to: validation) }
         return report
     }
 }

@@ -18,7 +18,7 @@ public struct CaptionedPictures: Sendable {
         /// Whether training leaves this picture out to measure on: one labelled picture in `count`, by a hash of its
         /// key; none for 0. Captioned pictures come with their own validation set.
         public func isHeldOut(oneIn count: Int) -> Bool {
-            label != nil && count > 0 && stableHash(key) % UInt64(count) == 0
+            label != nil && TihuaFiles.isHeldOut(key, oneIn: count)
         }
 
         /// At most `count` different captions, drawn by a hash of the key.

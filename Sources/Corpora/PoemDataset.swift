@@ -95,7 +95,7 @@ public struct PoemDataset: Sendable {
                 theme: poem.lines.lazy.compactMap { themes[$0]?.first }.first,
                 descriptions: keywords.flatMap { descriptions[$0] ?? [] })
             // By a hash of the poem, so that the same poem is always on the same side.
-            if options.holdOut > 0, stableHash(poem.lines.joined()) % UInt64(options.holdOut) == 0 {
+            if isHeldOut(poem.lines.joined(), oneIn: options.holdOut) {
                 validation.append(example)
             } else {
                 training.append(example)
@@ -149,4 +149,9 @@ public struct PoemDataset: Sendable {
         guard let id = shared?.ids.first else { return nil }
         return book.groups[id]
     }
+}
+
+/// What was left out, as people read it: how many, and why, in the order of the reasons.
+package func reasons(_ dropped: [String: Int]) -> [String] {
+    dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
 }

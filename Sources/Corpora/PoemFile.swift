@@ -6,7 +6,7 @@ public import TihuaTokenizers
 public enum PoemFile {
     /// What the lines of a file hold.
     public enum Format: Sendable, CaseIterable {
-        /// One `Poem` a line, as `tihua data poems` writes.
+        /// One `CorpusPoem` a line, as `tihua data poems` writes.
         case corpus
         /// CCPC: one JSON object a line with `content` ("…|…|…|…"), `title`, `author`, `dynasty`, `keywords` ("… …").
         case ccpc

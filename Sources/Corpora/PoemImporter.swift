@@ -45,7 +45,7 @@ public struct PoemImporter: Sendable {
     /// Writes the poems of `input` to `output`, one JSON object a line; the file appears whole or not at all.
     ///
     /// `progress` is told the number of poems read so far. Throws `DataFileError` for an input that cannot be read, is
-    /// damaged or holds no poems, `WeightFileError` for an output that cannot be written, `TokenizerError` where OpenCC
+    /// damaged or holds no poems, `FileError` for an output that cannot be written, `TokenizerError` where OpenCC
     /// is missing.
     public func run(from input: URL, to output: URL, progress: (Int) -> Void = { _ in }) throws -> Report {
         let encoder = JSONEncoder()

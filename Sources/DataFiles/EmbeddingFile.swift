@@ -74,7 +74,7 @@ public struct EmbeddingFile: Sendable {
     /// - Parameters:
     ///   - keys: different, without line feeds
     ///   - values: all rows, `keys.count` times `width` numbers
-    /// - Throws: `WeightFileError`.
+    /// - Throws: `FileError` for what cannot be written, `WeightFileError.unwritable` for values of another count.
     public static func write(
         keys: [String], values: [Float], width: Int, isNormalized: Bool, model: String,
         metadata: [String: String] = [:], to url: URL
@@ -86,7 +86,8 @@ public struct EmbeddingFile: Sendable {
 
     /// Joins files of one model in their order, piece by piece, so that no more than one row need be in memory.
     ///
-    /// - Throws: `WeightFileError`, `DataFileError.badFile` for files of different models or widths.
+    /// - Throws: `FileError` for what cannot be written, `DataFileError.badFile` for files of different models or
+    ///   widths.
     public static func join(_ parts: [EmbeddingFile], metadata: [String: String] = [:], to url: URL) throws {
         guard let first = parts.first else { throw DataFileError.nothingFound(file: url.path, expected: "embeddings") }
         guard

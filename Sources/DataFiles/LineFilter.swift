@@ -94,8 +94,8 @@ public struct LineFilter: Sendable, Equatable {
     }
 
     /// Writes the filter: "TIHUALF1"; the number of lines, of bytes and of probes and a checksum of all but the name,
-    /// 64 bits each, little end first; the bytes. The file appears whole or not at all; throws `WeightFileError` where
-    /// it cannot be written.
+    /// 64 bits each, little end first; the bytes. The file appears whole or not at all; throws `FileError` where it
+    /// cannot be written.
     public func write(to url: URL) throws {
         func bytes(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
         let head = bytes(UInt64(count)) + bytes(UInt64(bits.count)) + bytes(UInt64(probeCount))

@@ -92,9 +92,7 @@ public final class PictureTextEncoder {
 
     private func tokenizer() throws -> BertTokenizer {
         if let loadedTokenizer { return loadedTokenizer }
-        var isFolder: ObjCBool = false
-        _ = FileManager.default.fileExists(atPath: folder.path, isDirectory: &isFolder)
-        let home = isFolder.boolValue ? folder : folder.deletingLastPathComponent()
+        let home = ModelFolder.home(of: folder)
         let tokenizer = try BertTokenizer(folder: home)
         let rows = model.configuration.text.vocabularySize
         guard tokenizer.vocabularySize <= rows else {

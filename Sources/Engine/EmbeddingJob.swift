@@ -39,7 +39,7 @@ public struct EmbeddingJob: Sendable {
     }
 
     /// What the parts belong to.
-    private struct Plan: Codable, Equatable {
+    struct Plan: Codable, Equatable {
         var model: String
         var pictures: String
         var isNormalized: Bool
@@ -49,7 +49,7 @@ public struct EmbeddingJob: Sendable {
     private static let badKey = "bad"
     private static let picturesKey = "pictures"
 
-    private struct Bad: Codable {
+    struct Bad: Codable {
         var key: String
         var reason: String
     }
@@ -188,8 +188,8 @@ public struct EmbeddingJob: Sendable {
         }
     }
 
-    /// What is to be written together.
-    private struct Part {
+    /// Pictures that were read together, their embeddings, and what could not be read.
+    struct Part {
         var keys: [String] = []
         var values: [Float] = []
         var bad: [Bad] = []
@@ -208,7 +208,7 @@ public struct EmbeddingJob: Sendable {
                     keys.append(entry.key)
                     return pixels
                 case .failure(let problem):
-                    bad.append(Bad(key: entry.key, reason: problem.reason))
+                    bad.append(Bad(key: entry.key, reason: "\(problem)"))
                     return nil
                 }
             }

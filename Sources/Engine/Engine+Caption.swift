@@ -21,27 +21,18 @@ extension Engine {
             let url = try pack.requiredCaptioner()
             let opened = try ClipCap.open(url, device: device)
             opened.notes.forEach(note)
-            var isFolder: ObjCBool = false
-            _ = FileManager.default.fileExists(atPath: url.path, isDirectory: &isFolder)
-            let home = isFolder.boolValue ? url : url.deletingLastPathComponent()
+            let home = ModelFolder.home(of: url)
             let tokenizer = try BertTokenizer(folder: home)
-            let rows = opened.model.configuration.languageModel.vocabularySize
-            guard tokenizer.vocabularySize <= rows, rows - tokenizer.vocabularySize < 512 else {
-                throw ModelError.vocabulary(folder: home.path, tokens: tokenizer.vocabularySize, rows: rows)
-            }
+            try ModelFolder.check(
+                vocabulary: tokenizer.vocabularySize, rows: opened.model.configuration.languageModel.vocabularySize,
+                in: home)
             return CaptionerPart(url: url, model: opened.model, tokenizer: tokenizer)
         }
     }
 
     private func style(_ request: CaptionRequest, _ captioner: CaptionerPart) throws -> TextStyle? {
         guard let asked = request.style else { return nil }
-        let made = try part(\.style) { (asked, try makeStyle(asked, captioner)) }
-        guard made.asked != asked else { return made.made }
-        drop(\.style)
-        return try style(request, captioner)
-    }
-
-    private func makeStyle(_ asked: CaptionStyle, _ captioner: CaptionerPart) throws -> TextStyle {
+        if let known = parts.style, known.asked == asked { return known.made }
         let unknown = captioner.tokenizer.unknownID
         let sentences = asked.sentences.map { captioner.tokenizer.encode($0, addingSpecialTokens: false) }
         guard sentences.contains(where: { $0.contains { $0 != unknown } }) else {
@@ -49,9 +40,11 @@ extension Engine {
                 name: "the style", value: "without a character that the captioner can write", range: "Chinese sentences"
             )
         }
-        return try TextStyle(
+        let made = try TextStyle(
             sentences: sentences, end: captioner.tokenizer.separatorID,
             vocabularySize: captioner.model.configuration.languageModel.vocabularySize, weight: asked.weight)
+        parts.style = (asked, made)
+        return made
     }
 
     /// Loads the captioner and checks a request against it, before a picture is looked at.

@@ -31,25 +31,16 @@ extension Engine {
         of list: PictureList, progress: (Int) -> Void = { _ in }
     ) async throws -> (rows: [String: [Float]], bad: [(key: String, reason: String)]) {
         let preprocessing = try await preprocessing()
-        var rows: [String: [Float]] = [:]
-        var bad: [(key: String, reason: String)] = []
+        var read = EmbeddingJob.Part()
+        var rows: [[Float]] = []
         for start in stride(from: 0, to: list.entries.count, by: PictureTextEncoder.batch) {
             let range = start..<min(start + PictureTextEncoder.batch, list.entries.count)
-            var keys: [String] = []
-            var pixels: [[Float]] = []
-            for (entry, prepared) in zip(list.entries[range], await list.prepare(range, preprocessing)) {
-                switch prepared {
-                case .success(let values):
-                    keys.append(entry.key)
-                    pixels.append(values)
-                case .failure(let problem): bad.append((entry.key, problem.reason))
-                }
-            }
-            let found = try await embeddings(prepared: pixels, isNormalized: true)
-            rows.merge(zip(keys, found)) { first, _ in first }
+            let pixels = read.add(await list.prepare(range, preprocessing), of: list.entries[range])
+            rows += try await embeddings(prepared: pixels, isNormalized: true)
             progress(range.upperBound)
         }
-        return (rows, bad)
+        let byKey = Dictionary(zip(read.keys, rows)) { first, _ in first }
+        return (byKey, read.bad.map { ($0.key, $0.reason) })
     }
 
     func embeddings(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
@@ -60,20 +51,15 @@ extension Engine {
 }
 
 /// Pixels for the model, or why there are none.
-typealias Prepared = Result<[Float], Unreadable>
-
-struct Unreadable: Error { let reason: String }
+typealias Prepared = Result<[Float], any Error>
 
 extension PictureList {
     /// Decodes and resizes on all processors.
     func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing) async -> [Prepared] {
         await range.concurrentMap { index in
-            do {
+            Prepared {
                 let entry = entries[index]
-                return .success(
-                    preprocessing.pixels(try Picture(encoded: Array(try bytes(of: entry)), name: entry.key)))
-            } catch {
-                return .failure(Unreadable(reason: "\(error)"))
+                return preprocessing.pixels(try Picture(encoded: Array(try bytes(of: entry)), name: entry.key))
             }
         }
     }

@@ -16,10 +16,11 @@ extension Engine {
     struct ImageryPart {
         let index: ImageryIndex
         let scale: Float
-        let calibration: Calibration?
+        /// See `Pack.calibration`.
+        let imageMean: [Float]?
 
         /// What all pictures have in common, as a text sees it.
-        func bias(_ text: [Float]) -> Float { calibration.map { dot(text, $0.imageMean) } ?? 0 }
+        func bias(_ text: [Float]) -> Float { imageMean.map { dot(text, $0) } ?? 0 }
 
         func keywords(for image: [Float], count: Int) -> [Keyword] {
             index.keywords(from: index.cosines(with: image), count: count, scale: scale)
@@ -35,17 +36,16 @@ extension Engine {
 
     private func imagery() throws -> ImageryPart {
         try part(\.imagery) {
-            let converter = try ChineseConverter()
             let towers = try towers()
             try towers.prepareForTexts()
             var bank = try ImageryBank(contentsOf: try pack.requiredBank())
             if let extra = pack.extraBank {
+                let converter = try ChineseConverter()
                 bank = bank.merging(try ImageryBank(contentsOf: extra) { try converter.simplified($0) })
             }
-            let calibration = try pack.calibration.map { try Calibration(contentsOf: $0, width: towers.width) }
             let cache = BankCache(folder: cacheFolder, shipped: pack.bankCache)
             let index = ImageryIndex(bank: bank, embeddings: try cache.embeddings(of: bank, with: towers))
-            return ImageryPart(index: index, scale: towers.scale, calibration: calibration)
+            return ImageryPart(index: index, scale: towers.scale, imageMean: try pack.imageMean(width: towers.width))
         }
     }
 

@@ -20,7 +20,7 @@ public actor Engine {
     let cacheFolder: URL?
     let note: @Sendable (String) -> Void
     private let thread: TorchThread
-    private var parts = Parts()
+    var parts = Parts()
 
     /// The thread that all of this actor's work runs on.
     public nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
@@ -62,9 +62,6 @@ public actor Engine {
         parts[keyPath: place] = part
         return part
     }
-
-    /// Forgets a part, so that its next use makes another.
-    func drop<Part>(_ place: WritableKeyPath<Parts, Part?>) { parts[keyPath: place] = nil }
 
     /// What sees: the two towers of the pack's CLIP model.
     func towers() throws -> PictureTextEncoder {

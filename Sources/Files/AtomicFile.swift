@@ -130,7 +130,8 @@ public final class FileSink {
     /// Bytes written so far.
     public private(set) var count = 0
 
-    init(descriptor: Int32, path: String) {
+    /// Writes behind what a file that is open holds already, as far as it is opened so; `path` is for messages.
+    package init(descriptor: Int32, path: String) {
         self.descriptor = descriptor
         self.path = path
     }

@@ -37,7 +37,7 @@ public enum FileError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 
     /// The operating system's words for the last failed call of this thread.
-    static func system(_ path: String, _ operation: String) -> FileError {
+    package static func system(_ path: String, _ operation: String) -> FileError {
         .system(path: path, operation: operation, reason: String(cString: strerror(errno)))
     }
 }

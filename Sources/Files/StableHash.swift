@@ -31,3 +31,8 @@ package enum StableHash {
 package func stableHash(_ text: String, from state: UInt64 = 0xcbf2_9ce4_8422_2325) -> UInt64 {
     text.utf8.reduce(state) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
 }
+
+/// Whether a poem or picture is the one in `count` that is held out; none is where that is 0.
+package func isHeldOut(_ key: String, oneIn count: Int) -> Bool {
+    count > 0 && stableHash(key) % UInt64(count) == 0
+}

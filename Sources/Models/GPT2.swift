@@ -322,8 +322,7 @@ func offsetCausalMask(_ count: Int, _ total: Int, device: Device) -> Tensor {
 public func causalMask(present: Tensor, last count: Int) -> Tensor {
     let total = present.size(1)
     let causal = offsetCausalMask(count, total, device: present.device)  // [T, S]
-    let diagonal = causal.logicalAnd(
-        offsetCausalMask(count, total, device: present.device).upperTriangle(total - count))
+    let diagonal = causal.upperTriangle(total - count)
     let seen = present.unsqueezed(1).unsqueezed(1).logicalAnd(causal)  // [B, 1, T, S]
     return seen.logicalOr(diagonal)
 }

@@ -3,8 +3,8 @@ public import TihuaTorch
 /// The keys and values of the tokens seen so far, per layer, in memory that is allocated once; and, for a decoder that
 /// attends to a memory besides its own tokens, the keys and values of that memory, projected once.
 ///
-/// A decoder appends the keys and values of its new tokens and attends over everything that is stored. A prompt is run
-/// once with batch 1 and then `expand`ed to all candidates.
+/// A decoder appends the keys and values of its new tokens and attends over everything that is stored. A prompt that
+/// all candidates share may be run once with batch 1, and the cache `expand`ed to them.
 public final class KeyValueCache {
     /// The most tokens that fit.
     public let capacity: Int

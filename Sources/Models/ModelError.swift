@@ -7,7 +7,6 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
     /// A configuration that is well-formed and asks for what Tihua does not do.
     case unsupported(model: String, setting: String, value: String, known: String)
     case unknownArchitecture(path: String, found: String, known: [String])
-    case noCheckpoint(folder: String, expected: [String])
     /// The tokenizer's vocabulary and the rows of the embedding differ.
     case vocabulary(folder: String, tokens: Int, rows: Int)
     /// A model whose numbers are not finite.
@@ -25,8 +24,6 @@ public enum ModelError: Error, Equatable, Sendable, CustomStringConvertible {
             "\(model): \(setting) is \(value), which is not supported; known: \(known)"
         case .unknownArchitecture(let path, let found, let known):
             "\(path): architecture \(found) is unknown; known: \(known.joined(separator: ", "))"
-        case .noCheckpoint(let folder, let expected):
-            "\(folder): no weights; put one of \(expected.joined(separator: ", ")) there"
         case .vocabulary(let folder, let tokens, let rows):
             "\(folder): the vocabulary has \(tokens) tokens but the model has \(rows) embedding rows;"
                 + " take vocabulary and weights from the same model"

@@ -231,7 +231,7 @@ public struct CaptionDataset: Sendable {
             }
             // By a hash of the picture, so that all of its captions are on the same side, in every run.
             let isHeld =
-                index >= sources.captions.count || holdOut > 0 && stableHash(key) % UInt64(holdOut) == 0
+                index >= sources.captions.count || isHeldOut(key, oneIn: holdOut)
             guard let row = sources.pictures?.row(of: key) ?? (sources.isTextOnly && !isHeld ? 0 : nil) else {
                 dropped["without an embedding", default: 0] += 1
                 continue

@@ -255,7 +255,7 @@ public final class CaptionRewardTask: TrainingTask {
 
     /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ClipCap.open` reads them.
     ///
-    /// - Throws: `WeightFileError`.
+    /// - Throws: `FileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
         try saveModel(model.configuration, store, tokens: dataset.tokens, to: folder, tensor: tensor)
     }

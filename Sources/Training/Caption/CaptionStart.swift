@@ -31,7 +31,5 @@ extension CaptionTask.Start {
 ///
 /// - Throws: `TokenizerError`.
 public func vocabularyTokens(besideModel url: URL) throws -> [String] {
-    let isFolder = (try? url.resourceValues(forKeys: [.isDirectoryKey]))?.isDirectory ?? false
-    let folder = isFolder ? url : url.deletingLastPathComponent()
-    return try vocabularyTokens(at: folder.appending(path: "vocab.txt"))
+    try vocabularyTokens(at: ModelFolder.home(of: url).appending(path: "vocab.txt"))
 }

@@ -189,7 +189,7 @@ public final class CaptionTask: TrainingTask {
 
     /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ClipCap.open` reads them.
     ///
-    /// - Throws: `WeightFileError`.
+    /// - Throws: `FileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
         try saveModel(model.configuration, store, tokens: dataset.tokens, to: folder, tensor: tensor)
     }

@@ -270,7 +270,7 @@ public final class ClipTask: TrainingTask {
     /// Writes `vocab.txt`, `config.json`, `preprocessor_config.json` and the weights in bfloat16, without the
     /// classifier.
     ///
-    /// - Throws: `WeightFileError`.
+    /// - Throws: `FileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
         // The classifier belongs to the training, not to the model.
         let kept = ParameterStore(seed: 0, device: device)

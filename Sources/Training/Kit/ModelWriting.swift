@@ -14,9 +14,7 @@ func saveModel(
 ) throws {
     if let tokens {
         try AtomicFile.makeFolder(at: folder)
-        try AtomicFile.write(to: folder.appending(path: "vocab.txt")) {
-            try $0.write(Array((tokens.joined(separator: "\n") + "\n").utf8))
-        }
+        try AtomicFile.write((tokens.joined(separator: "\n") + "\n").utf8, to: folder.appending(path: "vocab.txt"))
     }
     try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) {
         tensor($0.name) ?? $0.tensor

@@ -43,7 +43,7 @@ struct RunCheckpoint {
 
     /// Replaces the last checkpoint, whole or not at all.
     ///
-    /// - Throws: `WeightFileError` for a full disk or a missing permission; the last checkpoint is untouched then.
+    /// - Throws: `FileError` for a full disk or a missing permission; the last checkpoint is untouched then.
     func write(
         _ progress: RunProgress, store: ParameterStore, optimizer: any Optimizer, average: ExponentialMovingAverage?,
         generators: [(name: String, generator: Generator)], options: TrainingOptions, identity: String

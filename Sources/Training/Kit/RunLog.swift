@@ -16,7 +16,7 @@ final class RunLog {
         self.quiet = quiet
         path = folder.appending(path: "log.txt").path(percentEncoded: false)
         let descriptor = Glibc.open(path, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0o666)
-        guard descriptor >= 0 else { throw Self.failure(path) }
+        guard descriptor >= 0 else { throw FileError.system(path, "write") }
         file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         events = try EventWriter(folder: folder, resumingAfter: step)
     }
@@ -30,16 +30,11 @@ final class RunLog {
         if !quiet { try? FileHandle.standardError.write(contentsOf: line) }
         let descriptor = file.fileDescriptor
         let length = lseek(descriptor, 0, SEEK_END)
-        var rest = line[...]
-        while !rest.isEmpty {
-            let written = rest.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
-            if written < 0 && errno == EINTR { continue }
-            guard written > 0 else {
-                let error = Self.failure(path)
-                if length >= 0 { ftruncate(descriptor, length) }
-                throw error
-            }
-            rest = rest.dropFirst(written)
+        do {
+            try line.withUnsafeBytes { try FileSink(descriptor: descriptor, path: path).write($0) }
+        } catch {
+            if length >= 0 { ftruncate(descriptor, length) }
+            throw error
         }
     }
 
@@ -52,10 +47,6 @@ final class RunLog {
     func flush() throws {
         try events.flush()
         // EINVAL: a file system without fsync.
-        guard fsync(file.fileDescriptor) == 0 || errno == EINVAL else { throw Self.failure(path) }
-    }
-
-    private static func failure(_ path: String) -> FileError {
-        .system(path: path, operation: "write", reason: String(cString: strerror(errno)))
+        guard fsync(file.fileDescriptor) == 0 || errno == EINVAL else { throw FileError.system(path, "write") }
     }
 }

@@ -278,7 +278,7 @@ public final class Trainer<Task: TrainingTask> {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
         let json = try encoder.encode(options)
-        try AtomicFile.write(to: folder.appending(path: "run.json")) { try $0.write(Array(json)) }
+        try AtomicFile.write(json, to: folder.appending(path: "run.json"))
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import TihuaCorpora
 import TihuaFiles
 import TihuaNN
 
@@ -106,8 +107,8 @@ public enum TrainingError: Error, Equatable, Sendable, CustomStringConvertible {
     static func nothingLeft(
         _ path: String, _ what: String, dropped: [String: Int], heldOut: Int
     ) -> TrainingError {
-        let reasons = dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" } + ["\(heldOut) held out"]
-        return .data(path: path, reason: "\(what) are left to train on (\(reasons.joined(separator: ", ")))")
+        let all = reasons(dropped) + ["\(heldOut) held out"]
+        return .data(path: path, reason: "\(what) are left to train on (\(all.joined(separator: ", ")))")
     }
 
     /// One line: what is wrong, where, and what to do.

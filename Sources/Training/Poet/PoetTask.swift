@@ -197,7 +197,7 @@ public final class PoetTask: TrainingTask {
 
     /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ModelFolder` reads them.
     ///
-    /// - Throws: `WeightFileError`.
+    /// - Throws: `FileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
         try saveModel(configuration, store, tokens: dataset.vocabulary.tokens, to: folder, tensor: tensor)
     }

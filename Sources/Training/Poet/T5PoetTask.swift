@@ -159,7 +159,7 @@ public final class T5PoetTask: TrainingTask {
 
     /// Writes `vocab.txt`, `config.json` and the weights in bfloat16, as `ModelFolder` reads them.
     ///
-    /// - Throws: `WeightFileError`.
+    /// - Throws: `FileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
         try saveModel(configuration, store, tokens: writer.tokens, to: folder, tensor: tensor)
     }

@@ -186,7 +186,7 @@ public final class PrefixTask: TrainingTask {
 
     /// Writes `config.json` and the weights in bfloat16, as `PrefixMapper.open` reads them.
     ///
-    /// - Throws: `WeightFileError`.
+    /// - Throws: `FileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
         try saveModel(mapper.configuration, store, to: folder, tensor: tensor)
     }

@@ -51,10 +51,11 @@ struct DataCommand: AsyncParsableCommand {
         func run() async throws {
             for (file, option) in [(out, "--out"), (report, "--report")] { try protect([input], from: file, option) }
             let start = ContinuousClock.now
+            let progress = ProgressLine(isQuiet: quiet)
             let result = try PoemImporter().run(from: URL(filePath: input), to: URL(filePath: out)) { count in
-                if !quiet { Console.progress("\(count) poems") }
+                progress("\(count) poems")
             }
-            if !quiet { Console.progress(nil) }
+            progress(nil)
             if let report { try AtomicFile.write(result.description.utf8, to: URL(filePath: report)) }
             if json { try Console.print(try jsonLine(Counts(result))) }
             guard !quiet, !json else { return }

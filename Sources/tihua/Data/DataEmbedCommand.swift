@@ -50,13 +50,14 @@ extension DataCommand {
             var first: Int?
             var rate = 0.0
             let interruption = Interruption()
+            let progress = ProgressLine(isQuiet: quiet)
             let report = try await job.run(interrupted: { interruption.wasRequested }) { done in
                 // The rate is that of this run: without earlier pictures, and without the first batch, which loads.
                 let seconds = (ContinuousClock.now - start) / .seconds(1)
                 if let first { rate = Double(done - first) / max(seconds, 0.001) } else { first = max(0, done - 32) }
-                if !quiet { Console.progress("\(done)/\(count) pictures, \(Int(rate))/s") }
+                progress("\(done)/\(count) pictures, \(Int(rate))/s")
             }
-            if !quiet { Console.progress(nil) }
+            progress(nil)
             let seconds = (ContinuousClock.now - start) / .seconds(1)
             for picture in report.bad.prefix(10) { Console.note("left out: \(picture.reason)") }
             if report.bad.count > 10 { Console.note("left out: \(report.bad.count - 10) more") }

@@ -45,12 +45,12 @@ extension DataCommand {
         }
 
         func run() async throws {
-            let named = shard.flatMap { $0.split(separator: ",").compactMap { $0.split(separator: "=").last } }
-            try protect(named.map(String.init), from: out, "--out")
+            let sources = try shard.map(TrainClipCommand.source)
+            let named = sources.flatMap { [$0.shard] + $0.captions + [$0.labels, $0.teacher].compactMap { $0 } }
+            try protect(named.map(\.path), from: out, "--out")
             var lines: [String] = []
             var (pictures, left) = (0, 0)
-            for specification in shard {
-                let source = try TrainClipCommand.source(specification)
+            for (specification, source) in zip(shard, sources) {
                 guard source.labels != nil else {
                     throw ValidationError("\(specification): say where its captions are: SHARD,labels=FILE")
                 }
@@ -65,7 +65,7 @@ extension DataCommand {
                     lines += item.drawnCaptions(each).map { "\(item.key)\t\($0)\n" }
                 }
             }
-            try AtomicFile.write(to: URL(filePath: out)) { try $0.write(Array(lines.joined().utf8)) }
+            try AtomicFile.write(lines.joined().utf8, to: URL(filePath: out))
             guard !quiet else { return }
             Console.note("\(lines.count) captions of \(pictures) pictures in \(out); \(left) pictures held out")
         }

@@ -62,10 +62,11 @@ extension DataCommand {
                 throw ValidationError(
                     "no poem to draw: the corpus has none of at most \(longest) characters to train on")
             }
+            let progress = ProgressLine(isQuiet: quiet)
             let (pairs, planned) = try survey.pairs(of: writer) { done, all in
-                if !quiet { Console.progress("\(done) of \(all) poems …") }
+                progress("\(done) of \(all) poems …")
             }
-            if !quiet { Console.progress(nil) }
+            progress(nil)
             try AtomicFile.write(pairs.text.utf8, to: URL(filePath: out))
             guard !quiet else { return }
             Console.note("\(pairs.excess.count) pairs of \(planned) poems, \(out)")

@@ -245,11 +245,11 @@ enum EvalPoetFailure: Error, CustomStringConvertible {
             "\(folder): a \(kind); tihua eval poet measures GPT2 poets of Tihua (tihua train poet --recipe gpt2)"
         case .nothingMeasured(let test, let dropped):
             "\(test): none of its poems can be measured ("
-                + dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ") + ")"
+                + reasons(dropped).joined(separator: ", ") + ")"
         case .nothingHeldOut(let corpus, let dataset, let share):
             "\(corpus): none of its poems is held out (one in \(share) is, by a hash; "
                 + "\(dataset.training.count) are trained on"
-                + dataset.dropped.sorted { $0.key < $1.key }.map { ", \($0.value) \($0.key)" }.joined()
+                + reasons(dataset.dropped).map { ", \($0)" }.joined()
                 + "); name the corpus of the training"
         }
     }

@@ -63,8 +63,9 @@ struct EvalThroughCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let judge = try FluencyJudge(poet: weights.pack().requiredPoet(), device: weights.place.prepare())
-        let engine = try weights.makeEngine()
+        let (pack, device) = (try weights.pack(), try weights.place.prepare())
+        let judge = try FluencyJudge(poet: pack.requiredPoet(), device: device)
+        let engine = try Engine(pack: pack, device: device, threads: weights.place.threads)
         var request = PoemRequest()
         (request.count, request.candidates, request.seed, request.through) = (1, candidates, seed, .both)
         try await engine.check(request)
@@ -133,7 +134,7 @@ struct EvalThroughCommand: AsyncParsableCommand {
             key += ([row.picture] + order.map { Way.allCases[$0].rawValue }).joined(separator: "\t") + "\n"
         }
         for (url, content) in [(file, text), (file.appendingPathExtension("key"), key)] {
-            try AtomicFile.write(to: url) { try $0.write(Array(content.utf8)) }
+            try AtomicFile.write(content.utf8, to: url)
         }
     }
 

@@ -1,4 +1,5 @@
 import Foundation
+import TihuaCorpora
 import TihuaEvaluation
 import TihuaMeasures
 
@@ -40,8 +41,8 @@ extension PoetReport {
         var parts = ["seed \(seed)"]
         if let trainingPoems { parts.insert("\(trainingPoems) training poems", at: 0) }
         if let leftOut {
-            let reasons = leftOut.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }
-            if !reasons.isEmpty { parts.insert("left out: \(reasons.joined(separator: ", "))", at: 0) }
+            let why = reasons(leftOut)
+            if !why.isEmpty { parts.insert("left out: \(why.joined(separator: ", "))", at: 0) }
             if let knownPoems { parts.insert("\(knownPoems) with a line of the training", at: 0) }
             parts.insert("\(heldOutPoems) test poems", at: 0)
         } else if heldOutPoems > 0 {

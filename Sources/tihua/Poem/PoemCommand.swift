@@ -142,13 +142,13 @@ struct PoemCommand: AsyncParsableCommand {
 
     /// What the engine does, behind a heading, on the line that goes away again.
     private func report(_ heading: String) -> @Sendable (PoemEvent) -> Void {
-        guard !quiet else { return { _ in } }
+        let progress = progress
         return { event in
             switch event {
-            case .seen: Console.progress("\(heading)  seen …")
-            case .words(let words, _): Console.progress("\(heading)  \(words.map(\.word).joined(separator: " ")) …")
-            case .draft(let count, let total): Console.progress("\(heading)  draft \(count) of \(total) …")
-            case .done: Console.progress(nil)
+            case .seen: progress("\(heading)  seen …")
+            case .words(let words, _): progress("\(heading)  \(words.map(\.word).joined(separator: " ")) …")
+            case .draft(let count, let total): progress("\(heading)  draft \(count) of \(total) …")
+            case .done: progress(nil)
             }
         }
     }

@@ -21,12 +21,12 @@ struct DeviceOptions: ParsableArguments {
         guard (1...1024).contains(threads) else { throw ValidationError("--threads \(threads) is not in 1...1024") }
     }
 
-    /// - Throws: `ValidationError` for a device that is not there.
+    /// - Throws: `TorchError.noDevice` for a device that is not there.
     func find() throws -> Device { try Device(named: device) }
 
     /// Sets the threads of the calling thread's operations and finds the device.
     ///
-    /// - Throws: `ValidationError` for a device that is not there.
+    /// - Throws: `TorchError.noDevice` for a device that is not there.
     func prepare() throws -> Device {
         if let threads { Runtime.threadCount = threads }
         return try find()

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Tihua
+import TihuaCorpora
 import TihuaDataFiles
 import TihuaFiles
 import TihuaModels
@@ -116,7 +117,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let options = try file.section("caption", or: CaptionOptions())
         try options.validate()
         let (device, training) = try run.prepare(given)
-        let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
+        let report = run.note
 
         var sources = CaptionDataset.Sources(
             captions: try captions.flatMap { try read($0) }, pictures: nil)
@@ -140,7 +141,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
             return try await engine.embeddings(of: texts)
         }
         let counts = dataset.counts
-        let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        let dropped = reasons(dataset.dropped).joined(separator: ", ")
         report(
             "\(counts.training) captions to train on, \(counts.validation) of \(counts.pictures) pictures held out, "
                 + "\(dataset.tokens.count) tokens" + (dropped.isEmpty ? "" : "; left out: \(dropped)"))

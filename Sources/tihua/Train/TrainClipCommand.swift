@@ -72,7 +72,7 @@ struct TrainClipCommand: AsyncParsableCommand {
         let options = try file.section("clip", or: ClipOptions())
         try options.validate()
         let (device, training) = try run.prepare(given)
-        let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
+        let report = run.note
         // An eighth more than what is looked at, for random cuts.
         let side = options.imageSize + options.imageSize / 8
         func open(_ specification: String) throws -> PictureSet {

@@ -69,7 +69,7 @@ struct RunArguments: ParsableArguments {
     /// Finds the device and settles the precision: the run's that is continued, else what the device computes fastest
     /// in.
     ///
-    /// - Throws: `ValidationError` for a device that is not there.
+    /// - Throws: `TorchError.noDevice` for a device that is not there.
     func prepare(_ training: TrainingOptions) throws -> (device: Device, training: TrainingOptions) {
         let device = try place.prepare()
         return (device, training.resolvingPrecision(on: device, continuing: resume ? URL(filePath: out) : nil))
@@ -84,9 +84,12 @@ struct RunArguments: ParsableArguments {
         let trainer = try Trainer(task, options: training, folder: URL(filePath: out), resume: resume, quiet: quiet)
         let interruption = Interruption()
         guard try trainer.run(interrupted: { interruption.wasRequested }) == .interrupted else { return }
-        if !quiet { Console.note("--resume continues from here") }
+        note("--resume continues from here")
         throw ExitCode(130)
     }
+
+    /// Says what a person should know, unless nothing is to be said.
+    func note(_ text: String) { if !quiet { Console.note(text) } }
 }
 
 /// `tihua train poet`: a language model that writes poems from keywords.
@@ -145,35 +148,25 @@ struct TrainPoetCommand: AsyncParsableCommand {
             try PoetVocabulary(contentsOf: URL(filePath: $0).appending(path: "vocab.txt"))
         }
         let dataset = try data.dataset(vocabulary: vocabulary, options: options)
-        if !run.quiet {
-            let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(
-                separator: ", ")
-            Console.note(
-                "\(dataset.training.count) poems to train on, \(dataset.validation.count) held out, "
-                    + "\(dataset.vocabulary.count) tokens; left out: \(dropped)")
-        }
+        run.note(
+            "\(dataset.training.count) poems to train on, \(dataset.validation.count) held out, "
+                + "\(dataset.vocabulary.count) tokens; left out: \(reasons(dataset.dropped).joined(separator: ", "))")
         switch recipe {
         case .gpt2:
             try run.train(
                 PoetTask(dataset: dataset, options: options, training: training, device: device, continuing: folder),
                 training)
-        case .t5:
+        case .t5, .image2poemT5:
             try run.train(
                 T5PoetTask(
-                    dataset: dataset, options: options, shape: shape, format: .tihua, training: training, device: device
-                ),
+                    dataset: dataset, options: options, shape: shape,
+                    format: recipe == .t5 ? .tihua : .image2poem(objective), training: training, device: device),
                 training)
         case .image2poemGPT2:
             try run.train(
                 Image2PoemTask(
                     dataset: dataset, options: options, objective: objective, training: training, device: device),
                 training)
-        case .image2poemT5:
-            try run.train(
-                T5PoetTask(
-                    dataset: dataset, options: options, shape: shape, format: .image2poem(objective),
-                    training: training,
-                    device: device), training)
         }
     }
 }

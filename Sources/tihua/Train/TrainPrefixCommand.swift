@@ -46,7 +46,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
         let options = try file.section("prefix", or: PrefixOptions())
         try options.validate()
         let (device, training) = try run.prepare(given)
-        let report: (String) -> Void = { if !run.quiet { Console.note($0) } }
+        let report = run.note
         let models = try packs.find(.init(poet: poet, calibration: calibration), needing: [.clip, .poet])
         let folder = try ModelFolder(at: models.requiredPoet())
         let vocabulary = try PoetVocabulary(contentsOf: folder.url.appending(path: "vocab.txt"))
@@ -61,7 +61,7 @@ struct TrainPrefixCommand: AsyncParsableCommand {
             report("embedding \(texts.count) texts")
             return try await engine.embeddings(of: texts)
         }
-        let dropped = dataset.dropped.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", ")
+        let dropped = reasons(dataset.dropped).joined(separator: ", ")
         report(
             "\(dataset.counts.training) poems to train on, \(dataset.counts.validation) held out"
                 + (dropped.isEmpty ? "" : "; left out: \(dropped)"))
