@@ -9,12 +9,27 @@ public struct Imagery: Sendable, Equatable {
     public let category: String
     /// What such a picture shows, in plain modern Chinese, which is what the text towers of CLIP read.
     public let descriptions: [String]
+    /// What keeps it from being said of any picture that it is near; nil for most.
+    public let kind: Kind?
+    /// The word after which its group of near-synonyms is named, of which one is said; nil for a word of no group.
+    public let group: String?
+
+    /// What keeps a word from being said lightly.
+    public enum Kind: String, Sendable {
+        /// A person of an age, a sex or a people: said where that is seen beyond doubt.
+        case person
+        /// The medium of a painting: said of no photo, and one word alone.
+        case medium
+        /// A word that says nothing, or what nearly every picture shows: compared, never said.
+        case mute
+    }
 
     /// An entry as it is; nothing is checked.
-    public init(word: String, category: String, descriptions: [String]) {
-        self.word = word
-        self.category = category
-        self.descriptions = descriptions
+    public init(
+        word: String, category: String, descriptions: [String], kind: Kind? = nil, group: String? = nil
+    ) {
+        (self.word, self.category, self.descriptions) = (word, category, descriptions)
+        (self.kind, self.group) = (kind, group)
     }
 }
 
@@ -30,8 +45,9 @@ public struct ImageryBank: Sendable, Equatable {
     /// A bank of these entries; nothing is checked.
     public init(entries: [Imagery]) { self.entries = entries }
 
-    /// Reads a bank: rows of word, category and descriptions (tabs between, ` | ` between descriptions; a first row
-    /// `word category descriptions` is a heading), or a flat list of one word a line, as Image2Poem's `keywords.txt`.
+    /// Reads a bank: rows of word, category, descriptions and, if wanted, kind and group (tabs between, ` | ` between
+    /// descriptions, `-` for no kind or group; a first row that starts with `word` is a heading), or a flat list of one
+    /// word a line, as Image2Poem's `keywords.txt`.
     ///
     /// Empty lines and lines that start with `#` are left out; a word that stands twice keeps its first row.
     ///
@@ -52,7 +68,7 @@ public struct ImageryBank: Sendable, Equatable {
             let row = row.trimmingCharacters(in: [" ", "\u{FEFF}"])
             if row.isEmpty || row.hasPrefix("#") { continue }
             let columns = isTable ? row.components(separatedBy: "\t") : [row]
-            guard columns.count == (isTable ? 3 : 1) else {
+            guard (isTable ? 3...5 : 1...1).contains(columns.count) else {
                 throw PipelineError.bankColumns(path: path, line: index + 1, found: columns.count)
             }
             if isTable, entries.isEmpty, columns[0] == "word" { continue }
@@ -65,16 +81,31 @@ public struct ImageryBank: Sendable, Equatable {
             guard word.unicodeScalars.allSatisfy(\.properties.isIdeographic) else {
                 throw wrong("“\(word)” is not written in Chinese characters only")
             }
+            func optional(_ column: Int) throws -> String? {
+                guard column < columns.count else { return nil }
+                let text = try simplify(columns[column].trimmingCharacters(in: .whitespaces))
+                return text.isEmpty || text == "-" ? nil : text
+            }
             var descriptions = [word]
             var category = ""
+            var kind: Imagery.Kind?
+            var group: String?
             if isTable {
                 category = columns[1].trimmingCharacters(in: .whitespaces)
                 descriptions = columns[2].components(separatedBy: "|")
                     .map { $0.trimmingCharacters(in: .whitespaces) }.filter { !$0.isEmpty }
                 guard !descriptions.isEmpty else { throw wrong("“\(word)” has no description of what a picture shows") }
             }
+            if let name = try optional(3) {
+                guard let known = Imagery.Kind(rawValue: name) else {
+                    throw wrong("“\(name.prefix(12))” is no kind of word (person, medium, mute, or - for none)")
+                }
+                kind = known
+            }
+            group = try optional(4)
             guard words.insert(word).inserted else { continue }
-            entries.append(Imagery(word: word, category: category, descriptions: descriptions))
+            entries.append(
+                Imagery(word: word, category: category, descriptions: descriptions, kind: kind, group: group))
         }
         guard !entries.isEmpty else { throw PipelineError.emptyBank(path: path) }
         self.entries = entries

@@ -48,7 +48,8 @@ public enum PipelineError: RequestError, Equatable, Sendable, CustomStringConver
             "\(path): cannot be read (\(reason)); check the path and its permissions"
         case .emptyBank(let path): "\(path): no entries; write one word a line, or word, category and descriptions"
         case .bankColumns(let path, let line, let found):
-            "\(path), line \(line): \(found) columns where 3 are needed: word, category, descriptions, with tabs between"
+            "\(path), line \(line): \(found) columns where 3 to 5 are needed: "
+                + "word, category, descriptions, kind and group, with tabs between"
         case .bankEntry(let path, let line, let reason): "\(path), line \(line): \(reason)"
         case .manifest(let path, let reason): "\(path): \(reason)"
         case .missingPart(let pack, .prefix):

@@ -26,6 +26,15 @@ private final class TextFile {
         #expect(ImageryBank.prompts(for: bank.entries[0]).count == 6)
     }
 
+    @Test func kindAndGroupMayFollow() throws {
+        let file = try TextFile(
+            "word\tcategory\tdescriptions\tkind\tgroup\n明月\t天象\t圆月\t-\t明月\n少年\t人事\t男孩\tperson\t-\n孤舟\t器物\t小船\n")
+        let bank = try ImageryBank(contentsOf: file.url)
+        #expect(bank.entries.map(\.word) == ["明月", "少年", "孤舟"])
+        #expect(bank.entries.map(\.kind) == [nil, .person, nil])
+        #expect(bank.entries.map(\.group) == ["明月", nil, nil])
+    }
+
     @Test func flatListDescribesEachWordByItself() throws {
         let file = try TextFile("山\n流水\n山\n")
         let bank = try ImageryBank(contentsOf: file.url)
@@ -44,7 +53,9 @@ private final class TextFile {
     @Test(arguments: [
         ("明月\t天象\n", "line 1: 2 columns"), ("a\tb\tc\n", "line 1: “a” is not written"),
         ("明月\t天象\t圆月\n孤舟\t器物\t \n", "line 2: “孤舟” has no description"),
-        ("\t天象\t圆月\n", "line 1: the word is empty"), ("一二三四五六七八九\n", "line 1: “一二三四五六七八九” is longer"),
+        ("\t天象\t圆月\n", "line 1: the word is empty"),
+        ("明月\t天象\t圆月\tloud\t-\n", "line 1: “loud” is no kind of word"),
+        ("明月\t天象\t圆月\t-\t-\t-\n", "line 1: 6 columns"), ("一二三四五六七八九\n", "line 1: “一二三四五六七八九” is longer"),
         ("\n\n", "no entries"),
     ])
     func badRowIsNamedWithItsLine(text: String, expected: String) throws {
@@ -68,6 +79,13 @@ private final class TextFile {
         let bank = try ImageryBank(contentsOf: root.appending(path: "Weights/mini/imagery.tsv"))
         #expect(bank.entries.count >= 600)
         #expect(Set(bank.entries.map(\.category)).count == 9)
+        let words = Dictionary(uniqueKeysWithValues: bank.entries.map { ($0.word, $0) })
+        for word in ["青楼", "白人", "阳光", "花园", "沐浴"] { #expect(words[word] == nil) }
+        // Each group is named after a word of it.
+        for entry in bank.entries {
+            if let group = entry.group { #expect(words[group]?.group == group) }
+        }
+        #expect(words["日光"]?.group == words["晴日"]?.group && words["老翁"]?.kind == .person)
     }
 }
 
