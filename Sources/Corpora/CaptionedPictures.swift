@@ -8,17 +8,18 @@ public struct CaptionedPictures: Sendable {
     public struct Item: Sendable {
         /// The path in the shard, without the extension.
         public let key: String
-        /// What may be said of it; never empty.
+        /// What may be said of it; empty for a picture of which nothing is known, where such are asked for.
         public let captions: [String]
         /// Pictures with an equal group are equally right for each other's captions: a label, or the picture itself.
         public let group: String
         /// The folder in the shard, where the captions come by label; nil where they were written for this picture.
         public let label: String?
 
-        /// Whether training leaves this picture out to measure on: one labelled picture in `count`, by a hash of its
-        /// key; none for 0. Captioned pictures come with their own validation set.
+        /// Whether training leaves this picture out to measure on: one picture in `count` of those with a label, or of
+        /// those of which nothing is known, by a hash of its key; none for 0. Captioned pictures come with their own
+        /// validation set.
         public func isHeldOut(oneIn count: Int) -> Bool {
-            label != nil && TihuaFiles.isHeldOut(key, oneIn: count)
+            (label != nil || captions.isEmpty) && TihuaFiles.isHeldOut(key, oneIn: count)
         }
 
         /// At most `count` different captions, drawn by a hash of the key.
@@ -53,8 +54,12 @@ public struct CaptionedPictures: Sendable {
     ///   - captions: files of captions by picture
     ///   - labels: a file of lines `label<TAB>caption`
     ///   - encoding: of both; nil takes UTF-16 where a file begins with its mark, else UTF-8
+    ///   - keepingUnlabelled: whether pictures of which nothing is said are kept, without captions
     /// - Throws: `DataFileError`, also if nothing is said of any picture.
-    public init(_ shard: URL, captions: [URL] = [], labels: URL? = nil, encoding: TextEncoding? = nil) throws {
+    public init(
+        _ shard: URL, captions: [URL] = [], labels: URL? = nil, encoding: TextEncoding? = nil,
+        keepingUnlabelled: Bool = false
+    ) throws {
         list = try PictureList([shard])
         let file = shard.deletingPathExtension()
         // x for x.tar.gz.
@@ -77,6 +82,8 @@ public struct CaptionedPictures: Sendable {
                 if !label.unicodeScalars.contains(where: \.properties.isIdeographic) { foreign.insert(label) }
                 let prompts = Self.promptTemplates.map { $0.replacing("{}", with: label) }
                 items.append(.init(key: entry.key, captions: prompts, group: "\(name)/\(label)", label: label))
+            } else if keepingUnlabelled {
+                items.append(.init(key: entry.key, captions: [], group: entry.key, label: nil))
             } else {
                 if labels != nil { unknown.insert(entry.folder ?? entry.key) }
                 continue

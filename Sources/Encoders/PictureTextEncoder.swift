@@ -4,7 +4,7 @@ public import TihuaPictures
 import TihuaTokenizers
 public import TihuaTorch
 
-/// Embeds pictures and texts in one space: Chinese-CLIP with the preprocessing that its folder states.
+/// Embeds pictures and texts in one space: a two-tower model with the preprocessing that its folder states.
 ///
 /// Not `Sendable`: it lives on the thread, or in the actor, that made it. E is the width of the space. Everything is
 /// embedded in batches of 32; a model that gives numbers that are not finite is `ModelError.notFinite`.
@@ -15,23 +15,24 @@ public final class PictureTextEncoder {
     public let scale: Float
     /// How pictures are made ready for the model.
     public let preprocessing: Preprocessing
-    private let model: ChineseCLIP
-    private var loadedTokenizer: BertTokenizer?
+    private let model: any TwoTowers
+    private var loadedTokenizer: (any Tokenizer)?
     private let device: Device
     private let folder: URL
 
     /// Pictures or texts that go through a tower together.
     public static let batch = 32
 
-    /// Loads a Hugging Face folder, or a checkpoint in one of the layouts that `ChineseCLIP.open` reads. The
+    /// Loads the folder of a two-tower model, or a checkpoint in one of the layouts that `ChineseCLIP.open` reads. The
     /// vocabulary, which lies beside the weights, is read at the first text.
     ///
     /// - Parameter dtype: the type of weights and activations
     /// - Throws: `ModelError`, `WeightFileError`.
     public init(folder: URL, dtype: DType = .float32, device: Device) throws {
-        model = try ChineseCLIP.open(folder, dtype: dtype, device: device).model
-        preprocessing = try Preprocessing(folder: folder, size: model.configuration.imageSize)
-        width = model.configuration.projectionSize
+        model = try openTwoTowers(folder, dtype: dtype, device: device)
+        model.prepareForInference()
+        preprocessing = try Preprocessing(folder: folder, size: model.imageSize)
+        width = model.projectionSize
         scale = Float(Foundation.exp(model.logitScale.item))
         self.device = device
         self.folder = folder
@@ -51,7 +52,7 @@ public final class PictureTextEncoder {
         let size = preprocessing.size
         return try batches(prepared, isNormalized: isNormalized) { part in
             self.model.encodeImages(
-                Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(nil, self.device))
+                Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(nil, self.device), train: false)
         }
     }
 
@@ -62,10 +63,9 @@ public final class PictureTextEncoder {
     public func encode(_ texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
         guard !texts.isEmpty else { return [] }
         let tokenizer = try tokenizer()
-        let limit = min(ChineseCLIP.contextLength, model.configuration.text.positionCount)
+        let limit = model.contextLength
         return try batches(texts, isNormalized: isNormalized) { part in
-            let batch = tokenizer.encode(batch: part, maximumLength: limit)
-            return self.model.encodeTexts(Tensor.ids(batch.ids, [batch.count, batch.length]).to(.int64, self.device))
+            self.model.encodeTexts(part.map { tokenizer.source(of: $0, maximumLength: limit) })
         }
     }
 
@@ -90,11 +90,11 @@ public final class PictureTextEncoder {
     /// - Throws: `ModelError`, `TokenizerError`.
     public func prepareForTexts() throws { _ = try tokenizer() }
 
-    private func tokenizer() throws -> BertTokenizer {
+    private func tokenizer() throws -> any Tokenizer {
         if let loadedTokenizer { return loadedTokenizer }
         let home = ModelFolder.home(of: folder)
-        let tokenizer = try BertTokenizer(folder: home)
-        let rows = model.configuration.text.vocabularySize
+        let tokenizer = try model is VisionTextDualEncoder ? sentenceTokenizer(in: home).0 : BertTokenizer(folder: home)
+        let rows = model.vocabularySize
         guard tokenizer.vocabularySize <= rows else {
             throw ModelError.vocabulary(folder: home.path, tokens: tokenizer.vocabularySize, rows: rows)
         }

@@ -17,7 +17,7 @@ public struct EfficientNetConfiguration: ModelConfiguration {
     public var depthCoefficient = 1.0
     /// The side of the pictures that it was trained with, in pixels. Others work.
     public var imageSize = 224
-    /// Classes of the last layer; ImageNet has 1,000.
+    /// Classes of the last layer; ImageNet has 1,000. 0 is a network without that layer, which gives features alone.
     public var classCount = 1000
     private let modelType = EfficientNet.architecture.rawValue
 
@@ -78,13 +78,26 @@ public struct EfficientNetConfiguration: ModelConfiguration {
         let blocks = blocks
         let last = blocks.last?.output ?? 0
         var count = convolution(3, Self.stemWidth, 9) + convolution(last, Self.featureCount, 1)
-        count += (Self.featureCount + 1) * classCount
+        count += (Self.featureCount + 1) * classCount  // no layer for 0 classes
         for block in blocks {
             let inner = block.input * block.expansion
             if block.expansion > 1 { count += convolution(block.input, inner, 1) }
             count += convolution(1, inner, block.kernel * block.kernel) + convolution(inner, block.output, 1)
         }
         return Double(count)
+    }
+
+    /// Multiplications of one picture of `imageSize`, without the classes.
+    public var multiplications: Double {
+        var side = Double((imageSize + 1) / 2)
+        var sum = side * side * Double(3 * 9 * Self.stemWidth)
+        for block in blocks {
+            let inner = Double(block.input * block.expansion)
+            if block.expansion > 1 { sum += side * side * Double(block.input) * inner }
+            side = (side / Double(block.stride)).rounded(.up)
+            sum += side * side * inner * Double(block.kernel * block.kernel + block.output)
+        }
+        return sum + side * side * Double((blocks.last?.output ?? 0) * Self.featureCount)
     }
 
     private enum CodingKeys: String, CodingKey {
@@ -109,7 +122,7 @@ public struct EfficientNetConfiguration: ModelConfiguration {
         try coefficient(.widthCoefficient, into: &widthCoefficient)
         try coefficient(.depthCoefficient, into: &depthCoefficient)
         try reader.size(.imageSize, into: &imageSize, in: 8...4096)
-        try reader.size(.classCount, into: &classCount)
+        try reader.size(.classCount, into: &classCount, in: 0...(1 << 20))
     }
 }
 
@@ -204,7 +217,7 @@ public final class EfficientNet: LoadableModel {
     private let stem: NormalizedConvolution
     private let blocks: [InvertedResidual]
     private let head: NormalizedConvolution
-    private let classifier: Linear
+    private let classifier: Linear?
 
     /// Declares the parameters under `path`, which is the store's root for a checkpoint.
     public init(_ configuration: EfficientNetConfiguration, computeType: DType = .float32, at path: ParameterPath) {
@@ -216,16 +229,36 @@ public final class EfficientNet: LoadableModel {
         blocks = shapes.enumerated().map { InvertedResidual($1, at: path / "_blocks" / $0) }
         head = NormalizedConvolution(
             shapes.last?.output ?? C.stemWidth, C.featureCount, "_conv_head", norm: "_bn1", at: path)
-        classifier = Linear(C.featureCount, configuration.classCount, at: path / "_fc")
+        classifier =
+            configuration.classCount > 0 ? Linear(C.featureCount, configuration.classCount, at: path / "_fc") : nil
     }
 
     /// The mean and the deviation of each colour that it expects, of values from 0 to 1: (x - 127) / 128 for bytes.
     public static let (pixelMean, pixelDeviation): (Float, Float) = (127.0 / 255, 128.0 / 255)
 
+    /// The number of blocks.
+    public var blockCount: Int { blocks.count }
+
     /// Makes each convolution and its norm one convolution, which inference takes half the time for. The weights must
     /// not change any more, or `unfold` comes before.
     public func fold() {
         withoutGradients { for convolution in convolutions { convolution.fold() } }
+    }
+
+    /// The same for the stem and the first so many blocks, while the others are trained.
+    public func fold(blocks count: Int) {
+        withoutGradients {
+            for convolution in [stem] + blocks.prefix(count).flatMap(\.convolutions) { convolution.fold() }
+        }
+    }
+
+    /// Whether a parameter belongs to the stem or to the first so many blocks.
+    ///
+    /// - Parameter name: as in the checkpoint
+    public static func isBefore(block count: Int, _ name: String) -> Bool {
+        guard name.hasPrefix("_blocks.") else { return name.hasPrefix("_conv_stem.") || name.hasPrefix("_bn0.") }
+        let number = name.dropFirst("_blocks.".count).prefix { $0 != "." }
+        return Int(number).map { $0 < count } ?? false
     }
 
     /// Takes back `fold`.
@@ -235,16 +268,26 @@ public final class EfficientNet: LoadableModel {
 
     private var convolutions: [NormalizedConvolution] { [stem] + blocks.flatMap(\.convolutions) + [head] }
 
-    /// The last feature map.
+    /// What the last block gives, the input of the convolution that makes features of it.
     ///
     /// - Parameters:
     ///   - pixels: float `[B, 3, H, W]`, each colour less `pixelMean`, divided by `pixelDeviation`
     ///   - train: whether the norms take the batch's statistics and move the running ones
-    /// - Returns: `[B, F, G, G]`, from 0 to 6
-    public func featureMap(_ pixels: Tensor, train: Bool = false) -> Tensor {
+    /// - Returns: `[B, C, G, G]`; C is 320 in Lite0
+    public func bottleneck(_ pixels: Tensor, train: Bool = false) -> Tensor {
         var x = stem(pixels.to(computeType), train: train).clamped(to: 0...6)
         for block in blocks { x = block(x, train: train) }
-        return head(x, train: train).clamped(to: 0...6)
+        return x
+    }
+
+    /// The features of a bottleneck: `[B, C, G, G]` -> `[B, F]`
+    public func features(bottleneck: Tensor, train: Bool = false) -> Tensor {
+        head(bottleneck, train: train).clamped(to: 0...6).mean(2, 3)
+    }
+
+    /// The last feature map, from 0 to 6. pixels `[B, 3, H, W]`, as for `bottleneck`, -> `[B, F, G, G]`
+    public func featureMap(_ pixels: Tensor, train: Bool = false) -> Tensor {
+        head(bottleneck(pixels, train: train), train: train).clamped(to: 0...6)
     }
 
     /// The mean of the last feature map. pixels `[B, 3, H, W]` -> `[B, F]`
@@ -254,7 +297,15 @@ public final class EfficientNet: LoadableModel {
 
     /// The logits of the classes. pixels `[B, 3, H, W]` -> `[B, classes]`
     public func callAsFunction(_ pixels: Tensor, train: Bool = false) -> Tensor {
-        classifier(features(pixels, train: train))
+        logits(features: features(pixels, train: train))
+    }
+
+    /// The logits of the classes from the features. `[B, F]` -> `[B, classes]`
+    ///
+    /// - Precondition: the network has classes.
+    public func logits(features: Tensor) -> Tensor {
+        guard let classifier else { preconditionFailure("an EfficientNet without classes") }
+        return classifier(features)
     }
 
     /// What `config.json` says, or which of Lite0 to Lite4 the shapes of a published `.pth` tell.

@@ -150,7 +150,7 @@ public struct Architecture: Sendable, Hashable, CaseIterable {
     private static var models: [any LoadableModel.Type] {
         [
             ChineseCLIP.self, GPT2.self, T5.self, BERT.self, ClipCap.self, PrefixMapper.self, EfficientNet.self,
-            UniversalSentenceEncoder.self,
+            UniversalSentenceEncoder.self, VisionTextDualEncoder.self,
         ]
     }
 

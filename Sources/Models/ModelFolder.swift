@@ -158,7 +158,8 @@ public struct ModelFolder: Sendable {
     /// A new folder appears whole or not at all; in an existing one each file is replaced whole, weights first.
     ///
     /// - Parameters:
-    ///   - dtype: the element type of floating point tensors in the file, float32 or bfloat16; as in the store if nil
+    ///   - dtype: the element type of floating point parameters in the file, float32 or bfloat16; as in the store if nil.
+    ///     Buffers keep theirs.
     ///   - files: further files to copy in, such as `vocab.txt`
     ///   - tensor: what to save for a parameter, such as its average; the parameter itself if nil
     /// - Throws: `FileError` where a file cannot be read or written.
@@ -168,7 +169,10 @@ public struct ModelFolder: Sendable {
     ) throws {
         func write(to target: URL) throws {
             let tensors = store.entries.map { (name: $0.name, tensor: tensor?($0) ?? $0.tensor) }
-            try TensorFile.write(tensors, dtype: dtype, to: target.appending(path: "model.safetensors"))
+            // Statistics and scales lose what they are for in 16 bits.
+            let buffers = Set(store.entries.filter(\.isBuffer).map(\.name))
+            try TensorFile.write(
+                tensors, dtype: dtype, keeping: buffers, to: target.appending(path: "model.safetensors"))
             let encoder = JSONEncoder()
             encoder.outputFormatting = [.prettyPrinted, .sortedKeys, .withoutEscapingSlashes]
             let json = try encoder.encode(configuration)

@@ -81,15 +81,17 @@ public enum TensorFile {
     /// - Parameters:
     ///   - tensors: in any order; names are unique
     ///   - dtype: of the floating point tensors in the file; as they are if nil
+    ///   - keeping: names of tensors that stay as they are
     ///   - metadata: `format: pt` is what transformers asks for
     ///   - url: the file
     /// - Throws: `WeightFileError` for a full disk, a missing permission or equal names.
     public static func write(
-        _ tensors: [(name: String, tensor: Tensor)], dtype: DType? = nil, metadata: [String: String] = ["format": "pt"],
-        to url: URL
+        _ tensors: [(name: String, tensor: Tensor)], dtype: DType? = nil, keeping: Set<String> = [],
+        metadata: [String: String] = ["format": "pt"], to url: URL
     ) throws {
         let sources = tensors.map { name, tensor in
-            let stored = tensor.dtype.isFloatingPoint ? dtype ?? tensor.dtype : tensor.dtype
+            let isKept = keeping.contains(name) || !tensor.dtype.isFloatingPoint
+            let stored = isKept ? tensor.dtype : dtype ?? tensor.dtype
             return SafetensorsWriter.Source(name: name, elementType: stored.elementType, shape: tensor.shape) { sink in
                 let values = withoutGradients { tensor.detached().to(stored, .cpu).contiguous() }
                 try values.withUnsafeBytes { try sink.write($0) }

@@ -1,9 +1,12 @@
 import TihuaModels
 
-/// The size of a new two-tower model and how its batches are drawn. The part `clip` of a `RecipeFile`.
+/// The size of a two-tower model and how its batches are drawn. The part `clip` of a `RecipeFile`.
 public struct ClipOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// Pixels of one side of a picture.
     public var imageSize = 96
+    /// Pixels of one side of the decoded pictures that cuts are taken of; 0 is an eighth more than `imageSize`. Less
+    /// saves room where the pictures are small; cuts are then enlarged.
+    public var pictureSize = 0
     /// The kind of the picture tower: `resnet` or `vit`.
     public var tower = Tower.resnet
     /// Residual network: blocks of its four stages, 1 to 256 each.
@@ -24,6 +27,8 @@ public struct ClipOptions: RecipeOptions, Codable, Sendable, Equatable {
     public var projectionSize = 256
     /// Pictures of one batch.
     public var batchPictures = 192
+    /// Captions of each picture in a batch, as far as it has so many.
+    public var captionsPerPicture = 1
     /// Pairs of texts of one batch, 0 for none.
     public var batchPairs = 64
     /// The weight of the teacher's soft labels in the loss, at least 0; the pictures with captions weigh 1.
@@ -72,14 +77,17 @@ public struct ClipOptions: RecipeOptions, Codable, Sendable, Equatable {
         }
     }
 
+    /// Pixels of one side of the decoded pictures.
+    public var decodedSize: Int { pictureSize > 0 ? pictureSize : imageSize + imageSize / 8 }
+
     var ranges: [OptionRange] {
         // A loss compares each element of a batch with every other, so that memory grows with the square of its size.
         [
-            .init("imageSize", imageSize, 32...1024), .init("width", width, 2...1024),
+            .init("imageSize", imageSize, 32...1024), .init("pictureSize", decodedSize, 16...2048), .init("width", width, 2...1024),
             .init("hiddenSize", hiddenSize, 1...1 << 14), .init("layerCount", layerCount, 1...256),
             .init("patchSize", patchSize, 1...1024), .init("textHiddenSize", textHiddenSize, 1...1 << 14),
             .init("textLayerCount", textLayerCount, 1...256), .init("projectionSize", projectionSize, 1...1 << 14),
-            .init("batchPictures", batchPictures, 2...1 << 14), .init("batchPairs", batchPairs, 0...1 << 13),
+            .init("batchPictures", batchPictures, 2...1 << 14), .init("captionsPerPicture", captionsPerPicture, 1...64), .init("batchPairs", batchPairs, 0...1 << 13),
             .weight("teacherWeight", teacherWeight), .weight("pairWeight", pairWeight),
             .init("batchWords", batchWords, 0...1 << 13), .weight("wordWeight", wordWeight),
             .init("textLength", textLength, 3...Self.textPositions),

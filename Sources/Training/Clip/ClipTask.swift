@@ -1,15 +1,11 @@
 public import Foundation
 import TihuaCorpora
-import TihuaEncoders
 import TihuaEvaluation
 import TihuaFiles
 public import TihuaModels
 public import TihuaNN
-import TihuaPictures
-import TihuaTokenizers
 public import TihuaTorch
 import TihuaVerse
-import TihuaWeightFiles
 
 /// Two texts that mean the same.
 public struct TextPair: Sendable, Equatable {
@@ -39,12 +35,11 @@ public final class ClipTask: TrainingTask {
     /// The options of the model and a hash of vocabulary, training pictures' captions and pairs.
     public let identity: String
 
-    private let model: ChineseCLIP
+    private let towers: any TrainedTowers
     private let classifier: Linear?
     private let words: WordLessons?
-    private let configuration: ChineseCLIPConfiguration
-    private let tokenizer: BertTokenizer
-    private let vocabulary: [String]
+    private let classes: ClassLessons?
+    private let computeType: DType
     private let sets: [PictureSet]
     private let validationSets: [PictureSet]
     private let pairs: [TextPair]
@@ -64,53 +59,72 @@ public final class ClipTask: TrainingTask {
     /// - Parameters:
     ///   - sets: pictures to train on, some of which the options hold out
     ///   - validationSets: pictures to measure on, which are never trained on
-    ///   - vocabulary: the lines of `vocab.txt`
+    ///   - vocabulary: the lines of `vocab.txt`; not used with first weights
     ///   - imagery: what is learned of the words of a bank; nil learns none
     ///   - folder: a model of this recipe to start from, whose pictures may be of another size; nil starts a new one
+    ///   - first: weights that the towers have learned elsewhere; nil trains a Chinese-CLIP of the options' sizes
+    ///   - report: is told of what takes its time before the first step
     /// - Throws: `TrainingError` for options or pictures that cannot be trained on, `TokenizerError` if the vocabulary
     ///   lacks a special token; `ModelError`, `WeightFileError` for the folder, and `TrainingError` where its sizes are
     ///   not the options'.
     public init(
         sets: [PictureSet], validationSets: [PictureSet], pairs: [TextPair], vocabulary: [String], options: ClipOptions,
         training run: TrainingOptions, imagery: ImageryLessons? = nil, device: Device = .cpu,
-        continuing folder: ModelFolder? = nil
+        continuing folder: ModelFolder? = nil, first: FirstWeights? = nil, report: (String) -> Void = { _ in }
     ) throws {
         try options.validate()
         self.sets = sets + validationSets
         self.validationSets = validationSets
         self.pairs = pairs
         self.options = options
-        self.vocabulary = vocabulary
         self.device = device
         seed = run.seed
-        tokenizer = try BertTokenizer(tokens: vocabulary)
-        configuration = options.configuration(vocabularySize: vocabulary.count)
-        try checkSize(parameterCount: configuration.parameterCount, device: device)
+        computeType = run.precision.type(on: device)
         store = ParameterStore(seed: run.seed, device: device)
-        model = ChineseCLIP(
-            configuration, computeType: run.precision.type(on: device), at: store.root)
-        if let folder {
-            var known = try folder.configuration(as: ChineseCLIPConfiguration.self)
-            known.imageSize = configuration.imageSize
-            guard known == configuration else {
-                throw TrainingError.data(path: folder.url.path, reason: "its sizes are not those of the options")
+        if let first {
+            try first.options.validate()
+            var texts = (sets + validationSets).flatMap { $0.items.flatMap(\.captions) }
+            texts += pairs.flatMap { [$0.first, $0.second] } + (imagery?.texts.flatMap { $0 } ?? []) + first.classNames
+            towers = try DualEncoderTowers(
+                first, sets: self.sets, texts: texts + [""], imageSize: options.imageSize,
+                computeType: computeType, store: store, continuing: folder, report: report)
+            let path = store.root / "classes"
+            classes =
+                first.options.classWeight > 0 && !first.classNames.isEmpty
+                ? ClassLessons(first.classNames, weight: first.options.classWeight, at: path) : nil
+        } else {
+            let configuration = options.configuration(vocabularySize: vocabulary.count)
+            try checkSize(parameterCount: configuration.parameterCount, device: device)
+            towers = try ChineseCLIPTowers(
+                configuration, options: options, vocabulary: vocabulary, computeType: computeType, store: store)
+            classes = nil
+            if let folder {
+                var known = try folder.configuration(as: ChineseCLIPConfiguration.self)
+                known.imageSize = configuration.imageSize
+                guard known == configuration else {
+                    throw TrainingError.data(path: folder.url.path, reason: "its sizes are not those of the options")
+                }
+                try ChineseCLIP.load(folder.checkpoint(), into: store, resizingPositions: true)
             }
-            try ChineseCLIP.load(folder.checkpoint(), into: store, resizingPositions: true)
         }
         let hasTeacher = options.teacherWeight > 0 && sets.contains { $0.teacher != nil }
         classifier =
             hasTeacher
             ? Linear(options.projectionSize, SoftLabels.classCount, at: store.root / "classifier") : nil
         let wordPath = store.root / "words"
-        words =
-            options.batchWords > 0 && options.wordWeight > 0
-            ? imagery.map { WordLessons($0, sets: sets, at: wordPath) } : nil
+        if options.batchWords > 0, options.wordWeight > 0, let imagery {
+            let towers = towers
+            let sure = sets.indices.map { towers.sureClasses(of: sets[$0], place: $0) ?? sets[$0].sureClasses() }
+            words = WordLessons(imagery, sets: sets, sure: sure, at: wordPath)
+        } else {
+            words = nil
+        }
         var training: [Place] = []
         var validation: [Place] = []
         for (index, set) in sets.enumerated() {
             for (item, picture) in set.items.enumerated() {
-                if picture.isHeldOut(oneIn: options.holdOut) {
-                    validation.append(Place(set: index, item: item))
+                if picture.isHeldOut(oneIn: set.holdOut ?? options.holdOut) {
+                    if !picture.captions.isEmpty { validation.append(Place(set: index, item: item)) }
                 } else {
                     training += repeatElement(Place(set: index, item: item), count: set.repeats)
                 }
@@ -123,7 +137,8 @@ public final class ClipTask: TrainingTask {
             throw TrainingError.data(
                 path: "the shards", reason: "\(training.count) pictures to train on, at least 2 are needed")
         }
-        if let set = (sets + validationSets).first(where: { $0.side < options.imageSize }) {
+        let side = min(options.imageSize, options.decodedSize)
+        if let set = (sets + validationSets).first(where: { $0.side < side }) {
             throw TrainingError.option(
                 "imageSize", "\(options.imageSize)", "at most \(set.side), the side of the decoded pictures")
         }
@@ -131,28 +146,30 @@ public final class ClipTask: TrainingTask {
         self.validation = validation
         batches = EpochBatches(
             shuffling: training.count, size: options.batchPictures, seed: run.seed, stream: 0xC11F)
-        var data = stableHash(vocabulary.joined(separator: "\n"))
+        var data = stableHash((vocabulary + (first?.classNames ?? [])).joined(separator: "\n"))
         for place in training {
             let item = sets[place.set].items[place.item]
             data = stableHash(item.key + item.captions.joined(separator: " "), from: data)
         }
         for pair in pairs { data = stableHash(pair.first + " " + pair.second, from: data) }
         if let words { data = stableHash(words.description, from: data) }
-        identity = "clip \(describe(options)) data \(String(data, radix: 16))"
+        let dual = first.map { " " + describe($0.options) } ?? ""
+        identity = "clip \(describe(options))\(dual) data \(String(data, radix: 16))"
     }
 
     /// A second model over the parameters and the data of another task.
     private init(sharing original: ClipTask) {
         store = ParameterStore(sharing: original.store)
-        model = ChineseCLIP(original.configuration, computeType: original.model.computeType, at: store.root)
-        let (classifierPath, wordPath) = (store.root / "classifier", store.root / "words")
+        computeType = original.computeType
+        towers = original.towers.sharing(store)
+        let (classifierPath, wordPath, classPath) = (
+            store.root / "classifier", store.root / "words", store.root / "classes"
+        )
         classifier = original.classifier.map { _ in
             Linear(original.options.projectionSize, SoftLabels.classCount, at: classifierPath)
         }
         words = original.words.map { WordLessons(sharing: $0, at: wordPath) }
-        configuration = original.configuration
-        tokenizer = original.tokenizer
-        vocabulary = original.vocabulary
+        classes = original.classes.map { ClassLessons($0.names, weight: $0.weight, at: classPath) }
         sets = original.sets
         validationSets = original.validationSets
         pairs = original.pairs
@@ -180,49 +197,62 @@ public final class ClipTask: TrainingTask {
     public func loss(epoch: Int, batch: Int) throws -> BatchLoss {
         let places = batches[epoch][batch].map { training[$0] }
         var random = SplitMix64(seed, UInt64(epoch), UInt64(batch))
-        let pixels = pixels(places, augmenting: &random)
-        let captions = places.map { item($0).captions.randomElement(using: &random) ?? "" }
-        let chosen = chosenPairs(places, captions, using: &random)
+        let images = towers.images(places.map(row), using: &random)  // [B, E]
+        let captions = places.map { drawnCaptions(of: $0, using: &random) }
+        let groups = places.map { item($0).group }
+        // Pictures of which nothing is said have no part in the contrast.
+        let said = captions.indices.filter { !captions[$0].isEmpty }
+        let spoken = captions.flatMap { $0 }
+        let chosen = chosenPairs(places, captions.map(\.first), using: &random)
         let asked = words?.chosen(places, count: options.batchWords, using: &random) ?? []
+        let names = classes?.names ?? []
 
-        let images = model.encodeImages(pixels, train: true)  // [B, E]
         let unitImages = images.normalized()
         let (unique, rows) = deduplicated(
-            captions + chosen.map(\.first) + chosen.map(\.second) + asked.map(\.text))
-        let texts = model.encodeTexts(ids(unique)).gatheringSlices(0, at: rows)  // [B + 2 P + W, E]
-        let scale = model.logitScale.exp()
-        let groups = places.map { item($0).group }
-        var loss = contrast(
-            unitImages, texts.narrowed(0, 0..<places.count).normalized(), scale,
-            positives: positives(groups, captions))
+            spoken + chosen.map(\.first) + chosen.map(\.second) + asked.map(\.text) + names)
+        let embedded = towers.texts(unique, using: random).normalized()
+        let texts = embedded.gatheringSlices(0, at: rows)  // [C + 2 P + W + 1000, E], C pictures with captions
+        var start = 0
+        func next(_ count: Int) -> Tensor {
+            defer { start += count }
+            return texts.narrowed(0, start..<start + count)
+        }
+        let scale = towers.logitScale.exp()
+        let described = next(spoken.count)
+        let shown =
+            said.count == places.count
+            ? unitImages : unitImages.gatheringSlices(0, at: Tensor.ids(said.map(Int32.init), [said.count]).to(nil, device))
+        let owners = captions.indices.flatMap { index in captions[index].map { _ in index } }
+        let right = positives(
+            said.map { (groups[$0], captions[$0]) }, owners.indices.map { (groups[owners[$0]], spoken[$0]) })
+        var loss = contrast(shown, described, scale, right)
         if !chosen.isEmpty {
-            let count = places.count
-            let firsts = texts.narrowed(0, count..<count + chosen.count).normalized()
-            let seconds = texts.narrowed(0, count + chosen.count..<count + 2 * chosen.count).normalized()
+            let (firsts, seconds) = (next(chosen.count), next(chosen.count))
             loss =
-                loss + contrast(firsts, seconds, scale, positives: positives(chosen.map(\.second), chosen.map(\.first)))
+                loss + contrast(firsts, seconds, scale, positives(chosen.map(\.second), chosen.map(\.first)))
                 * options.pairWeight
         }
         if let words, !asked.isEmpty {
-            let start = places.count + 2 * chosen.count
-            let cosines = unitImages.matmul(
-                texts.narrowed(0, start..<start + asked.count).normalized().transposed(0, 1))  // [B, W]
+            let cosines = unitImages.matmul(next(asked.count).transposed(0, 1))  // [B, W]
             loss = loss + words.loss(cosines, places, asked.map(\.word)) * options.wordWeight
         }
+        if let classes, let wanted = towers.classes(places.map(row)) {
+            let cosines = unitImages.matmul(next(names.count).transposed(0, 1))  // [B, 1000]
+            loss = loss + classes.loss(cosines, wanted)
+        }
+        if let distance = towers.distance(embedded, of: unique) { loss = loss + distance }
         if let classifier, let soft = softLabels(places) {
             let scores = classifier(images).logSoftmax(-1)  // [B, 1001]
             loss = loss - (soft * scores).sum() * (options.teacherWeight / Double(places.count))
         }
         // A backward pass is two forward passes.
-        let forward =
-            configuration.multiplicationsPerPicture * Double(places.count)
-            + configuration.multiplications(perTextOf: min(unique.map(\.count).max() ?? 0, options.textLength - 2))
-            * Double(unique.count)
-        return BatchLoss(loss: loss, units: places.count, operations: 3 * 2 * forward)
+        return BatchLoss(
+            loss: loss, units: places.count,
+            operations: 3 * 2 * towers.multiplications(pictures: places.count, texts: unique))
     }
 
     /// Pairs of texts, and as many paraphrases: two captions of the same picture.
-    private func chosenPairs(_ places: [Place], _ captions: [String], using random: inout SplitMix64) -> [TextPair] {
+    private func chosenPairs(_ places: [Place], _ captions: [String?], using random: inout SplitMix64) -> [TextPair] {
         guard options.batchPairs > 0 else { return [] }
         let drawn =
             pairs.isEmpty ? [] : (0..<options.batchPairs).compactMap { _ in pairs.randomElement(using: &random) }
@@ -232,14 +262,15 @@ public final class ClipTask: TrainingTask {
         }
         let paraphrases = described.prefix(options.batchPairs).compactMap { index -> TextPair? in
             let item = item(places[index])
-            return item.captions.randomElement(using: &random).map { TextPair(captions[index], $0) }
+            guard let other = item.captions.randomElement(using: &random) else { return nil }
+            return captions[index].map { TextPair($0, other) }
         }
         return drawn + paraphrases
     }
 
     /// Keeps the scale of the cosines within 1 to 100, as CLIP does.
     public func didStep() {
-        withoutGradients { model.logitScale.clamp_(0...4.6052) }
+        withoutGradients { towers.logitScale.clamp_(0...4.6052) }
     }
 
     /// `loss` of held-out pictures against their captions in batches. With validation sets also recall at 10 among all
@@ -253,9 +284,9 @@ public final class ClipTask: TrainingTask {
             let places = Array(shuffled[range])
             let captions = places.map { item($0).captions.randomElement(using: &random) ?? "" }
             let images = embed(places)
-            let texts = model.encodeTexts(ids(captions)).normalized()
+            let texts = towers.texts(captions, using: nil).normalized()
             let groups = places.map { item($0).group }
-            sum += contrast(images, texts, model.logitScale.exp(), positives: positives(groups, captions)).item
+            sum += contrast(images, texts, towers.logitScale.exp(), positives(groups, captions)).item
             batches += 1
         }
         guard batches > 0 else { return [] }
@@ -267,40 +298,23 @@ public final class ClipTask: TrainingTask {
         return ([missed, loss] + recall).map { (name: $0.0, value: $0.1) }
     }
 
-    /// Writes `vocab.txt`, `config.json`, `preprocessor_config.json` and the weights in bfloat16, without the
-    /// classifier.
+    /// Whether the towers keep a parameter as it is.
+    public func isFrozen(_ name: String) -> Bool { towers.isFrozen(name) }
+
+    /// Writes the vocabulary, `config.json`, `preprocessor_config.json` and the weights in bfloat16, without what the
+    /// losses alone need.
     ///
     /// - Throws: `FileError`.
     public func save(to folder: URL, tensor: @escaping (String) -> Tensor?) throws {
-        // The classifier belongs to the training, not to the model.
-        let kept = ParameterStore(seed: 0, device: device)
-        _ = ChineseCLIP(configuration, at: kept.root)
-        try saveModel(configuration, kept, tokens: vocabulary, to: folder) { tensor($0) ?? self.store[$0] }
-        // Bilinear, since training resizes its cuts so; what is used otherwise than it was learned loses a point of
-        // recall.
-        try Preprocessing(size: options.imageSize, filter: .bilinear).write(to: folder)
+        try towers.save(to: folder, store, tensor: tensor)
     }
 
     // MARK: - Batches
 
     private func item(_ place: Place) -> CaptionedPictures.Item { sets[place.set].items[place.item] }
 
-    /// float32 `[B, 3, S, S]`: a random cut of each picture.
-    func pixels(_ places: [Place], augmenting random: inout SplitMix64) -> Tensor {
-        pixels(places, places.map { PictureCut(of: sets[$0.set].side, using: &random) })
-    }
-
-    /// float32 `[B, 3, S, S]`
-    private func pixels(_ places: [Place], _ cuts: [PictureCut]) -> Tensor {
-        let size = options.imageSize
-        var values = [Float](repeating: 0, count: places.count * 3 * size * size)
-        for (index, (place, cut)) in zip(places, cuts).enumerated() {
-            let set = sets[place.set]
-            cut.copy(
-                set.pixels, row: set.rows[place.item], side: set.side, size: size, to: &values,
-                at: index * 3 * size * size)
-        }
-        return Tensor(values, [places.count, 3, size, size]).to(nil, device).channelsLast()
+    private func row(_ place: Place) -> PictureRow {
+        PictureRow(place: place.set, set: sets[place.set], row: sets[place.set].rows[place.item])
     }
 
     /// The distinct texts, and for each text its index among them (int64).
@@ -316,41 +330,52 @@ public final class ClipTask: TrainingTask {
         return (unique, Tensor.ids(rows, [rows.count]).to(nil, device))
     }
 
-    /// int64 `[N, T]`
-    private func ids(_ texts: [String]) -> Tensor {
-        let rows = texts.map { tokenizer.encode($0, maximumLength: options.textLength, addingSpecialTokens: true) }
-        let width = rows.map(\.count).max() ?? 1
-        var ids = [Int32](repeating: Int32(ChineseCLIP.padding), count: rows.count * width)
-        for (row, values) in rows.enumerated() {
-            for (column, value) in values.enumerated() { ids[row * width + column] = value }
+    /// Captions of a picture, at most `captionsPerPicture` different ones.
+    private func drawnCaptions(of place: Place, using random: inout SplitMix64) -> [String] {
+        let captions = item(place).captions
+        guard options.captionsPerPicture > 1 else {
+            return captions.randomElement(using: &random).map { [$0] } ?? []
         }
-        return Tensor.ids(ids, [rows.count, width]).to(nil, device)
+        var drawn: [String] = []
+        for caption in captions.shuffled(using: &random) where drawn.count < options.captionsPerPicture {
+            if !drawn.contains(caption) { drawn.append(caption) }
+        }
+        return drawn
     }
 
-    /// The target distribution of each row over the columns, `[B, B]`: uniform over those of its group or with its
-    /// text.
+    /// Which columns are right for each row, 1 or 0, `[B, B]`: those of its group or with its text.
     func positives(_ groups: [String], _ texts: [String]) -> Tensor {
-        let count = groups.count
-        var shares = [Float](repeating: 0, count: count * count)
-        for row in 0..<count {
-            var found = 0
-            for column in 0..<count where groups[row] == groups[column] || texts[row] == texts[column] {
-                shares[row * count + column] = 1
-                found += 1
-            }
-            for column in 0..<count { shares[row * count + column] /= Float(found) }
-        }
-        return Tensor(shares, [count, count]).to(nil, device)
+        positives(zip(groups, texts.map { [$0] }).map { $0 }, zip(groups, texts).map { $0 })
     }
 
-    /// The symmetric cross entropy of cosines against shares (Khosla et al. 2020 for several right answers; CLIP for
-    /// one).
-    func contrast(_ a: Tensor, _ b: Tensor, _ scale: Tensor, positives: Tensor) -> Tensor {
-        let logits = a.matmul(b.transposed(0, 1)) * scale  // [B, B]
-        let rows = (positives * logits.logSoftmax(1)).sum(1).mean()
-        // The relation is symmetric, but the shares are not: a right answer of a row may have more right answers
-        // itself.
-        let columns = (positives.transposed(0, 1) * logits.logSoftmax(0)).sum(0).mean()
+    /// The same for rows with several texts, `[rows, columns]`.
+    private func positives(
+        _ rows: [(group: String, texts: [String])], _ columns: [(group: String, text: String)]
+    ) -> Tensor {
+        // Numbers are compared faster than strings.
+        var numbers: [String: Int] = [:]
+        func number(_ text: String) -> Int {
+            if let known = numbers[text] { return known }
+            numbers[text] = numbers.count
+            return numbers.count - 1
+        }
+        let others = columns.map { (group: number($0.group), text: number($0.text)) }
+        var right = [Float](repeating: 0, count: rows.count * columns.count)
+        for (index, row) in rows.enumerated() {
+            let (group, texts) = (number(row.group), row.texts.map(number))
+            for (column, other) in others.enumerated() where group == other.group || texts.contains(other.text) {
+                right[index * columns.count + column] = 1
+            }
+        }
+        return Tensor(right, [rows.count, columns.count]).to(nil, device)
+    }
+
+    /// The symmetric cross entropy of cosines against what is right, every right answer of a row or column with the
+    /// same share (Khosla et al. 2020 for several right answers; CLIP for one). a [R, E], b [C, E]
+    func contrast(_ a: Tensor, _ b: Tensor, _ scale: Tensor, _ right: Tensor) -> Tensor {
+        let logits = a.matmul(b.transposed(0, 1)) * scale  // [R, C]
+        let rows = (right / right.sum(1, keep: true) * logits.logSoftmax(1)).sum(1).mean()
+        let columns = (right / right.sum(0, keep: true) * logits.logSoftmax(0)).sum(0).mean()
         return -(rows + columns) * 0.5
     }
 
@@ -368,10 +393,7 @@ public final class ClipTask: TrainingTask {
     // MARK: - Measuring
 
     /// Normalised embeddings `[B, E]`.
-    private func embed(_ places: [Place]) -> Tensor {
-        let whole = places.map { PictureCut(wholeOf: sets[$0.set].side) }
-        return model.encodeImages(pixels(places, whole)).normalized()
-    }
+    private func embed(_ places: [Place]) -> Tensor { towers.images(whole: places.map(row)).normalized() }
 
     /// Recall at 10 of the validation sets' pictures among all their captions, and of the captions among the pictures.
     private func recall() -> [(String, Double)]? {
@@ -389,7 +411,7 @@ public final class ClipTask: TrainingTask {
             }
         }
         let encoded = Tensor.concatenated(
-            ranges(of: texts.count, size: 256).map { model.encodeTexts(ids(Array(texts[$0]))).normalized() }, 0)
+            ranges(of: texts.count, size: 256).map { towers.texts(Array(texts[$0]), using: nil).normalized() }, 0)
         let scores = images.matmul(encoded.transposed(0, 1)).floats  // [N, M]
         let found = Retrieval(scores: scores, owners: owners, pictureCount: places.count)
         return [

@@ -1,4 +1,3 @@
-import TihuaPictures
 import TihuaVerse
 import TihuaWeightFiles
 
@@ -38,47 +37,51 @@ struct PictureCut {
         lift = Float.random(in: -0.1...0.1, using: &random)
     }
 
-    /// Writes the cut of a picture, resized bilinearly to `size`, as three planes of normalised values from `start` on.
+    /// Writes the cut of a picture, resized bilinearly to `size`, as three planes of normalised values.
     ///
     /// - Parameters:
     ///   - pixels: uint8 `[N, 3, side, side]`
     ///   - row: the index of the picture in `pixels`
-    func copy(_ pixels: TensorView, row: Int, side: Int, size: Int, to values: inout [Float], at start: Int) {
+    ///   - mean: what is subtracted from each colour, of values from 0 to 1
+    ///   - deviation: what each colour is then divided by
+    ///   - values: of `3 * size * size` numbers
+    func copy(
+        _ pixels: TensorView, row: Int, side: Int, size: Int, mean: [Float], deviation: [Float],
+        to values: UnsafeMutableBufferPointer<Float>
+    ) {
         let columns = (0..<size).map { Tap(isMirrored ? size - 1 - $0 : $0, of: size, in: x, extent, side) }
         let rows = (0..<size).map { Tap($0, of: size, in: y, extent, side) }
-        values.withUnsafeMutableBufferPointer { values in
-            pixels.withUnsafeBytes { bytes in
-                let picture = row * 3 * side * side
-                for channel in 0..<3 {
-                    let gain = gains[channel] / 255
-                    for (y, row) in rows.enumerated() {
-                        let above = picture + (channel * side + row.first) * side
-                        let below = picture + (channel * side + row.second) * side
-                        let to = start + (channel * size + y) * size
-                        for (x, column) in columns.enumerated() {
-                            let top =
-                                Float(bytes[above + column.first]) * (1 - column.share)
-                                + Float(bytes[above + column.second]) * column.share
-                            let bottom =
-                                Float(bytes[below + column.first]) * (1 - column.share)
-                                + Float(bytes[below + column.second]) * column.share
-                            let value = top + (bottom - top) * row.share
-                            values[to + x] = min(1, max(0, value * gain + lift))
-                        }
+        let plane = size * size
+        pixels.withUnsafeBytes { bytes in
+            let picture = row * 3 * side * side
+            for channel in 0..<3 {
+                let gain = gains[channel] / 255
+                for (y, row) in rows.enumerated() {
+                    let above = picture + (channel * side + row.first) * side
+                    let below = picture + (channel * side + row.second) * side
+                    let to = channel * plane + y * size
+                    for (x, column) in columns.enumerated() {
+                        let top =
+                            Float(bytes[above + column.first]) * (1 - column.share)
+                            + Float(bytes[above + column.second]) * column.share
+                        let bottom =
+                            Float(bytes[below + column.first]) * (1 - column.share)
+                            + Float(bytes[below + column.second]) * column.share
+                        let value = top + (bottom - top) * row.share
+                        values[to + x] = min(1, max(0, value * gain + lift))
                     }
                 }
             }
-            let plane = size * size
-            for place in start..<start + plane {
-                var colour = (values[place], values[place + plane], values[place + 2 * plane])
-                if isGrey {
-                    let grey = 0.299 * colour.0 + 0.587 * colour.1 + 0.114 * colour.2
-                    colour = (grey, grey, grey)
-                }
-                values[place] = (colour.0 - Picture.clipMean[0]) / Picture.clipDeviation[0]
-                values[place + plane] = (colour.1 - Picture.clipMean[1]) / Picture.clipDeviation[1]
-                values[place + 2 * plane] = (colour.2 - Picture.clipMean[2]) / Picture.clipDeviation[2]
+        }
+        for place in 0..<plane {
+            var colour = (values[place], values[place + plane], values[place + 2 * plane])
+            if isGrey {
+                let grey = 0.299 * colour.0 + 0.587 * colour.1 + 0.114 * colour.2
+                colour = (grey, grey, grey)
             }
+            values[place] = (colour.0 - mean[0]) / deviation[0]
+            values[place + plane] = (colour.1 - mean[1]) / deviation[1]
+            values[place + 2 * plane] = (colour.2 - mean[2]) / deviation[2]
         }
     }
 

@@ -14,12 +14,18 @@ public struct PictureSet: Sendable {
     public let side: Int
     /// How often each picture comes up in an epoch.
     let repeats: Int
+    /// One picture in this many is held out; nil as the options say.
+    let holdOut: Int?
+    /// Cuts of each picture whose features are computed, for a tower that is frozen; nil as the options say.
+    let views: Int?
     /// uint8 `[N, 3, side, side]`, mapped from the cache.
     let pixels: TensorView
     /// The row of each item in `pixels`.
     let rows: [Int]
     /// The soft labels of a teacher for each row of `pixels`; nil without a teacher.
     let teacher: SoftLabels?
+    /// What files that are derived from these pixels are named after.
+    let cacheName: String
 
     /// The class of ImageNet, 0 to 999, that the teacher is at least half sure of, for each item; nil without one.
     func sureClasses() -> [Int?] { rows.map { row in teacher.flatMap { $0.sureClass(row: row) } } }
@@ -35,9 +41,15 @@ public struct PictureSet: Sendable {
         public var labels: URL?
         /// The teacher's soft labels, rows in the order of the shard.
         public var teacher: URL?
+        /// Whether pictures of which nothing is said are kept, for what the towers' own teachers tell of them.
+        public var isUnlabelled = false
         /// How often each picture comes up in an epoch, at least 1: sets that matter more, or are smaller, come up more
         /// often.
         public var repeats = 1
+        /// One picture in this many is held out, 0 holds out none; nil as `ClipOptions.holdOut` says.
+        public var holdOut: Int?
+        /// Cuts of each picture whose features are computed, for a tower that is frozen; nil as the options say.
+        public var views: Int?
         /// How the captions and labels are written; nil takes UTF-16 where a file begins with its mark, else UTF-8.
         public var encoding: TextEncoding?
 
@@ -54,7 +66,8 @@ public struct PictureSet: Sendable {
         ///
         /// - Throws: `DataFileError`.
         public func described() throws -> CaptionedPictures {
-            try CaptionedPictures(shard, captions: captions, labels: labels, encoding: encoding)
+            try CaptionedPictures(
+                shard, captions: captions, labels: labels, encoding: encoding, keepingUnlabelled: isUnlabelled)
         }
     }
 
@@ -70,7 +83,8 @@ public struct PictureSet: Sendable {
         described.notes.forEach(report)
         // Two shards may have one name; their keys tell them apart.
         let keys = String(stableHash(shard.entries.map(\.key).joined(separator: "\n")), radix: 36)
-        let file = cache.appending(path: "\(name)-\(side)-\(keys).safetensors")
+        cacheName = "\(name)-\(side)-\(keys)"
+        let file = cache.appending(path: "\(cacheName).safetensors")
         if !FileManager.default.fileExists(atPath: file.path) {
             report("decoding \(shard.entries.count) pictures of \(name)")
             try FileManager.default.createDirectory(at: cache, withIntermediateDirectories: true)
@@ -106,6 +120,7 @@ public struct PictureSet: Sendable {
         rows = readable.map { described.rows[$0] }
         self.side = side
         repeats = max(1, source.repeats)
+        (holdOut, views) = (source.holdOut, source.views)
         self.pixels = pixels
     }
 

@@ -14,13 +14,12 @@ final class WordLessons: CustomStringConvertible {
     private let scale: Tensor
     private let bias: Tensor
 
-    init(_ lessons: ImageryLessons, sets: [PictureSet], at path: ParameterPath) {
+    /// - Parameter sure: the class of ImageNet that a teacher is at least half sure of, for each item of each set
+    init(_ lessons: ImageryLessons, sets: [PictureSet], sure: [[Int?]], at path: ParameterPath) {
         texts = lessons.texts
-        shown = sets.map { set in
-            let sure = set.sureClasses()
-            return set.items.indices.map { index in
-                let item = set.items[index]
-                return lessons.rules.words(label: item.label, captions: item.captions, teacherClass: sure[index])
+        shown = zip(sets, sure).map { set, sure in
+            zip(set.items, sure).map { item, sure in
+                lessons.rules.words(label: item.label, captions: item.captions, teacherClass: sure)
             }
         }
         scale = path.parameter("scale", [], .constant(3))

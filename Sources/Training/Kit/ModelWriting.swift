@@ -6,17 +6,20 @@ import TihuaTorch
 
 /// Writes the folder of a model: `config.json`, the weights in bfloat16 and, where there are tokens, `vocab.txt`.
 ///
-/// - Parameter tensor: what to save for a parameter; the parameter itself where it is nil
+/// - Parameters:
+///   - files: further files to copy in
+///   - tensor: what to save for a parameter; the parameter itself where it is nil
 /// - Throws: `FileError`.
 func saveModel(
-    _ configuration: some Encodable, _ store: ParameterStore, tokens: [String]? = nil, to folder: URL,
+    _ configuration: some Encodable, _ store: ParameterStore, tokens: [String]? = nil, copying files: [URL] = [],
+    to folder: URL,
     tensor: @escaping (String) -> Tensor?
 ) throws {
     if let tokens {
         try AtomicFile.makeFolder(at: folder)
         try AtomicFile.write((tokens.joined(separator: "\n") + "\n").utf8, to: folder.appending(path: "vocab.txt"))
     }
-    try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, to: folder) {
+    try ModelFolder.save(configuration: configuration, store: store, dtype: .bfloat16, copying: files, to: folder) {
         tensor($0.name) ?? $0.tensor
     }
 }

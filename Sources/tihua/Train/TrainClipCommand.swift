@@ -30,7 +30,12 @@ struct TrainClipCommand: AsyncParsableCommand {
                 --imagery Recipes/labels/imagery.tsv --bank Weights/mini/imagery.tsv
             """)
 
-    @Option(name: .long, help: "SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,encoding=NAME][,repeat=N]")
+    @Option(
+        name: .long,
+        help: """
+            SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,encoding=NAME][,repeat=N][,views=N][,holdout=N]\
+            [,unlabelled]
+            """)
     var shard: [String]
 
     @Option(name: .long, help: "A shard to measure on, never trained on.")
@@ -55,12 +60,33 @@ struct TrainClipCommand: AsyncParsableCommand {
         completion: .directory)
     var from: String?
 
-    @Option(name: .long, help: "Where decoded pictures are kept.", completion: .directory)
+    @Option(
+        name: .long, help: "First weights of the picture tower: an EfficientNet-Lite with its classes (.pth or folder).",
+        completion: .file())
+    var pictureWeights: String?
+
+    @Option(
+        name: .long, help: "First weights of the text tower: a universal sentence encoder with its sp.model.",
+        completion: .directory)
+    var textWeights: String?
+
+    @Option(
+        name: .long, help: "Names of the picture tower's 1,000 classes, INDEX<TAB>NAME: what it knows is taught by name.",
+        completion: .file())
+    var classes: String?
+
+    @Option(name: .long, help: "Where decoded pictures, features and vectors are kept.", completion: .directory)
     var cache = "runs/pictures"
 
     @OptionGroup var run: RunArguments
 
     func validate() throws {
+        guard (pictureWeights == nil) == (textWeights == nil) else {
+            throw ValidationError("--picture-weights and --text-weights go together: one for each tower.")
+        }
+        guard classes == nil || pictureWeights != nil else {
+            throw ValidationError("--classes names the classes of --picture-weights; give them too.")
+        }
         guard (imagery == nil) == (bank == nil) else {
             throw ValidationError("--imagery and --bank go together: the rules and the descriptions of the words.")
         }
@@ -73,10 +99,9 @@ struct TrainClipCommand: AsyncParsableCommand {
         try options.validate()
         let (device, training) = try run.prepare(given)
         let report = run.note
-        // An eighth more than what is looked at, for random cuts.
-        let side = options.imageSize + options.imageSize / 8
         func open(_ specification: String) throws -> PictureSet {
-            try PictureSet(Self.source(specification), side: side, cache: URL(filePath: cache), report: report)
+            try PictureSet(
+                Self.source(specification), side: options.decodedSize, cache: URL(filePath: cache), report: report)
         }
         let sets = try shard.map(open)
         let held = try validation.map(open)
@@ -97,31 +122,54 @@ struct TrainClipCommand: AsyncParsableCommand {
         }
         let extra = try texts.map { try readText(URL(filePath: $0)) }
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
+        let first = try firstWeights(file)
         let vocabulary =
-            try folder.map { try vocabularyTokens(at: $0.url.appending(path: "vocab.txt")) }
+            try first != nil ? [] : folder.map { try vocabularyTokens(at: $0.url.appending(path: "vocab.txt")) }
             ?? ClipVocabulary.tokens(
                 captions: sets.flatMap { $0.items.flatMap(\.captions) } + textPairs.flatMap { [$0.first, $0.second] },
                 always: extra)
         let task = try ClipTask(
             sets: sets, validationSets: held, pairs: textPairs, vocabulary: vocabulary, options: options,
-            training: training, imagery: lessons, device: device, continuing: folder)
+            training: training, imagery: lessons, device: device, continuing: folder, first: first, report: report)
         let counts = task.counts
-        report("\(counts.training) pictures to train on, \(counts.validation) held out, \(vocabulary.count) tokens")
+        report(
+            "\(counts.training) pictures to train on, \(counts.validation) held out"
+                + (first == nil ? ", \(vocabulary.count) tokens" : ""))
         try run.train(task, training)
+    }
+
+    private func firstWeights(_ recipe: RecipeFile) throws -> FirstWeights? {
+        guard let pictureWeights, let textWeights else { return nil }
+        var first = FirstWeights(
+            vision: URL(filePath: pictureWeights), text: URL(filePath: textWeights), cache: URL(filePath: cache))
+        first.options = try recipe.section("dual", or: first.options)
+        try first.options.validate()
+        if let classes { first.classNames = try ClassNames.read(URL(filePath: classes)) }
+        return first
     }
 
     /// What `SHARD[,captions=FILE]...[,labels=FILE][,teacher=FILE][,encoding=NAME][,repeat=N]` names.
     ///
     /// - Throws: `ValidationError`.
     static func source(_ specification: String) throws -> PictureSet.Source {
-        let expected = "captions=FILE, labels=FILE, teacher=FILE, encoding=NAME or repeat=N"
+        let expected = "captions=FILE, labels=FILE, teacher=FILE, encoding=NAME, repeat=N, views=N, holdout=N or unlabelled"
         let parts = specification.split(separator: ",").map(String.init)
         guard let first = parts.first else { throw ValidationError("--shard needs the path of a tar archive") }
         var source = PictureSet.Source(shard: URL(filePath: first))
         for part in parts.dropFirst() {
+            if part == "unlabelled" {
+                source.isUnlabelled = true
+                continue
+            }
             let pair = part.split(separator: "=", maxSplits: 1).map(String.init)
             guard pair.count == 2 else {
                 throw ValidationError("\(part): expected \(expected)")
+            }
+            func number(_ range: ClosedRange<Int>) throws -> Int {
+                guard let count = Int(pair[1]), range.contains(count) else {
+                    throw ValidationError("\(part): expected a number of \(range.lowerBound) to \(range.upperBound)")
+                }
+                return count
             }
             switch pair[0] {
             case "captions": source.captions.append(URL(filePath: pair[1]))
@@ -133,11 +181,9 @@ struct TrainClipCommand: AsyncParsableCommand {
                     throw ValidationError("\(part): expected one of \(known)")
                 }
                 source.encoding = encoding
-            case "repeat":
-                guard let count = Int(pair[1]), (1...1000).contains(count) else {
-                    throw ValidationError("\(part): expected a number of 1 to 1000")
-                }
-                source.repeats = count
+            case "repeat": source.repeats = try number(1...1000)
+            case "views": source.views = try number(1...64)
+            case "holdout": source.holdOut = try number(0...1_000_000)
             default: throw ValidationError("\(pair[0]): expected \(expected)")
             }
         }
