@@ -100,6 +100,8 @@ public final class VisionTextDualEncoder: LoadableModel, TwoTowers {
     public let text: UniversalSentenceEncoder
     private let visionNorm: LayerNorm
     private let visionHead, textHead: Head
+    /// By which the numbers of a vector of unit length have a mean square of 1.
+    private let textScale: Double
 
     /// Declares the parameters of both towers and heads at `path`.
     public init(
@@ -117,7 +119,8 @@ public final class VisionTextDualEncoder: LoadableModel, TwoTowers {
             at: path / "visual_projection")
         // It begins as the sentence encoder itself.
         textHead = Head(width, configuration.textHeadSize, width, outer: .zeros, at: path / "text_projection")
-        logitScale = path.parameter("logit_scale", [], .constant(2.6592))
+        textScale = Double(width).squareRoot()
+        logitScale = path.parameter("logit_scale", [], .constant(3))
     }
 
     /// What the names of the picture tower's and the text tower's parameters begin with.
@@ -155,10 +158,12 @@ public final class VisionTextDualEncoder: LoadableModel, TwoTowers {
 
     /// Embeds the features of pictures: `[B, F]` -> float32 `[B, E]`, not normalised
     ///
-    /// - Parameter dropout: of the features and inside the head, in training
-    public func embed(features: Tensor, dropout: Dropout? = nil) -> Tensor {
+    /// - Parameters:
+    ///   - featureDropout: of the features, in training
+    ///   - dropout: inside the head, in training
+    public func embed(features: Tensor, featureDropout: Dropout? = nil, dropout: Dropout? = nil) -> Tensor {
         let normed = visionNorm(features.to(.float32))
-        return visionHead(dropout.map { $0(normed) } ?? normed, dropout: dropout)
+        return visionHead(featureDropout.map { $0(normed) } ?? normed, dropout: dropout)
     }
 
     /// Embeds texts.
@@ -171,6 +176,6 @@ public final class VisionTextDualEncoder: LoadableModel, TwoTowers {
     ///
     /// - Parameter dropout: inside the head, in training
     public func embed(sentences: Tensor, dropout: Dropout? = nil) -> Tensor {
-        sentences + textHead(sentences, dropout: dropout)
+        sentences + textHead(sentences * textScale, dropout: dropout)
     }
 }

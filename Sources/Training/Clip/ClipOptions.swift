@@ -83,11 +83,13 @@ public struct ClipOptions: RecipeOptions, Codable, Sendable, Equatable {
     var ranges: [OptionRange] {
         // A loss compares each element of a batch with every other, so that memory grows with the square of its size.
         [
-            .init("imageSize", imageSize, 32...1024), .init("pictureSize", decodedSize, 16...2048), .init("width", width, 2...1024),
+            .init("imageSize", imageSize, 32...1024), .init("pictureSize", decodedSize, 16...2048),
+            .init("width", width, 2...1024),
             .init("hiddenSize", hiddenSize, 1...1 << 14), .init("layerCount", layerCount, 1...256),
             .init("patchSize", patchSize, 1...1024), .init("textHiddenSize", textHiddenSize, 1...1 << 14),
             .init("textLayerCount", textLayerCount, 1...256), .init("projectionSize", projectionSize, 1...1 << 14),
-            .init("batchPictures", batchPictures, 2...1 << 14), .init("captionsPerPicture", captionsPerPicture, 1...64), .init("batchPairs", batchPairs, 0...1 << 13),
+            .init("batchPictures", batchPictures, 2...1 << 14), .init("captionsPerPicture", captionsPerPicture, 1...64),
+            .init("batchPairs", batchPairs, 0...1 << 13),
             .weight("teacherWeight", teacherWeight), .weight("pairWeight", pairWeight),
             .init("batchWords", batchWords, 0...1 << 13), .weight("wordWeight", wordWeight),
             .init("textLength", textLength, 3...Self.textPositions),

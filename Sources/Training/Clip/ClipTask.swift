@@ -221,7 +221,8 @@ public final class ClipTask: TrainingTask {
         let described = next(spoken.count)
         let shown =
             said.count == places.count
-            ? unitImages : unitImages.gatheringSlices(0, at: Tensor.ids(said.map(Int32.init), [said.count]).to(nil, device))
+            ? unitImages
+            : unitImages.gatheringSlices(0, at: Tensor.ids(said.map(Int32.init), [said.count]).to(nil, device))
         let owners = captions.indices.flatMap { index in captions[index].map { _ in index } }
         let right = positives(
             said.map { (groups[$0], captions[$0]) }, owners.indices.map { (groups[owners[$0]], spoken[$0]) })

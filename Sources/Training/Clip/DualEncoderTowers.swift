@@ -17,8 +17,10 @@ public struct DualEncoderOptions: RecipeOptions, Codable, Sendable, Equatable {
     public var visionHeadSize = 1024
     /// The inner width of the head of the text tower.
     public var textHeadSize = 1024
-    /// The share of the features that is dropped before the picture tower's head and inside both heads.
-    public var dropout = 0.2
+    /// The share of a picture's features that is dropped in training.
+    public var featureDropout = 0.2
+    /// The share of the inner numbers of both heads that is dropped in training.
+    public var headDropout = 0.3
     /// Where the picture tower is frozen: cuts of each picture whose features are computed once, the first of them the
     /// whole picture.
     public var views = 4
@@ -27,7 +29,7 @@ public struct DualEncoderOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// The weight in the loss of what the first picture tower takes a picture for, against the names of the classes.
     public var classWeight = 0.5
     /// The weight in the loss of the squared distance of a text's embedding from the sentence encoder's vector.
-    public var identityWeight = 0.0
+    public var identityWeight = 0.5
 
     /// The default options.
     public init() {}
@@ -40,7 +42,8 @@ public struct DualEncoderOptions: RecipeOptions, Codable, Sendable, Equatable {
     var ranges: [OptionRange] {
         [
             .init("visionHeadSize", visionHeadSize, 1...1 << 14), .init("textHeadSize", textHeadSize, 1...1 << 14),
-            .share("dropout", dropout), .init("views", views, 1...64), .init("tunedBlocks", tunedBlocks, 0...256),
+            .share("featureDropout", featureDropout), .share("headDropout", headDropout),
+            .init("views", views, 1...64), .init("tunedBlocks", tunedBlocks, 0...256),
             .weight("classWeight", classWeight), .weight("identityWeight", identityWeight),
         ]
     }
@@ -79,7 +82,8 @@ final class DualEncoderTowers: TrainedTowers {
     ///   - folder: a model to go on from; nil takes the first weights
     /// - Throws: `ModelError`, `WeightFileError`, `TokenizerError`, `TrainingError`.
     init(
-        _ first: FirstWeights, sets: [PictureSet], texts: [String], imageSize: Int, computeType: DType, store: ParameterStore, continuing folder: ModelFolder?, report: (String) -> Void
+        _ first: FirstWeights, sets: [PictureSet], texts: [String], imageSize: Int, computeType: DType,
+        store: ParameterStore, continuing folder: ModelFolder?, report: (String) -> Void
     ) throws {
         device = store.device
         options = first.options
@@ -109,7 +113,9 @@ final class DualEncoderTowers: TrainedTowers {
                     (VisionTextDualEncoder.visionName, pictures.store), (VisionTextDualEncoder.textName, text.store),
                 ] {
                     let values = Dictionary(uniqueKeysWithValues: source.entries.map { ("\(prefix).\($0.name)", $0) })
-                    for entry in store.entries { if let value = values[entry.name] { entry.tensor.copy_(value.tensor) } }
+                    for entry in store.entries {
+                        if let value = values[entry.name] { entry.tensor.copy_(value.tensor) }
+                    }
                 }
             }
         }
@@ -150,13 +156,18 @@ final class DualEncoderTowers: TrainedTowers {
     }
 
     func images(_ pictures: [PictureRow], using random: inout SplitMix64) -> Tensor {
-        let dropout = Dropout(options.dropout, generator: Generator(seed: random.next(), device: device))
+        let generator = Generator(seed: random.next(), device: device)
+        func embed(_ features: Tensor) -> Tensor {
+            model.embed(
+                features: features, featureDropout: Dropout(options.featureDropout, generator: generator),
+                dropout: Dropout(options.headDropout, generator: generator))
+        }
         guard options.tunedBlocks > 0 else {
             let views = pictures.map { Int.random(in: 0..<features.viewCount(of: $0.place), using: &random) }
-            return model.embed(features: features.rows(pictures, views: views), dropout: dropout)
+            return embed(features.rows(pictures, views: views))
         }
         let cuts = pictures.map { PictureCut(of: $0.set.side, using: &random) }
-        return model.embed(features: model.vision.features(pixels(pictures, cuts)), dropout: dropout)
+        return embed(model.vision.features(pixels(pictures, cuts)))
     }
 
     func images(whole pictures: [PictureRow]) -> Tensor {
@@ -174,7 +185,7 @@ final class DualEncoderTowers: TrainedTowers {
         let vectors = sentences.rows(texts)
         guard var random else { return model.embed(sentences: vectors) }
         let generator = Generator(seed: random.next(), device: device)
-        return model.embed(sentences: vectors, dropout: Dropout(options.dropout, generator: generator))
+        return model.embed(sentences: vectors, dropout: Dropout(options.headDropout, generator: generator))
     }
 
     func classes(_ pictures: [PictureRow]) -> Tensor? { features.classes(pictures) }
@@ -199,4 +210,3 @@ final class DualEncoderTowers: TrainedTowers {
         try FrozenFeatures.preprocessing(size: configuration.imageSize).write(to: folder)
     }
 }
-

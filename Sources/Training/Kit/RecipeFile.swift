@@ -7,7 +7,9 @@ import TihuaFiles
 /// nothing.
 public struct RecipeFile {
     /// The parts that a file may hold; a recipe reads those that it needs.
-    public static let sections = ["training", "poet", "image2poem", "t5", "clip", "dual", "caption", "reward", "prefix"]
+    public static let sections = [
+        "training", "poet", "image2poem", "t5", "clip", "dual", "caption", "reward", "prefix",
+    ]
 
     private let parts: [String: JSONValue]
     private let path: String

@@ -61,7 +61,8 @@ struct TrainClipCommand: AsyncParsableCommand {
     var from: String?
 
     @Option(
-        name: .long, help: "First weights of the picture tower: an EfficientNet-Lite with its classes (.pth or folder).",
+        name: .long,
+        help: "First weights of the picture tower: an EfficientNet-Lite with its classes (.pth or folder).",
         completion: .file())
     var pictureWeights: String?
 
@@ -71,7 +72,8 @@ struct TrainClipCommand: AsyncParsableCommand {
     var textWeights: String?
 
     @Option(
-        name: .long, help: "Names of the picture tower's 1,000 classes, INDEX<TAB>NAME: what it knows is taught by name.",
+        name: .long,
+        help: "Names of the picture tower's 1,000 classes, INDEX<TAB>NAME: what it knows is taught by name.",
         completion: .file())
     var classes: String?
 
@@ -124,10 +126,13 @@ struct TrainClipCommand: AsyncParsableCommand {
         let folder = try from.map { try ModelFolder(at: URL(filePath: $0)) }
         let first = try firstWeights(file)
         let vocabulary =
-            try first != nil ? [] : folder.map { try vocabularyTokens(at: $0.url.appending(path: "vocab.txt")) }
-            ?? ClipVocabulary.tokens(
-                captions: sets.flatMap { $0.items.flatMap(\.captions) } + textPairs.flatMap { [$0.first, $0.second] },
-                always: extra)
+            try first != nil
+            ? []
+            : folder.map { try vocabularyTokens(at: $0.url.appending(path: "vocab.txt")) }
+                ?? ClipVocabulary.tokens(
+                    captions: sets.flatMap { $0.items.flatMap(\.captions) }
+                        + textPairs.flatMap { [$0.first, $0.second] },
+                    always: extra)
         let task = try ClipTask(
             sets: sets, validationSets: held, pairs: textPairs, vocabulary: vocabulary, options: options,
             training: training, imagery: lessons, device: device, continuing: folder, first: first, report: report)
@@ -152,7 +157,8 @@ struct TrainClipCommand: AsyncParsableCommand {
     ///
     /// - Throws: `ValidationError`.
     static func source(_ specification: String) throws -> PictureSet.Source {
-        let expected = "captions=FILE, labels=FILE, teacher=FILE, encoding=NAME, repeat=N, views=N, holdout=N or unlabelled"
+        let expected =
+            "captions=FILE, labels=FILE, teacher=FILE, encoding=NAME, repeat=N, views=N, holdout=N or unlabelled"
         let parts = specification.split(separator: ",").map(String.init)
         guard let first = parts.first else { throw ValidationError("--shard needs the path of a tar archive") }
         var source = PictureSet.Source(shard: URL(filePath: first))
