@@ -23,7 +23,7 @@ import TihuaTestSupport
 
     private func removeFolder() { try? FileManager.default.removeItem(at: folder) }
 
-    @Test(arguments: ["data captions", "data statistics", "data embed", "eval caption"])
+    @Test(arguments: ["data captions", "data titles", "data statistics", "data embed", "eval caption"])
     func helpTeachesByExample(command: String) throws {
         defer { removeFolder() }
         let run = try Run(command.split(separator: " ").map(String.init) + ["--help"])
@@ -49,6 +49,19 @@ import TihuaTestSupport
         let kept = try json(Run(["data", "captions", input, "--out", path("l.tsv"), "--pictures", list, "--json"]))
         #expect((kept["training"] as? [String: Int]) == ["captions": 2, "pictures": 2])
         #expect((kept["dropped"] as? [String: Int]) == ["form": 1, "unknownPicture": 58])
+    }
+
+    @Test func titlesOfPaintingsBecomeCaptions() throws {
+        defer { removeFolder() }
+        let rows = ["key\ttitle\tpainter", "a\t《秋林平远图》明 恽向 纸本墨笔\t恽向", "b\t四条屏-1\t陈半丁", "c\t駱駝 溥心畬\t"]
+        let input = try write(rows.joined(separator: "\n") + "\n", "titles.tsv")
+        let run = try Run(["data", "titles", input, "--out", path("out.tsv")])
+        #expect(
+            run.status == 0 && run.errors.contains("2 captions") && run.errors.contains("1 titles"), "\(run.errors)")
+        let captions = try CaptionFile(contentsOf: folder.appending(path: "out.tsv")).captions
+        #expect(captions.map(\.text) == ["画着秋林平远的国画", "画着骆驼的国画"])
+        let broken = try Run(["data", "titles", write("a\n", "broken.tsv"), "--out", path("out.tsv")])
+        #expect(broken.status == 2 && broken.errors.contains("line 1"))
     }
 
     @Test(

@@ -17,7 +17,8 @@ struct DataCommand: AsyncParsableCommand {
               tihua data embed photos/ --out embeddings.safetensors
             """,
         subcommands: [
-            Poems.self, Lines.self, Words.self, Stock.self, Captions.self, Labels.self, Statistics.self, Embed.self,
+            Poems.self, Lines.self, Words.self, Stock.self, Captions.self, Titles.self, Labels.self, Statistics.self,
+            Embed.self,
         ])
 
     /// `tihua data poems`: the upstream chinese-poetry files to one clean corpus.
