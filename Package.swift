@@ -172,7 +172,7 @@ let package = Package(
         tests("Files", ["TihuaFiles"]),
         tests("Prosody", ["TihuaProsody", "TihuaTestSupport"]),
         tests("Verse", ["TihuaProsody", "TihuaVerse", "TihuaTestSupport"]),
-        tests("Tokenizers", ["TihuaTokenizers", "TihuaTestSupport"]),
+        tests("Tokenizers", ["TihuaTokenizers", "TihuaWeightFiles", "TihuaTestSupport"]),
         tests("Pictures", ["TihuaPictures", "CTihuaVips", "TihuaTestSupport"]),
         tests("WeightFiles", ["TihuaFiles", "TihuaWeightFiles", "TihuaTestSupport"]),
         tests(
