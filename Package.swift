@@ -117,7 +117,10 @@ let package = Package(
             ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaTorch", "TihuaModels"]),
         library(
             "TihuaEncoders",
-            ["TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaModels"]),
+            [
+                "TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaNN",
+                "TihuaModels",
+            ]),
         library(
             "TihuaTraining",
             [
@@ -202,7 +205,8 @@ let package = Package(
             [
                 "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles", "TihuaVerse",
                 "TihuaTorch", "TihuaNN",
-                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
+                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders", "TihuaTokenizers",
+                "TihuaTestSupport",
             ]),
         tests(
             "Measures",
