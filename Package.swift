@@ -117,7 +117,10 @@ let package = Package(
             ["TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaVerse", "TihuaTorch", "TihuaModels"]),
         library(
             "TihuaEncoders",
-            ["TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaModels"]),
+            [
+                "TihuaFiles", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaNN",
+                "TihuaModels",
+            ]),
         library(
             "TihuaTraining",
             [
@@ -172,7 +175,7 @@ let package = Package(
         tests("Files", ["TihuaFiles"]),
         tests("Prosody", ["TihuaProsody", "TihuaTestSupport"]),
         tests("Verse", ["TihuaProsody", "TihuaVerse", "TihuaTestSupport"]),
-        tests("Tokenizers", ["TihuaTokenizers", "TihuaTestSupport"]),
+        tests("Tokenizers", ["TihuaTokenizers", "TihuaWeightFiles", "TihuaTestSupport"]),
         tests("Pictures", ["TihuaPictures", "CTihuaVips", "TihuaTestSupport"]),
         tests("WeightFiles", ["TihuaFiles", "TihuaWeightFiles", "TihuaTestSupport"]),
         tests(
@@ -202,7 +205,8 @@ let package = Package(
             [
                 "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles", "TihuaVerse",
                 "TihuaTorch", "TihuaNN",
-                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
+                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders", "TihuaTokenizers",
+                "TihuaTestSupport",
             ]),
         tests(
             "Measures",

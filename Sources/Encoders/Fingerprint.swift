@@ -59,7 +59,7 @@ extension Fingerprint {
     /// A model's weights, vocabulary and configuration.
     package mutating func combine(model folder: URL) throws {
         for file in try Checkpoint.open(folder).files { combine(sampling: try MappedFile(contentsOf: file)) }
-        for name in ["config.json", "vocab.txt"] {
+        for name in ["config.json", "vocab.txt", "sp.model"] {
             let file = folder.appending(path: name)
             if FileManager.default.fileExists(atPath: file.path) {
                 combine(sampling: try MappedFile(contentsOf: file))

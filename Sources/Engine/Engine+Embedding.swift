@@ -19,11 +19,13 @@ extension Engine {
         try towers().encode(pictures, isNormalized: isNormalized)
     }
 
-    /// Embeddings of texts, which are cut to the length that the model was trained with.
+    /// Embeddings of texts, which are cut to the length that the model was trained with. Where the pack names a
+    /// sentence encoder for its CLIP model, they are of its space, and of unit length in any case.
     ///
     /// - Parameter isNormalized: of unit length; if not, as the model gives them
     public func embeddings(of texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
-        try towers().encode(texts, isNormalized: isNormalized)
+        if let encoder = try sentences() { return try encoder.encode(texts) }
+        return try towers().encode(texts, isNormalized: isNormalized)
     }
 
     /// Embeddings of unit length of a whole list, by key, and what could not be read.

@@ -45,6 +45,7 @@ public actor Engine {
     /// What was loaded, or made of what was loaded, and is kept.
     struct Parts {
         var towers: PictureTextEncoder?
+        var sentences: SentenceEncoder?
         var imagery: ImageryPart?
         var poet: PoetPart?
         var prefix: PrefixMapper?
@@ -64,7 +65,23 @@ public actor Engine {
     }
 
     /// What sees: the two towers of the pack's CLIP model.
+    ///
+    /// - Throws: `PipelineError.wrongModel` where a sentence encoder, which sees nothing, stands in its place.
     func towers() throws -> PictureTextEncoder {
-        try part(\.towers) { try PictureTextEncoder(folder: pack.requiredClip(), device: device) }
+        try part(\.towers) {
+            let folder = try pack.requiredClip()
+            if SentenceEncoder.isOne(folder) {
+                throw PipelineError.wrongModel(
+                    path: folder.path, found: "sentence encoder's", needed: "model of pictures and texts")
+            }
+            return try PictureTextEncoder(folder: folder, device: device)
+        }
+    }
+
+    /// The sentence encoder that stands in the place of the pack's CLIP model; nil where there is a CLIP model.
+    func sentences() throws -> SentenceEncoder? {
+        if let encoder = parts.sentences { return encoder }
+        guard parts.towers == nil, let folder = pack.clip, SentenceEncoder.isOne(folder) else { return nil }
+        return try part(\.sentences) { try SentenceEncoder(folder: folder, device: device) }
     }
 }

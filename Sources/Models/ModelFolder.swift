@@ -102,8 +102,9 @@ public struct ModelFolder: Sendable {
         return FileManager.default.fileExists(atPath: file.path) ? file : nil
     }
 
-    /// The tokenizer's file: `vocab.txt` (WordPiece) or `spiece.model` (SentencePiece); nil where there is none.
-    public var tokenizerFile: URL? { file("vocab.txt") ?? file("spiece.model") }
+    /// The tokenizer's file: `vocab.txt` (WordPiece), `spiece.model` or `sp.model` (SentencePiece); nil where there is
+    /// none.
+    public var tokenizerFile: URL? { file("vocab.txt") ?? file("spiece.model") ?? file("sp.model") }
 
     /// The weights, mapped.
     ///

@@ -3,7 +3,7 @@
 // published weights, the table of embeddings in 8 bits.
 // B sentences, N tokens of all of them, E = 512 wide embeddings, C = 256 channels of a branch, n tokens of an n-gram.
 
-import Foundation
+public import Foundation
 public import TihuaNN
 public import TihuaTorch
 public import TihuaWeightFiles
@@ -134,6 +134,20 @@ public final class UniversalSentenceEncoder: LoadableModel {
             matrix("d0", e, h), matrix("p1", e, h), matrix("d1", h, h), matrix("d2", h, e), matrix("p3", h, e),
             matrix("d3", e, e)
         )
+    }
+
+    /// Checks the vocabulary against the rows of the table, which is filled up so that its parts are of one size.
+    ///
+    /// - Throws: `ModelError.vocabulary` where they are of different models, or cut in different ways.
+    public static func check(vocabulary tokens: Int, rows: Int, in folder: URL) throws(ModelError) {
+        guard tokens <= rows, rows - tokens < partCount else {
+            throw .vocabulary(folder: folder.path, tokens: tokens, rows: rows)
+        }
+    }
+
+    /// Whether a parameter of this name has a row for each piece of the vocabulary.
+    public static func isPerPiece(_ name: String) -> Bool {
+        ["embedding", "embedding_scale", "embedding_low"].contains(name)
     }
 
     /// The vectors of sentences, of unit length.

@@ -1,11 +1,14 @@
-/// What a `spiece.model` file holds, as far as encoding needs it: the message `ModelProto` of sentencepiece's
+/// What a SentencePiece file holds, as far as encoding needs it: the message `ModelProto` of sentencepiece's
 /// `sentencepiece_model.proto`, read by hand.
 struct SentencePieceModel: Sendable {
     enum Kind: Int, Sendable {
         case normal = 1, unknown, control, userDefined, unused, byte
     }
 
-    var pieces: [(text: [UInt8], score: Float, kind: Kind)] = []
+    /// The texts of the pieces.
+    var table: TokenTable
+    var scores: [Float] = []
+    var kinds: [Kind] = []
     var modelType = 1
     var byteFallback = false
     var unknownSurface = " \u{2047} "
@@ -14,13 +17,15 @@ struct SentencePieceModel: Sendable {
     var removesExtraSpaces = true
     var escapesSpaces = true
 
-    init(bytes: [UInt8], file: String) throws {
-        try Self.readFields(bytes, 0..<bytes.count, file: file) { number, field in
+    /// - Parameter room: for how many more tokens the table is made
+    init(bytes: [UInt8], file: String, room: Int = 0) throws {
+        // A piece takes some eighteen bytes of the file.
+        table = TokenTable(capacity: min(bytes.count / 16, 1 << 18) + room)
+        try Self.readFields(bytes, 0..<bytes.count, file: file) { number, field, _ in
             switch (number, field) {
-            case (1, .bytes(let range)):
-                pieces.append(try Self.piece(bytes, range, index: pieces.count, file: file))
+            case (1, .bytes(let range)): try appendPiece(bytes, range, file: file)
             case (2, .bytes(let range)):
-                try Self.readFields(bytes, range, file: file) { number, field in
+                try Self.readFields(bytes, range, file: file) { number, field, _ in
                     switch (number, field) {
                     case (3, .integer(let value)): modelType = Int(truncatingIfNeeded: value)
                     case (35, .integer(let value)): byteFallback = value != 0
@@ -29,7 +34,7 @@ struct SentencePieceModel: Sendable {
                     }
                 }
             case (3, .bytes(let range)):
-                try Self.readFields(bytes, range, file: file) { number, field in
+                try Self.readFields(bytes, range, file: file) { number, field, _ in
                     switch (number, field) {
                     case (2, .bytes(let range)): charactersMap = Array(bytes[range])
                     case (3, .integer(let value)): addsDummyPrefix = value != 0
@@ -41,40 +46,47 @@ struct SentencePieceModel: Sendable {
             default: break
             }
         }
+        guard table.count > 0 else { throw TokenizerError.badModel(file: file, reason: "it holds no pieces") }
+        guard table.isUTF8 else { throw TokenizerError.badModel(file: file, reason: "a piece is not UTF-8") }
     }
 
-    private static func piece(
-        _ bytes: [UInt8], _ range: Range<Int>, index: Int, file: String
-    ) throws -> (text: [UInt8], score: Float, kind: Kind) {
-        var piece: (text: [UInt8], score: Float, kind: Kind) = ([], 0, .normal)
-        try readFields(bytes, range, file: file) { number, field in
+    private mutating func appendPiece(_ bytes: [UInt8], _ range: Range<Int>, file: String) throws {
+        let index = table.count
+        var (text, score, kind) = (0..<0, Float(0), Kind.normal)
+        try Self.readFields(bytes, range, file: file) { number, field, _ in
             switch (number, field) {
-            case (1, .bytes(let range)): piece.text = Array(bytes[range])
-            case (2, .fixed32(let bits)): piece.score = Float(bitPattern: bits)
+            case (1, .bytes(let range)): text = range
+            case (2, .fixed32(let bits)): score = Float(bitPattern: bits)
             case (3, .integer(let value)):
-                guard let kind = Kind(rawValue: Int(truncatingIfNeeded: value)) else {
+                guard let known = Kind(rawValue: Int(truncatingIfNeeded: value)) else {
                     throw TokenizerError.badModel(file: file, reason: "piece \(index) is of unknown type \(value)")
                 }
-                piece.kind = kind
+                kind = known
             default: break
             }
         }
-        guard String(validating: piece.text, as: UTF8.self) != nil, !piece.text.isEmpty, piece.score.isFinite else {
+        guard !text.isEmpty, score.isFinite else {
             throw TokenizerError.badModel(file: file, reason: "piece \(index) has no text or no finite score")
         }
-        return piece
+        // Control, unknown and byte pieces are never found in a text; `id(of:)` finds them all the same.
+        let id = Int(table.append(bytes, text))
+        guard id == index else {
+            throw TokenizerError.badModel(file: file, reason: "pieces \(id) and \(index) are the same")
+        }
+        scores.append(score)
+        kinds.append(kind)
     }
 
-    private enum Field {
+    enum Field {
         case integer(UInt64)
         case bytes(Range<Int>)
         case fixed32(UInt32)
         case other
     }
 
-    /// Walks through the fields of one protocol-buffers message.
-    private static func readFields(
-        _ bytes: [UInt8], _ range: Range<Int>, file: String, _ body: (Int, Field) throws -> Void
+    /// Walks through the fields of one protocol-buffers message: number, value, and where the field lies with its key.
+    static func readFields(
+        _ bytes: [UInt8], _ range: Range<Int>, file: String, _ body: (Int, Field, Range<Int>) throws -> Void
     ) throws {
         var position = range.lowerBound
         func broken(_ reason: String) -> TokenizerError {
@@ -97,19 +109,20 @@ struct SentencePieceModel: Sendable {
             return position..<(position + Int(length))
         }
         while position < range.upperBound {
+            let start = position
             let key = try varint()
             let number = Int(truncatingIfNeeded: key >> 3)
+            let field: Field
             switch key & 7 {
-            case 0: try body(number, .integer(try varint()))
+            case 0: field = .integer(try varint())
             case 1:
                 _ = try take(8)
-                try body(number, .other)
-            case 2: try body(number, .bytes(try take(try varint())))
-            case 5:
-                let bits = try take(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(bytes[$1]) }
-                try body(number, .fixed32(bits))
+                field = .other
+            case 2: field = .bytes(try take(try varint()))
+            case 5: field = .fixed32(try take(4).reversed().reduce(UInt32(0)) { $0 << 8 | UInt32(bytes[$1]) })
             default: throw broken("not a protocol-buffers message")
             }
+            try body(number, field, start..<position)
         }
     }
 }

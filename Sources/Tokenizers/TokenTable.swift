@@ -66,9 +66,18 @@ struct TokenTable: Sendable {
         return id(in: source, 0..<source.count)
     }
 
+    /// Where the bytes of a token lie.
+    func range(of id: Int) -> Range<Int> { starts[id]..<starts[id + 1] }
+
+    /// Whether every token is UTF-8: together they are, and none begins within a character.
+    var isUTF8: Bool {
+        String(validating: bytes, as: UTF8.self) != nil
+            && starts.allSatisfy { $0 == bytes.count || bytes[$0] & 0xC0 != 0x80 }
+    }
+
     func token(_ id: Int32) -> String? {
         guard id >= 0, Int(id) < count else { return nil }
-        return String(decoding: bytes[starts[Int(id)]..<starts[Int(id) + 1]], as: UTF8.self)
+        return String(decoding: bytes[range(of: Int(id))], as: UTF8.self)
     }
 
     private func slot(of source: [UInt8], _ range: Range<Int>, hash: UInt64) -> Int {

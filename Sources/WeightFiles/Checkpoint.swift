@@ -17,6 +17,7 @@ public struct Checkpoint: Sendable {
     /// `*.pth` or `*.bin`.
     static let names = [
         "model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json",
+        "weights.npz",
     ]
     private static let suffixes = [["safetensors"], ["pt", "pth", "bin"]]
 

@@ -94,4 +94,54 @@ import TihuaTestSupport
         #expect(result.status == 2 && result.output.isEmpty)
         #expect(result.error.contains(message) && result.error.split(separator: "\n").count == 1, "\(result.error)")
     }
+
+    @Test func aSentenceEncoderEmbedsTextsAndRefusesPictures() throws {
+        let model = ["--clip", fixture("Models/sentences").path]
+        let texts = ["一只狗在雪地里奔跑", "", "the moon"]
+        let found = try embed(model + ["--json"] + texts.flatMap { ["--text", $0] })
+        #expect(found.status == 0 && found.error.isEmpty, "\(found.error)")
+        let rows = try vectors(found.output)
+        #expect(rows.count == 3 && rows.allSatisfy { $0.count == 8 } && rows[0] != rows[1])
+        for row in rows { #expect(abs(row.reduce(0) { $0 + $1 * $1 } - 1) < 1e-4) }
+        let picture = fixture("Pictures/strokes.png").path
+        let cases: [([String], Int32, String)] = [
+            (model + [picture], 2, "embeds no pictures"),
+            (model + ["--text", "山", "--image", picture], 2, "--text alone"),
+            (model + ["--text", "山", "--dtype", "bfloat16"], 2, "float32"),
+            (["--clip", fixture("Tokenizers").path, "--text", "山"], 1, "Tokenizers"),
+        ]
+        for (arguments, status, message) in cases {
+            let result = try embed(arguments)
+            #expect(result.status == status && result.output.isEmpty, "\(arguments)")
+            #expect(
+                result.error.contains(message) && result.error.split(separator: "\n").count == 1, "\(result.error)")
+        }
+        let scratch = try Scratch()
+        let file = try Run(
+            ["data", "embed", picture, "--out", scratch.url.appending(path: "x.safetensors").path] + model)
+        #expect(file.status == 1 && file.isOneLine && file.errors.contains("sentence encoder"), "\(file.errors)")
+        #expect(scratch.names.isEmpty)
+    }
+
+    @Test func aCutEncoderEmbedsAsTheWholeOne() throws {
+        let scratch = try Scratch()
+        let (whole, cut) = (fixture("Models/sentences").path, scratch.url.appending(path: "cut").path)
+        let run = try Run(["models", "cut", whole, "--scripts", "han,letters", "--out", cut])
+        #expect(run.status == 0 && run.output.isEmpty && run.errors.contains(" of 333 pieces in "), "\(run.errors)")
+        let texts = ["--text", "雪地里的T恤，2024", "--text", "山"]
+        #expect(try embed(["--clip", cut] + texts).output == embed(["--clip", whole] + texts).output)
+        let inspection = try Run(["models", "inspect", cut])
+        #expect(inspection.output.contains("universal_sentence_encoder") && inspection.output.contains("sp.model"))
+        for (arguments, status, message) in [
+            ([whole, "--out", cut], 2, "is there already"),
+            ([whole, "--scripts", "han,runes", "--out", cut + "2"], 2, "“runes”"),
+            ([fixture("Models/clip-hf").path, "--out", cut + "2"], 1, "sp.model"),
+            (["/nowhere", "--out", cut + "2"], 1, "/nowhere"),
+        ] as [([String], Int32, String)] {
+            let refused = try Run(["models", "cut"] + arguments)
+            #expect(
+                refused.status == status && refused.isOneLine && refused.errors.contains(message), "\(refused.errors)")
+        }
+        #expect(scratch.names == ["cut"])
+    }
 }

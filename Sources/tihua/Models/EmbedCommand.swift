@@ -4,18 +4,21 @@ import TihuaEncoders
 import TihuaFiles
 import TihuaModels
 import TihuaPictures
+import TihuaTokenizers
 
-/// `tihua embed`: pictures and texts as vectors of one Chinese-CLIP.
+/// `tihua embed`: pictures and texts as vectors of one Chinese-CLIP, or texts as those of a sentence encoder.
 ///
 /// Exit status: 0; 1 a file that cannot be used; 2 a flag is wrong.
 struct EmbedCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "embed", abstract: "Embed pictures and texts with a Chinese-CLIP.",
+        commandName: "embed",
+        abstract: "Embed pictures and texts with a Chinese-CLIP, or texts with a sentence encoder.",
         discussion: """
             EXAMPLES
               tihua embed moon.jpg --text 明月 --text 山
               tihua embed album/ shard.tar --json > embeddings.jsonl
               tihua embed moon.jpg --clip chinese-clip-vit-base-patch16 --raw
+              tihua embed --clip sentence-encoder --text 雪山 --text "a mountain in snow"
 
             Each vector is a line: the name of the picture, or the text, then a tab, then the numbers. Vectors have \
             length 1, so that their products are cosines. The pictures come first, then what --image and --text name, \
@@ -26,6 +29,9 @@ struct EmbedCommand: AsyncParsableCommand {
             A model is a Hugging Face folder, or a checkpoint of the original code with its vocab.txt beside it. A \
             text has at most \(ChineseCLIP.contextLength) tokens; a longer one loses its end. For a file of embeddings \
             to train with, use tihua data embed.
+
+            The folder of a universal sentence encoder, with \(UniversalSentenceTokenizer.fileName), embeds texts \
+            alone, of up to \(SentenceEncoder.maximumLength) pieces.
             """)
 
     @Argument(help: PictureInput.help, completion: .file())
@@ -74,11 +80,12 @@ struct EmbedCommand: AsyncParsableCommand {
     private static let batchSize = 16
 
     func run() async throws {
+        let folder = try model ?? towers.folder()
+        if SentenceEncoder.isOne(folder) { return try embedTexts(with: folder) }
         let failures = Failures()
         let items = try items(failures.report)
         let device = try towers.place.prepare()
-        let encoder = try PictureTextEncoder(
-            folder: model ?? towers.folder(), dtype: dtype.dtype, device: device)
+        let encoder = try PictureTextEncoder(folder: folder, dtype: dtype.dtype, device: device)
         for start in stride(from: 0, to: items.count, by: Self.batchSize) {
             let batch = items[start..<min(start + Self.batchSize, items.count)]
             var loaded: [Picture] = []
@@ -106,6 +113,18 @@ struct EmbedCommand: AsyncParsableCommand {
             }
         }
         try failures.end()
+    }
+
+    private func embedTexts(with folder: URL) throws {
+        let path = printable(folder.path)
+        guard pictures.isEmpty, images.isEmpty else {
+            throw ValidationError("\(path) is a sentence encoder, which embeds no pictures; give --text alone")
+        }
+        guard dtype == .float32 else {
+            throw ValidationError("\(path) is a sentence encoder, which computes in float32; leave --dtype away")
+        }
+        let encoder = try SentenceEncoder(folder: folder, device: towers.place.prepare())
+        for (text, vector) in zip(texts, try encoder.encode(texts)) { try show(text: text, vector) }
     }
 
     private func show(picture: String? = nil, text: String? = nil, _ embedding: [Float]) throws {

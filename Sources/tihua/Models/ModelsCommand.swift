@@ -6,11 +6,12 @@ import TihuaWeightFiles
 /// `tihua models`: what lies in folders of weights.
 struct ModelsCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "models", abstract: "Look into models, and average them.",
+        commandName: "models", abstract: "Look into models, average them, and cut vocabularies.",
         discussion: """
               tihua models inspect Weights/mini/poet
               tihua models average runs/clip/best runs/clip --out runs/clip-average
-            """, subcommands: [Inspect.self, Average.self])
+              tihua models cut sentence-encoder --out sentence-encoder-zh
+            """, subcommands: [Inspect.self, Average.self, Cut.self])
 
     /// `tihua models inspect`: architecture, parameter count, tensors.
     struct Inspect: ParsableCommand {
