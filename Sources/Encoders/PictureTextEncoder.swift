@@ -16,7 +16,7 @@ public final class PictureTextEncoder {
     /// How pictures are made ready for the model.
     public let preprocessing: Preprocessing
     private let model: any TwoTowers
-    private var loadedTokenizer: (any Tokenizer)?
+    private var loadedTokenizer: TextTokenizer?
     private let device: Device
     private let folder: URL
 
@@ -65,7 +65,7 @@ public final class PictureTextEncoder {
         let tokenizer = try tokenizer()
         let limit = model.contextLength
         return try batches(texts, isNormalized: isNormalized) { part in
-            self.model.encodeTexts(part.map { tokenizer.source(of: $0, maximumLength: limit) })
+            self.model.encodeTexts(part.map { tokenizer.encode($0, limit) })
         }
     }
 
@@ -90,10 +90,10 @@ public final class PictureTextEncoder {
     /// - Throws: `ModelError`, `TokenizerError`.
     public func prepareForTexts() throws { _ = try tokenizer() }
 
-    private func tokenizer() throws -> any Tokenizer {
+    private func tokenizer() throws -> TextTokenizer {
         if let loadedTokenizer { return loadedTokenizer }
         let home = ModelFolder.home(of: folder)
-        let tokenizer = try model is VisionTextDualEncoder ? sentenceTokenizer(in: home).0 : BertTokenizer(folder: home)
+        let tokenizer = try TextTokenizer(of: model, in: home)
         let rows = model.vocabularySize
         guard tokenizer.vocabularySize <= rows else {
             throw ModelError.vocabulary(folder: home.path, tokens: tokenizer.vocabularySize, rows: rows)
@@ -126,4 +126,21 @@ public final class PictureTextEncoder {
     ///
     /// - Throws: `WeightFileError`.
     public func fingerprint() throws -> String { try modelFingerprint(folder) }
+}
+
+/// The tokenizer of a two-tower model.
+private struct TextTokenizer {
+    let vocabularySize: Int
+    /// The ids of a text with those around it, at most so many.
+    let encode: (_ text: String, _ limit: Int) -> [Int32]
+
+    init(of model: any TwoTowers, in folder: URL) throws {
+        if model is VisionTextDualEncoder {
+            let tokenizer = try UniversalSentenceTokenizer(folder: folder)
+            (vocabularySize, encode) = (tokenizer.vocabularySize, { tokenizer.encode($0, maximumLength: $1) })
+        } else {
+            let tokenizer = try BertTokenizer(folder: folder)
+            (vocabularySize, encode) = (tokenizer.vocabularySize, { tokenizer.encode($0, maximumLength: $1) })
+        }
+    }
 }

@@ -124,8 +124,8 @@ final class DualEncoderTowers: TrainedTowers {
             pictures.model, weights: first.vision, sets: sets, size: imageSize,
             views: options.tunedBlocks > 0 ? 1 : options.views, cache: first.cache, device: device, report: report)
         let home = ModelFolder.home(of: first.text)
-        let (tokenizer, file) = try sentenceTokenizer(in: home)
-        tokenizerFile = file
+        tokenizerFile = home.appending(path: UniversalSentenceTokenizer.fileName)
+        let tokenizer = try UniversalSentenceTokenizer(modelAt: tokenizerFile)
         sentences = try FrozenSentences(
             text.model, tokenizer, folder: first.text, texts: texts, cache: first.cache, device: device, report: report)
         if options.tunedBlocks > 0 { model.vision.fold(blocks: frozenBlocks) }

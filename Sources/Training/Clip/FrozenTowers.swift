@@ -128,7 +128,7 @@ final class FrozenSentences {
     /// - Throws: `TokenizerError`, `FileError`, `WeightFileError`; `TrainingError.data` for a file that is not what its
     ///   name says.
     init(
-        _ encoder: UniversalSentenceEncoder, _ tokenizer: any Tokenizer, folder: URL, texts: [String], cache: URL,
+        _ encoder: UniversalSentenceEncoder, _ tokenizer: UniversalSentenceTokenizer, folder: URL, texts: [String], cache: URL,
         device: Device, report: (String) -> Void
     ) throws {
         self.device = device
@@ -142,7 +142,7 @@ final class FrozenSentences {
             report("vectors of \(unique.count) texts")
             let source = SafetensorsWriter.Source(name: "vectors", elementType: .float32, shape: shape) { sink in
                 for range in ranges(of: unique.count, size: 256) {
-                    let ids = unique[range].map { tokenizer.source(of: $0, maximumLength: 128) }
+                    let ids = unique[range].map { tokenizer.encode($0, maximumLength: 128) }
                     let vectors = withoutGradients { encoder(ids).to(.float32, .cpu).contiguous() }
                     try vectors.withUnsafeBytes { try sink.write($0) }
                 }
