@@ -36,7 +36,7 @@ public struct UniversalSentenceEncoderConfiguration: ModelConfiguration {
         let (e, c, h) = (Double(embeddingSize), Double(branchSize), Double(hiddenSize))
         let branches = Self.orders.reduce(0) { $0 + e * c + 5 * c + 2 * Double($1.count) * c * c }
         let last = Double(featureSize) * (e + 2) + e
-        return Double(vocabularySize) * (e + 2) + branches + last + 2 * e * h + 2 * h * h + h * e + e * e
+        return Double(vocabularySize) * (e + 2) + branches + last + 4 * e * h + h * h + e * e
     }
 
     private enum CodingKeys: String, CodingKey {

@@ -137,7 +137,7 @@ import TihuaWeightFiles
         ] {
             let folder = URL.temporaryDirectory.appending(path: UUID().uuidString)
             defer { try? FileManager.default.removeItem(at: folder) }
-            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            try ModelFolder.save(configuration: Self.configuration(), store: Self.make().1, to: folder)
             try JSONSerialization.data(withJSONObject: change(whole ?? [:])).write(
                 to: folder.appending(path: "config.json"))
             #expect(throws: ModelError.self) { try openTwoTowers(folder) }

@@ -75,7 +75,11 @@ import TihuaVerse
         var mirrored = 0
         for seed in 0..<12 {
             var random = SplitMix64(seed: UInt64(seed))
-            let values = task.pixels(task.training, augmenting: &random).contiguous().floats
+            let rows = task.training.map(task.row)
+            let cuts = rows.map { PictureCut(of: $0.set.side, using: &random) }
+            let values = pixels(
+                rows, cuts, size: size, mean: [0.5, 0.5, 0.5], deviation: [0.5, 0.5, 0.5], device: .cpu
+            ).contiguous().floats
             for picture in task.training.indices {
                 for channel in 0..<3 {
                     let start = (picture * 3 + channel) * size * size

@@ -5,6 +5,7 @@ import TihuaFiles
 import TihuaModels
 import TihuaNN
 import TihuaPictures
+import TihuaTestSupport
 import TihuaTorch
 import TihuaVerse
 import TihuaWeightFiles
@@ -171,9 +172,38 @@ func toyClipTask(
         options: options, training: run, imagery: toyLessons(in: scratch), continuing: folder)
 }
 
+/// First weights of two towers as small as they get: random ones, in the forms of the published files.
+func toyFirstWeights(in scratch: Scratch) throws -> FirstWeights {
+    var configuration = EfficientNetConfiguration()
+    configuration.widthCoefficient = 0.25
+    let store = ParameterStore(seed: 8)
+    _ = EfficientNet(configuration, at: store.root)
+    try ModelFolder.save(configuration: configuration, store: store, to: scratch["vision"])
+    var first = FirstWeights(
+        vision: scratch["vision"], text: fixture("Models/sentences"), cache: scratch["cache"])
+    (first.options.visionHeadSize, first.options.textHeadSize, first.options.views) = (16, 16, 2)
+    first.classNames = (0..<1000).map { "第\($0)类" }
+    return first
+}
+
+func toyDualTask(
+    in scratch: Scratch, _ run: TrainingOptions, from folder: ModelFolder? = nil,
+    _ change: (inout FirstWeights) -> Void = { _ in }
+) throws -> ClipTask {
+    var options = toyClipOptions()
+    options.captionsPerPicture = 2
+    let pictures = try ToyPictures(in: scratch)
+    var first = try toyFirstWeights(in: scratch)
+    change(&first)
+    return try ClipTask(
+        sets: [pictures.labelled], validationSets: [pictures.captioned], pairs: [TextPair("红色的山", "丹山")],
+        vocabulary: [], options: options, training: run, imagery: toyLessons(in: scratch), continuing: folder,
+        first: first)
+}
+
 /// Every recipe, as small as it gets.
 enum Toy: String, CaseIterable, CustomTestStringConvertible {
-    case gpt2, t5, image2poemGPT2, image2poemT5, clipResNet, clipTransformer
+    case gpt2, t5, image2poemGPT2, image2poemT5, clipResNet, clipTransformer, dualHeads, dualTuned
 
     var testDescription: String { rawValue }
 
@@ -199,6 +229,8 @@ enum Toy: String, CaseIterable, CustomTestStringConvertible {
                 dataset: dataset(), options: options, shape: shape, format: .image2poem(.init()), training: run)
         case .clipResNet: return try toyClipTask(in: scratch, run)
         case .clipTransformer: return try toyClipTask(in: scratch, run) { $0.tower = .vit }
+        case .dualHeads: return try toyDualTask(in: scratch, run)
+        case .dualTuned: return try toyDualTask(in: scratch, run) { $0.options.tunedBlocks = 2 }
         }
     }
 }

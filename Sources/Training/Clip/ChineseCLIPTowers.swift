@@ -37,6 +37,7 @@ final class ChineseCLIPTowers: TrainedTowers {
     func sharing(_ store: ParameterStore) -> ChineseCLIPTowers { ChineseCLIPTowers(self, store) }
 
     var logitScale: Tensor { model.logitScale }
+    var width: Int { configuration.projectionSize }
 
     func images(_ pictures: [PictureRow], using random: inout SplitMix64) -> Tensor {
         let cuts = pictures.map { PictureCut(of: $0.set.side, using: &random) }

@@ -110,7 +110,7 @@ public final class ClipTask: TrainingTask {
         let hasTeacher = options.teacherWeight > 0 && sets.contains { $0.teacher != nil }
         classifier =
             hasTeacher
-            ? Linear(options.projectionSize, SoftLabels.classCount, at: store.root / "classifier") : nil
+            ? Linear(towers.width, SoftLabels.classCount, at: store.root / "classifier") : nil
         let wordPath = store.root / "words"
         if options.batchWords > 0, options.wordWeight > 0, let imagery {
             let towers = towers
@@ -166,7 +166,7 @@ public final class ClipTask: TrainingTask {
             store.root / "classifier", store.root / "words", store.root / "classes"
         )
         classifier = original.classifier.map { _ in
-            Linear(original.options.projectionSize, SoftLabels.classCount, at: classifierPath)
+            Linear(original.towers.width, SoftLabels.classCount, at: classifierPath)
         }
         words = original.words.map { WordLessons(sharing: $0, at: wordPath) }
         classes = original.classes.map { ClassLessons($0.names, weight: $0.weight, at: classPath) }
@@ -314,7 +314,7 @@ public final class ClipTask: TrainingTask {
 
     private func item(_ place: Place) -> CaptionedPictures.Item { sets[place.set].items[place.item] }
 
-    private func row(_ place: Place) -> PictureRow {
+    func row(_ place: Place) -> PictureRow {
         PictureRow(place: place.set, set: sets[place.set], row: sets[place.set].rows[place.item])
     }
 

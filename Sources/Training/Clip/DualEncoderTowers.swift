@@ -143,6 +143,7 @@ final class DualEncoderTowers: TrainedTowers {
     func sharing(_ store: ParameterStore) -> DualEncoderTowers { DualEncoderTowers(self, store) }
 
     var logitScale: Tensor { model.logitScale }
+    var width: Int { configuration.projectionSize }
 
     /// Blocks of the picture tower that keep their weights.
     private var frozenBlocks: Int { max(0, model.vision.blockCount - options.tunedBlocks) }

@@ -17,6 +17,8 @@ struct PictureRow {
 protocol TrainedTowers: AnyObject {
     /// The natural logarithm of the factor of the cosines. `[]`
     var logitScale: Tensor { get }
+    /// The width of the embeddings (E).
+    var width: Int { get }
     /// Random cuts of pictures, as they are learned from: float32 `[B, E]`, not normalised
     func images(_ pictures: [PictureRow], using random: inout SplitMix64) -> Tensor
     /// Whole pictures, as they are seen in use: float32 `[B, E]`, not normalised
