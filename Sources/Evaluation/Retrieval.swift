@@ -38,12 +38,13 @@ public struct Retrieval: Sendable, Equatable, Encodable {
     ///   - scores: `[pictureCount, owners.count]`, row by row; higher is better
     ///   - owners: the picture of each caption
     ///   - pictureCount: at least 1
-    public init(scores: [Float], owners: [Int], pictureCount: Int) {
+    ///   - asks: whether a picture and its captions search, one of them at least; all are searched
+    public init(scores: [Float], owners: [Int], pictureCount: Int, asks: (_ picture: Int) -> Bool = { _ in true }) {
         let ranks = Self.ranks(scores: scores, owners: owners, pictureCount: pictureCount)
         pictures = pictureCount
         captions = owners.count
-        pictureToCaption = Direction(ranks: ranks.captions)
-        captionToPicture = Direction(ranks: ranks.pictures)
+        pictureToCaption = Direction(ranks: ranks.captions.indices.filter(asks).map { ranks.captions[$0] })
+        captionToPicture = Direction(ranks: owners.indices.filter { asks(owners[$0]) }.map { ranks.pictures[$0] })
     }
 
     /// The rank of each picture's best own caption among the captions, and of each caption's picture among the

@@ -2,8 +2,27 @@ public import Foundation
 public import TihuaCorpora
 import TihuaEncoders
 public import TihuaEvaluation
+import TihuaFiles
 import TihuaPictures
 public import TihuaTorch
+
+/// Half of the pictures of a validation set, by a hash of their keys: what is chosen on one is reported on the other.
+public enum RetrievalHalf: String, Sendable, CaseIterable {
+    /// The half that training chooses its best model by.
+    case chosen
+    /// The other.
+    case reported
+
+    func contains(_ key: String) -> Bool { isHeldOut(key, oneIn: 2) == (self == .chosen) }
+}
+
+/// CCPM by likeness: the share of items whose right line was the nearest.
+public struct LikenessReport: Encodable, Equatable, Sendable {
+    /// How many items there are.
+    public let items: Int
+    /// The share, 0...1.
+    public let accuracy: Double
+}
 
 /// Measures of a two-tower model on shards of pictures.
 ///
@@ -29,10 +48,14 @@ public struct TowerMeasures {
 
     /// How well the pictures of a shard and their captions find each other.
     ///
-    /// - Parameter limit: the first so many pictures; nil takes all
+    /// - Parameters:
+    ///   - limit: the first so many pictures; nil takes all
+    ///   - half: the pictures that ask, and whose captions do; all answer
     /// - Throws: `EvaluationError.unmeasurable` if no picture has captions of its own or none can be read,
     ///   `ModelError.notFinite`, `DataFileError`.
-    public func retrieval(_ shard: CaptionedPictures, limit: Int? = nil) throws -> Retrieval {
+    public func retrieval(
+        _ shard: CaptionedPictures, limit: Int? = nil, half: RetrievalHalf? = nil
+    ) throws -> Retrieval {
         let captioned = shard.items.indices.filter { shard.items[$0].label == nil }
         guard !captioned.isEmpty else {
             throw EvaluationError.unmeasurable(
@@ -47,9 +70,13 @@ public struct TowerMeasures {
         // Equal texts are embedded once.
         let unique = Set(captions).sorted()
         let rows = Dictionary(uniqueKeysWithValues: zip(unique, try encoder.encode(unique)))
+        let asking = indices.map { half?.contains(shard.items[$0].key) ?? true }
+        guard asking.contains(true) else {
+            throw EvaluationError.unmeasurable(name: shard.name, reason: "none of its pictures is in that half")
+        }
         return Retrieval(
             scores: Self.products(pictures, captions.compactMap { rows[$0] }), owners: owners,
-            pictureCount: indices.count)
+            pictureCount: indices.count, asks: { asking[$0] })
     }
 
     /// How well the captions of labels classify the pictures of a shard: a class is the mean of the embeddings of all
@@ -77,6 +104,28 @@ public struct TowerMeasures {
         return Classification(
             scores: Self.products(pictures, classes),
             truths: indices.compactMap { shard.items[$0].label.flatMap { places[$0] } }, labels: labels)
+    }
+
+    /// How often the classical line whose embedding is the nearest to a modern sentence's is the one that says the same.
+    ///
+    /// - Parameter file: what errors call the items
+    /// - Throws: `EvaluationError.unmeasurable` without items, `ModelError.notFinite`, `TokenizerError`.
+    public func matching(_ items: [MatchingItem], of file: String) throws -> LikenessReport {
+        guard !items.isEmpty else {
+            throw EvaluationError.unmeasurable(name: file, reason: "it holds no sentence")
+        }
+        progress("\(items.count) sentences …")
+        defer { progress(nil) }
+        let texts = Set(items.flatMap { [$0.translation] + $0.choices }).sorted()
+        let rows = Dictionary(uniqueKeysWithValues: zip(texts, try encoder.encode(texts)))
+        let right = items.count { item in
+            guard let sentence = rows[item.translation] else { return false }
+            let scores = item.choices.map { choice in
+                zip(sentence, rows[choice] ?? []).reduce(Float(0)) { $0 + $1.0 * $1.1 }
+            }
+            return scores.indices.max { scores[$0] < scores[$1] } == item.answer
+        }
+        return LikenessReport(items: items.count, accuracy: Double(right) / Double(items.count))
     }
 
     /// Embeds the pictures of a shard that can be read; `note` is told of the others.

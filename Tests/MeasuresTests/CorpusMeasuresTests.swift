@@ -85,5 +85,13 @@ import TihuaTraining
         #expect(retrieval.pictures == 3 && retrieval.captions == 3)
         #expect(retrieval.pictureToCaption.recallAt5 == 1 && retrieval.captionToPicture.recallAt5 == 1)
         #expect(try measures.retrieval(source.described(), limit: 2).pictures == 2)
+
+        // A sentence is the nearest to itself, wherever it stands, and not to another.
+        func item(_ answer: Int) throws -> MatchingItem {
+            let line = #"{"translation": "江水", "choices": ["夕阳", "江水", "红花", "山"], "answer": \#(answer)}"#
+            return try JSONDecoder().decode(MatchingItem.self, from: Data(line.utf8))
+        }
+        #expect(try measures.matching([item(1), item(1), item(0)], of: "f") == .init(items: 3, accuracy: 2.0 / 3))
+        #expect(throws: EvaluationError.self) { try measures.matching([], of: "f") }
     }
 }

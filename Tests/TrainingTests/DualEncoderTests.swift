@@ -1,6 +1,6 @@
 import Foundation
-import TihuaCorpora
 import Testing
+import TihuaCorpora
 import TihuaEncoders
 import TihuaModels
 import TihuaNN

@@ -128,7 +128,8 @@ final class FrozenSentences {
     /// - Throws: `TokenizerError`, `FileError`, `WeightFileError`; `TrainingError.data` for a file that is not what its
     ///   name says.
     init(
-        _ encoder: UniversalSentenceEncoder, _ tokenizer: UniversalSentenceTokenizer, folder: URL, texts: [String], cache: URL,
+        _ encoder: UniversalSentenceEncoder, _ tokenizer: UniversalSentenceTokenizer, folder: URL, texts: [String],
+        cache: URL,
         device: Device, report: (String) -> Void
     ) throws {
         self.device = device

@@ -9,6 +9,7 @@ struct EvalCommand: AsyncParsableCommand {
         subcommands: [
             EvalCaptionCommand.self,
             EvalImageryCommand.self,
+            EvalMatchingCommand.self,
             EvalProsodyCommand.self,
             Poet.self,
             Ranking.self,

@@ -27,6 +27,13 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
     @Option(help: "Only the first N pictures.")
     var limit: Int?
 
+    @Option(
+        help: """
+            Only half of the pictures ask, by a hash of their keys, and all answer: chosen (the half that tihua train \
+            clip chooses by) or reported (the other).
+            """)
+    private var half: Half?
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
@@ -43,7 +50,7 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
         }
         let shard = try source.described()
         shard.notes.forEach(Console.note)
-        let found = try TowerMeasures(towers).retrieval(shard, limit: limit)
+        let found = try TowerMeasures(towers).retrieval(shard, limit: limit, half: half.flatMap { RetrievalHalf(rawValue: $0.rawValue) })
         try Console.print(json ? try jsonLine(found) : Self.table(found))
     }
 
@@ -61,4 +68,9 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
             \(row("caption to picture", found.captionToPicture))
             """
     }
+}
+
+/// The choices of `RetrievalHalf`.
+private enum Half: String, ExpressibleByArgument, CaseIterable {
+    case chosen, reported
 }
