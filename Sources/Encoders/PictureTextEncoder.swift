@@ -49,11 +49,7 @@ public final class PictureTextEncoder {
     ///
     /// - Parameter isNormalized: of unit length; if not, as the model gives them
     public func encode(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
-        let size = preprocessing.size
-        return try batches(prepared, isNormalized: isNormalized) { part in
-            self.model.encodeImages(
-                Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(nil, self.device), train: false)
-        }
+        try see(prepared: prepared, isNormalized: isNormalized, grid: false).map(\.embedding)
     }
 
     /// What the picture tower sees of pictures.
@@ -71,9 +67,9 @@ public final class PictureTextEncoder {
         var grids: [PictureGrid?] = []
         let rows = try batches(prepared, isNormalized: isNormalized) { part in
             let pixels = Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(nil, self.device)
-            guard grid, let seen = self.embeddingsAndGrid(pixels) else {
+            guard grid, let seen = self.model.encodeImagesAndGrid(pixels) else {
                 grids += part.map { _ in nil }
-                return self.model.encodeImages(pixels)
+                return self.model.encodeImages(pixels, train: false)
             }
             let (cells, width) = (seen.grid.size(1), seen.grid.size(2))
             // The largest number of 16 bits, rather than infinity.
@@ -86,8 +82,6 @@ public final class PictureTextEncoder {
         }
         return zip(rows, grids).map { PictureFeatures(embedding: $0, grid: $1) }
     }
-
-    private func embeddingsAndGrid(_ pixels: Tensor) -> (embeddings: Tensor, grid: Tensor)? { nil }
 
     /// Embeddings of texts, E numbers each. Texts are cut to the length that the model was trained with.
     ///

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import Tihua
+import TihuaDataFiles
 import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
@@ -148,6 +149,45 @@ import TihuaTorch
             let alone = try await captioner.captions(forFeatures: [picture], request: request)
             #expect(alone[0].map(\.text) == together[number].map(\.text))
         }
+    }
+
+    /// A photo, and the file of embeddings that it stands in.
+    @Test func aPictureIsCaptionedByItselfAsByTheFileWithItsGrid() async throws {
+        let tiny = try TinyPack()
+        try tiny.addTowersWithPlaces()
+        let engine = try make(tiny, tiny.addCaptioner(grid: (4, 80)))
+        let urls = try [10, 240].map { try tiny.picture("\($0).png", red: $0) }
+        let output = tiny.folder.appending(path: "grids")
+        let list = try PictureList(urls)
+        _ = try await EmbeddingJob(list, engine: engine, output: output, hasGrids: true).run()
+        let file = try EmbeddingFile(contentsOf: output)
+        #expect(file.gridShape == GridShape(cells: 4, width: 80) && file.view == 0)
+        let pictures = try urls.map { try Picture(contentsOf: $0.path) }
+        let seen = try await engine.features(of: pictures)
+        // The file's are in 16 bits, as those of the pictures are.
+        #expect(seen == file.keys.indices.map(file.features) && seen[0].grid != seen[1].grid)
+        var request = CaptionRequest()
+        request.maximumLength = 12
+        request.reranks = false
+        let captions = try await engine.captions(for: pictures, request: request)
+        let scaled = seen.map { features in
+            let length = features.embedding.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            return PictureFeatures(embedding: features.embedding.map { $0 / length }, grid: features.grid)
+        }
+        #expect(
+            try await engine.captions(forFeatures: scaled, request: request).map { $0.map(\.text) }
+                == captions.map { $0.map(\.text) })
+        // Another view is other work, and sees other things.
+        let again = await #expect(throws: PipelineError.self) {
+            try await EmbeddingJob(list, engine: engine, output: output, hasGrids: true, view: 1).run()
+        }
+        #expect(again?.description.contains("another view") == true)
+        let mirrored = tiny.folder.appending(path: "mirrored")
+        _ = try await EmbeddingJob(list, engine: engine, output: mirrored, hasGrids: true, view: 1).run()
+        let other = try EmbeddingFile(contentsOf: mirrored)
+        #expect(other.view == 1 && other.grid(at: 0) != file.grid(at: 0))
+        #expect(
+            try await engine.features(of: [pictures[0].mirrored()]).map(\.grid) == [other.features(at: 0).grid])
     }
 
     @Test func aCaptionerOfGridsNeedsThem() async throws {

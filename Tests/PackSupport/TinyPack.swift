@@ -94,6 +94,21 @@ public final class TinyPack: Sendable {
         return captioner
     }
 
+    /// Puts towers into the pack whose picture tower tells what is where: four cells of 80 numbers. They have no
+    /// vocabulary.
+    public func addTowersWithPlaces(seed: UInt64 = 6) throws {
+        var vision = EfficientNetConfiguration()
+        (vision.widthCoefficient, vision.imageSize) = (0.25, 64)
+        var text = UniversalSentenceEncoderConfiguration()
+        (text.vocabularySize, text.embeddingSize, text.branchSize, text.hiddenSize) = (51, 16, 8, 12)
+        var configuration = VisionTextDualEncoderConfiguration(vision: vision, text: text)
+        (configuration.visionHeadSize, configuration.textHeadSize) = (16, 20)
+        let store = ParameterStore(seed: seed)
+        _ = VisionTextDualEncoder(configuration, at: store.root)
+        try FileManager.default.removeItem(at: clip)
+        try ModelFolder.save(configuration: configuration, store: store, to: clip)
+    }
+
     /// A picture of two colours.
     @discardableResult
     public func picture(_ name: String = "picture.png", red: UInt8 = 200) throws -> URL {
