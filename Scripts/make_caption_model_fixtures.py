@@ -17,6 +17,7 @@ from torch import nn
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent / "Tests" / "Fixtures" / "Models"
 E, C, V = 12, 16, 40
+GRID = 9, 6
 
 
 def randomize(module, seed):
@@ -56,11 +57,12 @@ class OriginalLayer(nn.Module):
         self.mlp = nn.Module()
         self.mlp.fc1, self.mlp.fc2 = nn.Linear(C, 2 * C), nn.Linear(2 * C, C)
 
-    def forward(self, x):
+    def forward(self, x, beside=None):
         batch, length, _ = x.shape
         y = self.norm1(x)
+        seen = y if beside is None else torch.cat([self.norm1(beside), y], 1)
         queries = self.attn.to_queries(y).view(batch, length, self.heads, -1)
-        both = self.attn.to_keys_values(y).view(batch, length, 2, self.heads, -1)
+        both = self.attn.to_keys_values(seen).view(batch, seen.shape[1], 2, self.heads, -1)
         scores = torch.einsum("bthd,bshd->bhts", queries, both[:, :, 0]) / queries.shape[-1] ** 0.5
         mixed = torch.einsum("bhts,bshd->bthd", scores.softmax(-1), both[:, :, 1])
         x = x + self.attn.project(mixed.reshape(batch, length, C))
@@ -95,6 +97,26 @@ class Original(Constants):
         return x
 
 
+class Grid(Constants):
+    """Constants that attend to the cells of a grid, to embeddings of the whole picture and to each other (the Perceiver
+    resampler of Flamingo, arXiv 2204.14198)."""
+
+    def __init__(self, picture, constants, layers, cells, width):
+        super().__init__(picture, constants)
+        self.cells = nn.Linear(width, C)
+        self.places = nn.Embedding(cells, C)
+        self.transformer = nn.Module()
+        self.transformer.layers = nn.ModuleList(OriginalLayer(8) for _ in range(layers))
+
+    def forward(self, x, grid):
+        batch = len(x)
+        beside = torch.cat([self.linear(x).view(batch, self.picture, C), self.cells(grid) + self.places.weight], 1)
+        y = self.prefix_const.expand(batch, -1, -1)
+        for layer in self.transformer.layers:
+            y = layer(y, beside)
+        return y
+
+
 class Bert(Constants):
     def __init__(self, picture, constants, layers):
         super().__init__(picture, constants)
@@ -122,7 +144,10 @@ def gpt2(name, mapper, seed, attribute, **options):
     setattr(whole, attribute, model)
     randomize(whole, seed)
     embeddings, ids = example(seed)
-    prefix = mapper(embeddings)
+    inputs = {"embeddings": embeddings}
+    if isinstance(mapper, Grid):
+        inputs["grid"] = torch.randn(2, *GRID, generator=torch.Generator().manual_seed(seed + 100))
+    prefix = mapper(*inputs.values())
     sequence = torch.cat([prefix, model.transformer.wte(ids)], 1)
     logits = model(inputs_embeds=sequence).logits[:, prefix.shape[1] - 1:-1]
     state = whole.state_dict()
@@ -131,7 +156,7 @@ def gpt2(name, mapper, seed, attribute, **options):
         state[f"{attribute}.transformer.h.{layer}.attn.bias"] = torch.ones(1, 1, 24, 24, dtype=torch.uint8).tril()
         state[f"{attribute}.transformer.h.{layer}.attn.masked_bias"] = torch.tensor(-1e4)
     torch.save(state, ROOT / f"{name}.pt")
-    save_file({"embeddings": embeddings, "ids": ids, "prefix": prefix.contiguous(), "logits": logits.contiguous()},
+    save_file(inputs | {"ids": ids, "prefix": prefix.contiguous(), "logits": logits.contiguous()},
               ROOT / f"{name}.golden.safetensors")
 
 
@@ -170,6 +195,7 @@ def t5(name, seed):
 gpt2("clipcap_mlp", Stack(E, 3 * C // 2, 3 * C), 11, "gpt2")
 gpt2("clipcap_bert", Bert(3, 4, 2), 12, "gpt2")
 gpt2("clipcap_original", Original(4, 3, 2), 13, "gpt")
+gpt2("clipcap_grid", Grid(2, 3, 2, *GRID), 15, "gpt2")
 t5("clipcap_t5", 14)
 for file in sorted(ROOT.glob("clipcap*")) + sorted((ROOT / "clipcap_t5").iterdir()):
     if file.is_file():

@@ -2,11 +2,13 @@ public import Foundation
 import TihuaFiles
 public import TihuaWeightFiles
 
-/// Embeddings of pictures by key, as `tihua data embed` writes them: N rows of E numbers.
+/// Embeddings of pictures by key, as `tihua data embed` writes them: N rows of E numbers, and perhaps N grids, which
+/// say what is where: P cells of C numbers each.
 ///
 /// A safetensors file with `embeddings`, float32 `[N, E]`, and `keys`, the UTF-8 bytes of the N keys, a line feed after
-/// each. Its metadata: `format` is `tihua.embeddings`, `model` the fingerprint of the weights that made it,
-/// `normalized` `true` or `false`.
+/// each; where there are grids, `grids`, float16 `[N, P, C]`, the cells row by row from the top left. Its metadata:
+/// `format` is `tihua.embeddings`, `model` the fingerprint of the weights that made it, `normalized` `true` or `false`,
+/// and `view` the number of the view of the pictures where that is not 0.
 public struct EmbeddingFile: Sendable {
     /// The key of each row.
     public let keys: [String]
@@ -19,6 +21,10 @@ public struct EmbeddingFile: Sendable {
     public let model: String
     /// float32 `[N, E]`, mapped.
     public let embeddings: TensorView
+    /// float16 `[N, P, C]`, mapped; nil where the file has none.
+    public let grids: TensorView?
+    /// Which view of the pictures this is: 0 for the pictures as they are.
+    public let view: Int
     /// All metadata of the file.
     public let metadata: [String: String]
     private let rows: [String: Int]
@@ -41,6 +47,13 @@ public struct EmbeddingFile: Sendable {
         guard let text = String(validating: stored.contiguousBytes(), as: UTF8.self) else {
             throw bad("keys are not UTF-8")
         }
+        let grids = file["grids"]
+        if let grids {
+            guard grids.elementType == .float16, grids.shape.count == 3, grids.shape[0] == embeddings.shape[0] else {
+                throw bad("grids are not float16 [N, P, C] for the N of its embeddings")
+            }
+        }
+        guard let view = Int(file.metadata["view"] ?? "0"), view >= 0 else { throw bad("view is not a whole number") }
         let keys = text.split(separator: "\n", omittingEmptySubsequences: false).dropLast().map(String.init)
         guard keys.count == embeddings.shape[0] else {
             throw bad("\(keys.count) keys stand beside \(embeddings.shape[0]) rows")
@@ -50,6 +63,8 @@ public struct EmbeddingFile: Sendable {
         self.keys = keys
         self.model = model
         self.embeddings = embeddings
+        self.grids = grids
+        self.view = view
         metadata = file.metadata
         width = embeddings.shape[1]
         isNormalized = normalized
@@ -69,52 +84,119 @@ public struct EmbeddingFile: Sendable {
     /// The numbers of a picture; nil where the file does not have it.
     public func embedding(of key: String) -> [Float]? { rows[key].map(embedding) }
 
+    /// How many cells a grid has, and how many numbers a cell; nil where the file has no grids.
+    public var gridShape: GridShape? { grids.map { GridShape(cells: $0.shape[1], width: $0.shape[2]) } }
+
+    /// The grid of a row, which is one of `keys.indices`, cell by cell; nil where the file has none.
+    public func grid(at row: Int) -> [Float16]? {
+        precondition(keys.indices.contains(row), "row \(row) of \(keys.count)")
+        guard let grids, let shape = gridShape else { return nil }
+        let count = shape.cells * shape.width
+        return grids.withUnsafeBytes { bytes in
+            (0..<count).map { bytes.loadUnaligned(fromByteOffset: 2 * (row * count + $0), as: Float16.self) }
+        }
+    }
+
+    /// Grids to write.
+    public struct Grids: Sendable {
+        /// The cells of one grid.
+        public var shape: GridShape
+        /// All of them, one after the other.
+        public var values: [Float16]
+
+        /// Grids of one shape.
+        public init(shape: GridShape, values: [Float16]) {
+            self.shape = shape
+            self.values = values
+        }
+    }
+
     /// Writes a file whole or not at all.
     ///
     /// - Parameters:
     ///   - keys: different, without line feeds
     ///   - values: all rows, `keys.count` times `width` numbers
+    ///   - grids: a grid for each key, or none for all
+    ///   - view: which view of the pictures this is
     /// - Throws: `FileError` for what cannot be written, `WeightFileError.unwritable` for values of another count.
     public static func write(
-        keys: [String], values: [Float], width: Int, isNormalized: Bool, model: String,
-        metadata: [String: String] = [:], to url: URL
+        keys: [String], values: [Float], width: Int, grids: Grids? = nil, view: Int = 0, isNormalized: Bool,
+        model: String, metadata: [String: String] = [:], to url: URL
     ) throws {
-        try write(
-            keys: keys, width: width, metadata: own(metadata, isNormalized: isNormalized, model: model), to: url
-        ) { sink in try values.withUnsafeBytes { try sink.write($0) } }
+        let metadata = own(metadata, isNormalized: isNormalized, model: model, view: view)
+        let gridRows = grids.map { grids in
+            (shape: grids.shape, write: { (sink: FileSink) in try grids.values.withUnsafeBytes { try sink.write($0) } })
+        }
+        try write(keys: keys, width: width, grids: gridRows, metadata: metadata, to: url) { sink in
+            try values.withUnsafeBytes { try sink.write($0) }
+        }
     }
 
     /// Joins files of one model in their order, piece by piece, so that no more than one row need be in memory.
     ///
-    /// - Throws: `FileError` for what cannot be written, `DataFileError.badFile` for files of different models or
-    ///   widths.
+    /// - Throws: `FileError` for what cannot be written, `DataFileError.badFile` for files of different models, views
+    ///   or sizes.
     public static func join(_ parts: [EmbeddingFile], metadata: [String: String] = [:], to url: URL) throws {
+        // A part of pictures that could not be read has no rows, and no grids to know the shape of.
+        let parts = parts.filter { !$0.keys.isEmpty } + parts.prefix(parts.allSatisfy(\.keys.isEmpty) ? 1 : 0)
         guard let first = parts.first else { throw DataFileError.nothingFound(file: url.path, expected: "embeddings") }
         guard
             parts.allSatisfy({
                 $0.width == first.width && $0.model == first.model && $0.isNormalized == first.isNormalized
+                    && $0.gridShape == first.gridShape && $0.view == first.view
             })
         else { throw DataFileError.badFile(file: url.path, reason: "its parts are of different models") }
-        let metadata = own(metadata, isNormalized: first.isNormalized, model: first.model)
-        try write(keys: parts.flatMap(\.keys), width: first.width, metadata: metadata, to: url) { sink in
+        let metadata = own(metadata, isNormalized: first.isNormalized, model: first.model, view: first.view)
+        let grids = first.gridShape.map { shape in
+            (
+                shape: shape,
+                write: { (sink: FileSink) in
+                    for part in parts { try part.grids?.withUnsafeBytes { try sink.write($0) } }
+                }
+            )
+        }
+        try write(keys: parts.flatMap(\.keys), width: first.width, grids: grids, metadata: metadata, to: url) { sink in
             for part in parts { try part.embeddings.withUnsafeBytes { try sink.write($0) } }
         }
     }
 
-    private static func own(_ metadata: [String: String], isNormalized: Bool, model: String) -> [String: String] {
-        metadata.merging(["format": format, "model": model, "normalized": "\(isNormalized)"]) { $1 }
+    private static func own(
+        _ metadata: [String: String], isNormalized: Bool, model: String, view: Int
+    ) -> [String: String] {
+        var own = ["format": format, "model": model, "normalized": "\(isNormalized)"]
+        // Files of the pictures as they are stay as they were before there were views.
+        if view != 0 { own["view"] = "\(view)" }
+        return metadata.merging(own) { $1 }
     }
 
     private static func write(
-        keys: [String], width: Int, metadata: [String: String], to url: URL,
-        rows: @escaping (FileSink) throws -> Void
+        keys: [String], width: Int, grids: (shape: GridShape, write: (FileSink) throws -> Void)?,
+        metadata: [String: String], to url: URL, rows: @escaping (FileSink) throws -> Void
     ) throws {
         let text = Array(keys.map { $0 + "\n" }.joined().utf8)
-        let sources = [
+        var sources = [
             SafetensorsWriter.Source(
                 name: "embeddings", elementType: .float32, shape: [keys.count, width], writing: rows),
             SafetensorsWriter.Source(name: "keys", elementType: .uint8, shape: [text.count]) { try $0.write(text) },
         ]
+        if let grids {
+            let shape = [keys.count, grids.shape.cells, grids.shape.width]
+            sources.append(.init(name: "grids", elementType: .float16, shape: shape, writing: grids.write))
+        }
         try SafetensorsWriter.write(sources, metadata: metadata, to: url)
+    }
+}
+
+/// How many cells the grid of a picture has, and how many numbers a cell.
+public struct GridShape: Sendable, Equatable {
+    /// The cells of a grid (P), row by row from the top left.
+    public let cells: Int
+    /// The numbers of a cell (C).
+    public let width: Int
+
+    /// A grid of so many cells.
+    public init(cells: Int, width: Int) {
+        self.cells = cells
+        self.width = width
     }
 }

@@ -49,11 +49,38 @@ public final class PictureTextEncoder {
     ///
     /// - Parameter isNormalized: of unit length; if not, as the model gives them
     public func encode(prepared: [[Float]], isNormalized: Bool) throws -> [[Float]] {
+        try see(prepared: prepared, isNormalized: isNormalized, grid: false).map(\.embedding)
+    }
+
+    /// What the picture tower sees of pictures.
+    ///
+    /// - Parameters:
+    ///   - isNormalized: embeddings of unit length; if not, as the model gives them
+    ///   - grid: whether to keep what is where, if the tower tells that; no second pass is needed
+    public func see(_ pictures: [Picture], isNormalized: Bool = false, grid: Bool) throws -> [PictureFeatures] {
+        try see(prepared: pictures.map(preprocessing.pixels), isNormalized: isNormalized, grid: grid)
+    }
+
+    /// What the picture tower sees of pictures that `preprocessing` has made ready; see `see(_:isNormalized:grid:)`.
+    public func see(prepared: [[Float]], isNormalized: Bool, grid: Bool) throws -> [PictureFeatures] {
         let size = preprocessing.size
-        return try batches(prepared, isNormalized: isNormalized) { part in
-            self.model.encodeImages(
-                Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(nil, self.device), train: false)
+        var grids: [PictureGrid?] = []
+        let rows = try batches(prepared, isNormalized: isNormalized) { part in
+            let pixels = Tensor(part.flatMap { $0 }, [part.count, 3, size, size]).to(nil, self.device)
+            guard grid, let seen = self.model.encodeImagesAndGrid(pixels) else {
+                grids += part.map { _ in nil }
+                return self.model.encodeImages(pixels, train: false)
+            }
+            let (cells, width) = (seen.grid.size(1), seen.grid.size(2))
+            // The largest number of 16 bits, rather than infinity.
+            let values = seen.grid.clamped(to: -65504...65504).array(of: Float16.self)  // [B, P, C]
+            let count = cells * width
+            grids += part.indices.map {
+                PictureGrid(cells: cells, width: width, values: Array(values[$0 * count..<($0 + 1) * count]))
+            }
+            return seen.embeddings
         }
+        return zip(rows, grids).map { PictureFeatures(embedding: $0, grid: $1) }
     }
 
     /// Embeddings of texts, E numbers each. Texts are cut to the length that the model was trained with.

@@ -24,18 +24,32 @@ public struct EmbeddingJob: Sendable {
     private let engine: Engine
     private let output: URL
     private let isNormalized: Bool
+    private let hasGrids: Bool
+    private let view: Int
 
     private var parts: URL { output.deletingLastPathComponent().appending(path: output.lastPathComponent + ".parts") }
 
     /// Pictures of a part: what an interrupt can cost.
     private static let partSize = 4 * PictureTextEncoder.batch
 
-    /// - Parameter isNormalized: rows of unit length; if not, as the model gives them
-    public init(_ list: PictureList, engine: Engine, output: URL, isNormalized: Bool = false) {
+    /// The number of the last view.
+    public static let lastView = 99
+
+    /// - Parameters:
+    ///   - isNormalized: rows of unit length; if not, as the model gives them
+    ///   - hasGrids: whether the grids are kept beside the embeddings
+    ///   - view: 0 for the pictures as they are, 1 for mirrored ones, from 2 to `lastView` for cuts of 0.75 to 1 of
+    ///     each side, others for each number, the odd ones mirrored
+    public init(
+        _ list: PictureList, engine: Engine, output: URL, isNormalized: Bool = false, hasGrids: Bool = false,
+        view: Int = 0
+    ) {
         self.list = list
         self.engine = engine
         self.output = output
         self.isNormalized = isNormalized
+        self.hasGrids = hasGrids
+        self.view = view
     }
 
     /// What the parts belong to.
@@ -43,6 +57,8 @@ public struct EmbeddingJob: Sendable {
         var model: String
         var pictures: String
         var isNormalized: Bool
+        var hasGrids: Bool
+        var view: Int
     }
 
     /// What may stand in the metadata of a part or of the whole.
@@ -60,17 +76,20 @@ public struct EmbeddingJob: Sendable {
     ///   - interrupted: asked after each batch; a part that is not full is then made again
     ///   - progress: told how many pictures are done
     /// - Throws: `PipelineError.otherWork` if the output or its parts are of another model or of other pictures,
-    ///   `DataFileError.nothingFound` if no picture can be read, errors of the model and of the disk.
+    ///   `.setting` for a model that gives no grids where they are asked for, `DataFileError.nothingFound` if no
+    ///   picture can be read, errors of the model and of the disk.
     public func run(
         interrupted: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
     ) async throws -> Report {
         let plan = Plan(
-            model: try await engine.fingerprint, pictures: list.fingerprint, isNormalized: isNormalized)
+            model: try await engine.fingerprint, pictures: list.fingerprint, isNormalized: isNormalized,
+            hasGrids: hasGrids, view: view)
         var report = Report(pictures: list.entries.count)
         if FileManager.default.fileExists(atPath: output.path) {
             let file = try EmbeddingFile(contentsOf: output)
             let found = Plan(
-                model: file.model, pictures: file.metadata[Self.picturesKey] ?? "", isNormalized: file.isNormalized)
+                model: file.model, pictures: file.metadata[Self.picturesKey] ?? "", isNormalized: file.isNormalized,
+                hasGrids: file.grids != nil, view: file.view)
             try check(found, plan, at: output)
             report.earlier = list.entries.count
             report.bad = Self.bad(of: file)
@@ -90,7 +109,7 @@ public struct EmbeddingJob: Sendable {
         // The next batch is decoded while this one goes through the model.
         func prefetch(_ place: Int) -> Task<[Prepared], Never>? {
             guard work.indices.contains(place) else { return nil }
-            return Task.detached { [list] in await list.prepare(work[place].1, preprocessing) }
+            return Task.detached { [list, view] in await list.prepare(work[place].1, preprocessing, view: view) }
         }
         var pending = prefetch(0)
         defer { pending?.cancel() }
@@ -99,7 +118,9 @@ public struct EmbeddingJob: Sendable {
             let prepared = await pending?.value ?? []
             pending = prefetch(place + 1)
             let pixels = open.add(prepared, of: list.entries[batch])
-            open.values += try await engine.embeddings(prepared: pixels, isNormalized: isNormalized).flatMap { $0 }
+            let seen = try await engine.features(prepared: pixels, isNormalized: isNormalized, grid: hasGrids)
+            open.values += seen.flatMap(\.embedding)
+            if hasGrids { try open.add(seen.map(\.grid)) }
             done += batch.count
             progress(done)
             let isLast = place + 1 == work.count
@@ -134,7 +155,11 @@ public struct EmbeddingJob: Sendable {
             ? "another model"
             : found.pictures != plan.pictures
                 ? "other pictures"
-                : found.isNormalized ? "rows of unit length" : "rows as the model gives them"
+                : found.hasGrids != plan.hasGrids
+                    ? (found.hasGrids ? "pictures with their grids" : "pictures without their grids")
+                    : found.view != plan.view
+                        ? "another view of the pictures"
+                        : found.isNormalized ? "rows of unit length" : "rows as the model gives them"
         throw PipelineError.otherWork(path: url.path, reason: "holds embeddings of \(what)")
     }
 
@@ -192,12 +217,26 @@ public struct EmbeddingJob: Sendable {
     struct Part {
         var keys: [String] = []
         var values: [Float] = []
+        var grids: EmbeddingFile.Grids?
         var bad: [Bad] = []
 
         func write(to url: URL, _ plan: Plan, width: Int) throws {
             try EmbeddingFile.write(
-                keys: keys, values: values, width: width, isNormalized: plan.isNormalized, model: plan.model,
-                metadata: try metadata(bad, plan), to: url)
+                keys: keys, values: values, width: width, grids: grids, view: plan.view,
+                isNormalized: plan.isNormalized, model: plan.model, metadata: try metadata(bad, plan), to: url)
+        }
+
+        /// - Throws: `PipelineError.setting` where the model gives none.
+        mutating func add(_ seen: [PictureGrid?]) throws {
+            for grid in seen {
+                guard let grid else {
+                    throw PipelineError.setting(
+                        name: "the file with grids", value: "asked of a CLIP model that tells no places",
+                        range: "a model whose picture tower does, or ask for embeddings alone")
+                }
+                if grids == nil { grids = .init(shape: GridShape(cells: grid.cells, width: grid.width), values: []) }
+                grids?.values += grid.values
+            }
         }
 
         /// Notes which pictures are there; the pixels of those.

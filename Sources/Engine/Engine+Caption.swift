@@ -1,5 +1,5 @@
 import Foundation
-import TihuaEncoders
+public import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
 public import TihuaPictures
@@ -28,6 +28,11 @@ extension Engine {
                 in: home)
             return CaptionerPart(url: url, model: opened.model, tokenizer: tokenizer)
         }
+    }
+
+    /// Whether the pack has a captioner that needs the grids of pictures.
+    func captionerTakesGrid() throws -> Bool {
+        try pack.captioner != nil && captioner().model.configuration.takesGrid
     }
 
     private func style(_ request: CaptionRequest, _ captioner: CaptionerPart) throws -> TextStyle? {
@@ -78,45 +83,52 @@ extension Engine {
                 return fits
             }
         }
-        return try captions(
-            seeing: towers.encode(pictures, isNormalized: false), request, towers: request.reranks ? towers : nil)
+        let seen = try towers.see(pictures, grid: captioner.model.configuration.takesGrid)
+        return try captions(seeing: seen, request, towers: request.reranks ? towers : nil)
     }
 
     /// Captions of pictures that the pack's own towers have seen.
     ///
-    /// - Parameter rows: embeddings as the model gives them
-    func captions(seeing rows: [[Float]], _ request: CaptionRequest, towers: PictureTextEncoder?) throws -> [[Caption]]
-    {
-        let isUnit = try captioner().model.configuration.normalizesEmbedding
-        return try captions(isUnit ? self.towers().unit(rows) : rows, request, towers: towers)
+    /// - Parameter seen: with embeddings as the model gives them
+    func captions(
+        seeing seen: [PictureFeatures], _ request: CaptionRequest, towers: PictureTextEncoder?
+    ) throws -> [[Caption]] {
+        guard try captioner().model.configuration.normalizesEmbedding else {
+            return try captions(seen, request, towers: towers)
+        }
+        let units = try self.towers().unit(seen.map(\.embedding))
+        let scaled = zip(seen, units).map { PictureFeatures(embedding: $1, grid: $0.grid) }
+        return try captions(scaled, request, towers: towers)
     }
 
-    /// Captions for each embedding of a picture, best first; they are compared with the picture only where the pack has
-    /// the CLIP model of the embeddings.
+    /// Captions for what was seen of each picture, best first; they are compared with the picture only where the pack
+    /// has the CLIP model of the embeddings.
     ///
-    /// - Throws: as for pictures; `PipelineError.embeddingWidth`.
+    /// - Throws: as for pictures; `PipelineError.embeddingWidth` and `.grid` for what the captioner does not take.
     public func captions(
-        forEmbeddings embeddings: [[Float]], request: CaptionRequest = CaptionRequest()
+        forFeatures features: [PictureFeatures], request: CaptionRequest = CaptionRequest()
     ) throws -> [[Caption]] {
-        try captions(embeddings, request, towers: request.reranks && pack.clip != nil ? towers() : nil)
+        try captions(features, request, towers: request.reranks && pack.clip != nil ? towers() : nil)
     }
 
     private func captions(
-        _ embeddings: [[Float]], _ request: CaptionRequest, towers: PictureTextEncoder?
+        _ features: [PictureFeatures], _ request: CaptionRequest, towers: PictureTextEncoder?
     ) throws -> [[Caption]] {
         try request.validate()
-        guard !embeddings.isEmpty else { return [] }
+        guard !features.isEmpty else { return [] }
         let captioner = try captioner()
+        let embeddings = features.map(\.embedding)
         let width = captioner.model.configuration.embeddingSize
         if let odd = embeddings.first(where: { $0.count != width }) {
             throw PipelineError.embeddingWidth(path: captioner.url.path, expected: width, found: odd.count)
         }
+        let grid = try grids(of: features, for: captioner)
         let decoding = try decoding(request, captioner)
         let style = try style(request, captioner)
         let prompt = TextPrompt(ids: try start(request, captioner), seed: request.seed)
         let written = try withoutGradients {
             let x = Tensor(embeddings.flatMap { $0 }, [embeddings.count, width]).to(nil, device)
-            return try TextGenerator(captioner.model.source(x), device: device, style: style)
+            return try TextGenerator(captioner.model.source(x, grid: grid), device: device, style: style)
                 .generate(embeddings.map { _ in prompt }, decoding)
         }
         return try zip(written, embeddings).map { texts, embedding in
@@ -133,6 +145,22 @@ extension Engine {
             let texts = captions.map { Self.withoutFullStop($0.text) }
             return select(Array(zip(texts, captions.map(\.generated))), fluencies, similarities, request)
         }
+    }
+
+    /// The grids that a captioner needs, `[B, P, C]`; nil where it needs none.
+    ///
+    /// - Throws: `PipelineError.grid` for pictures without grids and for grids of other sizes.
+    private func grids(of features: [PictureFeatures], for captioner: CaptionerPart) throws -> Tensor? {
+        let shape = captioner.model.configuration
+        guard shape.takesGrid else { return nil }
+        let grids = features.compactMap(\.grid)
+        let odd = grids.first { $0.cells != shape.cellCount || $0.width != shape.cellWidth }
+        guard odd == nil, grids.count == features.count else {
+            throw PipelineError.grid(
+                path: captioner.url.path, expected: "\(shape.cellCount) cells of \(shape.cellWidth) numbers",
+                found: odd.map { "\($0.cells) cells of \($0.width)" } ?? "none")
+        }
+        return Tensor(grids.flatMap(\.values), [grids.count, shape.cellCount, shape.cellWidth]).to(.float32, device)
     }
 
     private static func withoutFullStop(_ text: String) -> String {

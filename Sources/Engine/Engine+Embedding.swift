@@ -1,5 +1,5 @@
 public import TihuaDataFiles
-import TihuaEncoders
+public import TihuaEncoders
 import TihuaFiles
 public import TihuaPictures
 
@@ -17,6 +17,12 @@ extension Engine {
     /// - Parameter isNormalized: of unit length; if not, as the model gives them
     public func embeddings(of pictures: [Picture], isNormalized: Bool = true) throws -> [[Float]] {
         try towers().encode(pictures, isNormalized: isNormalized)
+    }
+
+    /// What the picture tower sees of pictures: embeddings as the model gives them, and the grids if the pack's
+    /// captioner takes them.
+    public func features(of pictures: [Picture]) throws -> [PictureFeatures] {
+        try towers().see(pictures, grid: captionerTakesGrid())
     }
 
     /// Embeddings of texts, which are cut to the length that the model was trained with. Where the pack names a
@@ -49,19 +55,37 @@ extension Engine {
         try towers().encode(prepared: prepared, isNormalized: isNormalized)
     }
 
+    func features(prepared: [[Float]], isNormalized: Bool, grid: Bool) throws -> [PictureFeatures] {
+        try towers().see(prepared: prepared, isNormalized: isNormalized, grid: grid)
+    }
+
     func preprocessing() throws -> Preprocessing { try towers().preprocessing }
 }
 
 /// Pixels for the model, or why there are none.
 typealias Prepared = Result<[Float], any Error>
 
+extension EmbeddingFile {
+    /// What a row holds of a picture; `row` is one of `keys.indices`.
+    public func features(at row: Int) -> PictureFeatures {
+        var features = PictureFeatures(embedding: embedding(at: row))
+        if let shape = gridShape, let values = grid(at: row) {
+            features.grid = PictureGrid(cells: shape.cells, width: shape.width, values: values)
+        }
+        return features
+    }
+}
+
 extension PictureList {
     /// Decodes and resizes on all processors.
-    func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing) async -> [Prepared] {
+    ///
+    /// - Parameter view: see `PictureView`
+    func prepare(_ range: Range<Int>, _ preprocessing: Preprocessing, view: Int = 0) async -> [Prepared] {
         await range.concurrentMap { index in
             Prepared {
                 let entry = entries[index]
-                return preprocessing.pixels(try Picture(encoded: Array(try bytes(of: entry)), name: entry.key))
+                let picture = try Picture(encoded: Array(try bytes(of: entry)), name: entry.key)
+                return preprocessing.pixels(PictureView.view(view, of: picture, key: entry.key))
             }
         }
     }

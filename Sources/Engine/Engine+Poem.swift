@@ -1,5 +1,5 @@
 public import Foundation
-import TihuaEncoders
+public import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
 public import TihuaPictures
@@ -177,18 +177,18 @@ extension Engine {
         for pictures: [Picture], request: PoemRequest = PoemRequest(),
         progress: @Sendable (PoemEvent) -> Void = { _ in }
     ) throws -> PoemResult {
-        try poems(request, progress) { try towers().encode(pictures, isNormalized: false) }
+        try poems(request, progress) { try features(of: pictures) }
     }
 
     /// As `poems(for:request:progress:)`, for more pictures than memory holds.
     ///
-    /// - Parameter embeddings: the embeddings of all the pictures as the model gives them (`isNormalized: false`); the
-    ///   caption is that of the first
+    /// - Parameter features: what was seen of all the pictures, as `features(of:)` gives it; the caption is that of the
+    ///   first, and the grids of the others are not needed
     public func poems(
-        forEmbeddings embeddings: [[Float]], request: PoemRequest = PoemRequest(),
+        forFeatures features: [PictureFeatures], request: PoemRequest = PoemRequest(),
         progress: @Sendable (PoemEvent) -> Void = { _ in }
     ) throws -> PoemResult {
-        try poems(request, progress) { embeddings }
+        try poems(request, progress) { features }
     }
 
     /// As `poems(for:request:progress:)`, as a stream of what happens; the last value is `done`. Ending the iteration
@@ -210,7 +210,7 @@ extension Engine {
     }
 
     private func poems(
-        _ request: PoemRequest, _ progress: (PoemEvent) -> Void, see: () throws -> [[Float]]
+        _ request: PoemRequest, _ progress: (PoemEvent) -> Void, see: () throws -> [PictureFeatures]
     ) throws -> PoemResult {
         let poet = try poet()
         let request = try request.simplified(poet.converter)
@@ -218,7 +218,7 @@ extension Engine {
         let constraints = try request.forms.map { try request.constraint(for: $0, vocabulary: vocabulary) }
         let imagery = try imagery()
         let seen = try see()
-        let image = try middle(of: towers().unit(seen))
+        let image = try middle(of: towers().unit(seen.map(\.embedding)))
         progress(.seen(pictures: seen.count))
         let cosines = imagery.index.cosines(with: image)
         var keywords = imagery.index.keywords(from: cosines, count: 8, scale: imagery.scale)
@@ -258,7 +258,7 @@ extension Engine {
     }
 
     /// What happens in a picture, as the pack's captioner says it; nil without one.
-    private func whatHappens(in seen: [Float]) throws -> String? {
+    private func whatHappens(in seen: PictureFeatures) throws -> String? {
         guard pack.captioner != nil else { return nil }
         var asked = CaptionRequest()
         asked.method = .greedy

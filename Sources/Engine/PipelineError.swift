@@ -18,6 +18,8 @@ public enum PipelineError: RequestError, Equatable, Sendable, CustomStringConver
     case wrongModel(path: String, found: String, needed: String)
     /// Embeddings of another width than the captioner takes.
     case embeddingWidth(path: String, expected: Int, found: Int)
+    /// Pictures without the grids that the captioner takes, or with other ones.
+    case grid(path: String, expected: String, found: String)
     /// A prefix that was trained with another model than the one beside it.
     case otherModel(path: String, model: String)
     /// Numbers of a request out of range.
@@ -58,6 +60,9 @@ public enum PipelineError: RequestError, Equatable, Sendable, CustomStringConver
         case .wrongModel(let path, let found, let needed): "\(path): holds a \(found) model where \(needed) is needed"
         case .embeddingWidth(let path, let expected, let found):
             "\(path): takes embeddings of \(expected) numbers, but is given \(found); use the CLIP model that it was trained with"
+        case .grid(let path, let expected, let found):
+            "\(path): takes a grid of \(expected) beside the embedding of a picture, but is given \(found); "
+                + "use the CLIP model that it was trained with, and embeddings that were made with grids"
         case .otherModel(let path, let model):
             "\(path): was trained with another \(model) than this one; train it anew (tihua train prefix)"
         case .setting(let name, let value, let range): "\(name) is \(value); give \(range)"

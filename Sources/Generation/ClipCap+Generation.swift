@@ -3,9 +3,10 @@ public import TihuaTokenizers
 public import TihuaTorch
 
 extension ClipCap {
-    /// What a `TextGenerator` continues, for embeddings of pictures `[B, E]`: B prompts.
-    public func source(_ embeddings: Tensor) -> TextSource {
-        TextSource(languageModel, languageModel.context(prefix(embeddings)))
+    /// What a `TextGenerator` continues, for embeddings of pictures `[B, E]` and, where the captioner takes them, their
+    /// grids `[B, N, D]`: B prompts.
+    public func source(_ embeddings: Tensor, grid: Tensor? = nil) -> TextSource {
+        TextSource(languageModel, languageModel.context(prefix(embeddings, grid: grid)))
     }
 
     /// What every caption obeys: it ends with `[SEP]` or the model's own end, and no other special token is written.

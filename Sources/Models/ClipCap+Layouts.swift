@@ -58,6 +58,7 @@ extension ClipCap {
     private static func mapper(in shapes: [String: [Int]]) -> ClipCapConfiguration.Mapper? {
         if shapes["clip_project.model.0.weight"] != nil { return .mlp }
         if shapes["clip_project.prefix_const"] == nil { return nil }
+        if shapes["clip_project.cells.weight"] != nil { return .grid }
         if shapes.keys.contains(where: { $0.hasPrefix("clip_project.bert.") }) { return .bert }
         return shapes.keys.contains { $0.hasPrefix("clip_project.transformer.") } ? .transformer : nil
     }
@@ -153,9 +154,14 @@ extension ClipCapConfiguration {
             let isBert = shapes.keys.contains { $0.hasPrefix("clip_project.bert.") }
             let linear = try shape("clip_project.linear.weight", 2)
             let constants = try shape("clip_project.prefix_const", 2)
+            let hasGrid = shapes["clip_project.cells.weight"] != nil
             self.init(
-                mapper: isBert ? .bert : .transformer, embeddingSize: linear[1],
+                mapper: hasGrid ? .grid : isBert ? .bert : .transformer, embeddingSize: linear[1],
                 prefixLength: max(1, linear[0] / constants[1]), constantLength: constants[0], languageModel: model)
+            if hasGrid {
+                cellCount = try shape("clip_project.places.weight", 2)[0]
+                cellWidth = try shape("clip_project.cells.weight", 2)[1]
+            }
             let layers = isBert ? "clip_project.bert.encoder.layer." : "clip_project.transformer.layers."
             layerCount = max(1, count(layers))
             innerSize = try shape(layers + (isBert ? "0.intermediate.dense.weight" : "0.mlp.fc1.weight"), 2)[0]

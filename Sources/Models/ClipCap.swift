@@ -6,7 +6,7 @@ public import TihuaTorch
 // Chinese one https://github.com/yangjianxin1/ClipCap-Chinese (5006e16); here the language model may also be one with
 // an encoder, T5.
 // B batch, E width of the picture's embedding, C width of the language model, K embeddings made from the picture, P
-// embeddings in front of the caption, T tokens, V vocabulary.
+// embeddings in front of the caption, T tokens, V vocabulary, N cells of a picture's grid, D their width.
 
 /// The shape of a captioner, as its `config.json` states it.
 public struct ClipCapConfiguration: ModelConfiguration {
@@ -19,6 +19,9 @@ public struct ClipCapConfiguration: ModelConfiguration {
         case transformer
         /// The same with a BERT's layers and positions, as in ClipCap-Chinese.
         case bert
+        /// Learned constants that attend to the cells of the picture's grid, which says what is where, and to its
+        /// embedding; the constants' outputs stand in front of the caption (Alayrac et al. 2022, Flamingo).
+        case grid
     }
 
     /// Which mapping network.
@@ -35,6 +38,10 @@ public struct ClipCapConfiguration: ModelConfiguration {
     public var headCount = 8
     /// The width inside their feed-forward blocks: 2 C in the original code, 4 C in a BERT.
     public var innerSize: Int
+    /// The cells of a picture's grid (N), `grid_cells`; of the grid mapper alone.
+    public var cellCount = 0
+    /// The width of a cell (D), `grid_width`; of the grid mapper alone.
+    public var cellWidth = 0
     /// Positions of the BERT mapper, at least K and the constants together.
     public var positionCount = 512
     /// Whether the picture's embedding is brought to length 1 first.
@@ -45,10 +52,13 @@ public struct ClipCapConfiguration: ModelConfiguration {
     public var languageModel: any LanguageModelConfiguration
 
     /// A captioner whose mapper has the sizes of the code that it is from.
+    ///
+    /// - Parameter grid: the cells of a picture's grid and their width, for the grid mapper
     public init(
         mapper: Mapper, embeddingSize: Int, prefixLength: Int = 10, constantLength: Int = 10,
-        languageModel: any LanguageModelConfiguration
+        grid: (cells: Int, width: Int) = (0, 0), languageModel: any LanguageModelConfiguration
     ) {
+        (cellCount, cellWidth) = grid
         self.mapper = mapper
         self.embeddingSize = embeddingSize
         self.prefixLength = prefixLength
@@ -59,6 +69,9 @@ public struct ClipCapConfiguration: ModelConfiguration {
 
     /// P: the embeddings that stand in front of the caption.
     public var captionOffset: Int { mapper == .mlp ? prefixLength : constantLength }
+
+    /// Whether captions are written from the grid of a picture beside its embedding.
+    public var takesGrid: Bool { mapper == .grid }
 
     /// The number of trained numbers, about; a Double, since a hostile file may name sizes whose product overflows.
     public var parameterCount: Double {
@@ -71,6 +84,7 @@ public struct ClipCapConfiguration: ModelConfiguration {
             case .mlp: MLPMapper.parameterCount(embeddingSize, output: output)
             case .transformer: head + layers
             case .bert: head + layers + (Double(positionCount) + 4) * width
+            case .grid: head + layers + (Double(cellWidth) + 1 + Double(cellCount)) * width
             }
         return mapped + languageModel.parameterCount
     }
@@ -84,6 +98,7 @@ public struct ClipCapConfiguration: ModelConfiguration {
             )
             && (one.innerSize, one.positionCount, one.normalizesEmbedding, one.clipModel)
                 == (other.innerSize, other.positionCount, other.normalizesEmbedding, other.clipModel)
+            && (one.cellCount, one.cellWidth) == (other.cellCount, other.cellWidth)
             && one.languageModel.isEqual(to: other.languageModel)
     }
 
@@ -98,6 +113,8 @@ public struct ClipCapConfiguration: ModelConfiguration {
         case headCount = "mapper_heads"
         case innerSize = "mapper_inner"
         case positionCount = "mapper_positions"
+        case cellCount = "grid_cells"
+        case cellWidth = "grid_width"
         case normalizesEmbedding = "normalize_prefix"
         case clipModel = "clip_fingerprint"
         case languageModel = "language_model"
@@ -134,6 +151,8 @@ public struct ClipCapConfiguration: ModelConfiguration {
         try reader.size(.headCount, into: &headCount, in: 1...1024)
         try reader.size(.innerSize, into: &innerSize)
         try reader.size(.positionCount, into: &positionCount, in: 2...(1 << 20))
+        try reader.size(.cellCount, into: &cellCount, in: 1...(1 << 16))
+        try reader.size(.cellWidth, into: &cellWidth)
         try reader.read(.normalizesEmbedding, into: &normalizesEmbedding)
         try reader.read(.clipModel, into: &clipModel)
         try validate()
@@ -157,6 +176,8 @@ public struct ClipCapConfiguration: ModelConfiguration {
             try require(
                 mapper != .bert || prefixLength + constantLength <= positionCount, .positionCount, positionCount,
                 "at least prefix_length and constant_length together, \(prefixLength + constantLength)")
+            try require(mapper != .grid || cellCount > 0, .cellCount, cellCount, "1 to 65536 with the grid mapper")
+            try require(mapper != .grid || cellWidth > 0, .cellWidth, cellWidth, "1 to 1048576 with the grid mapper")
         }
         guard let positions = languageModel.positionLimit else { return }
         try require(
@@ -181,6 +202,10 @@ public struct ClipCapConfiguration: ModelConfiguration {
             try values.encode(innerSize, forKey: .innerSize)
         }
         if mapper == .bert { try values.encode(positionCount, forKey: .positionCount) }
+        if mapper == .grid {
+            try values.encode(cellCount, forKey: .cellCount)
+            try values.encode(cellWidth, forKey: .cellWidth)
+        }
         try values.encode(languageModel, forKey: .languageModel)
     }
 }
@@ -199,7 +224,13 @@ public final class ClipCap: LoadableModel {
     public let languageModel: any LanguageModel
     /// The element type of the activations.
     public let computeType: DType
-    private let mapping: any MappingNetwork
+    private let mapping: Mapping
+
+    /// The two kinds of mapping network, by what they see of a picture.
+    private enum Mapping {
+        case vector(any MappingNetwork)
+        case grid(GridMapper)
+    }
 
     /// Declares the parameters under `path`, which is the store's root for a checkpoint.
     public init(_ configuration: ClipCapConfiguration, computeType: DType = .float32, at path: ParameterPath) {
@@ -209,11 +240,13 @@ public final class ClipCap: LoadableModel {
         mapping =
             switch configuration.mapper {
             case .mlp:
-                MLPMapper(
-                    configuration.embeddingSize, prefixLength: configuration.prefixLength,
-                    width: configuration.languageModel.hiddenSize, at: project)
-            case .transformer: TransformerMapper(configuration, at: project)
-            case .bert: BERTMapper(configuration, at: project)
+                .vector(
+                    MLPMapper(
+                        configuration.embeddingSize, prefixLength: configuration.prefixLength,
+                        width: configuration.languageModel.hiddenSize, at: project))
+            case .transformer: .vector(TransformerMapper(configuration, at: project))
+            case .bert: .vector(BERTMapper(configuration, at: project))
+            case .grid: .grid(GridMapper(configuration, at: project))
             }
         let shape = configuration.languageModel
         languageModel = shape.model(computeType: computeType, at: path / shape.path)
@@ -223,11 +256,22 @@ public final class ClipCap: LoadableModel {
     ///
     /// - Parameters:
     ///   - embeddings: of pictures (or of texts in the same space), float `[B, E]`
+    ///   - grid: the cells of the pictures, float `[B, N, D]`, which the grid mapper needs and the others do not look
+    ///     at; of n cells `[B, n, D]` where `cells` says which
+    ///   - cells: int64 `[B, n]`, the places of the cells of `grid`; nil for all of them in their order
     ///   - dropout: in training; the BERT mapper takes none
     /// - Returns: `[B, P, C]` in the compute type
-    public func prefix(_ embeddings: Tensor, dropout: Dropout? = nil) -> Tensor {
-        let scaled = configuration.normalizesEmbedding ? embeddings.normalized() : embeddings
-        return mapping(scaled.to(computeType), dropout: dropout)
+    /// - Precondition: there is a grid where `configuration.takesGrid`
+    public func prefix(
+        _ embeddings: Tensor, grid: Tensor? = nil, cells: Tensor? = nil, dropout: Dropout? = nil
+    ) -> Tensor {
+        let scaled = (configuration.normalizesEmbedding ? embeddings.normalized() : embeddings).to(computeType)
+        switch mapping {
+        case .vector(let network): return network(scaled, dropout: dropout)
+        case .grid(let network):
+            guard let grid else { preconditionFailure("a captioner with a grid mapper needs the grids of pictures") }
+            return network(scaled, grid: grid.to(computeType), which: cells, dropout: dropout)
+        }
     }
 
     /// The hidden states that each token of a caption is read from.

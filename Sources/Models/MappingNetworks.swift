@@ -5,7 +5,7 @@ public import TihuaTorch
 // https://github.com/rmokady/CLIP_prefix_caption and in that of https://github.com/yangjianxin1/ClipCap-Chinese
 // (5006e16), whose transformer is a BERT.
 // B batch, E width of the picture's embedding, C width of the language model, K embeddings made from the picture, P
-// embeddings that come out, H heads, T positions.
+// embeddings that come out, H heads, T positions, N cells of a picture's grid, D their width.
 
 /// From a picture's embedding to embeddings of a language model. x `[B, E]` -> `[B, P, C]`
 protocol MappingNetwork {
@@ -49,12 +49,14 @@ struct ConstantPrefix {
     }
 
     /// x [B, E] -> [B, K + P, C]
-    func callAsFunction(_ x: Tensor) -> Tensor {
-        let batch = x.size(0)
-        let (count, width) = (constants.size(0), constants.size(1))
-        let picture = linear(x).reshaped(batch, -1, width)  // [B, K, C]
-        let shared = constants.to(x.dtype).unsqueezed(0).expanded(batch, count, width)
-        return .concatenated([picture, shared], 1)
+    func callAsFunction(_ x: Tensor) -> Tensor { .concatenated([picture(x), shared(like: x)], 1) }
+
+    /// x [B, E] -> [B, K, C]
+    func picture(_ x: Tensor) -> Tensor { linear(x).reshaped(x.size(0), -1, constants.size(1)) }
+
+    /// The constants, for each picture of a batch. x [B, ..] -> [B, P, C]
+    func shared(like x: Tensor) -> Tensor {
+        constants.to(x.dtype).unsqueezed(0).expanded(x.size(0), constants.size(0), constants.size(1))
     }
 
     /// What the layers made of the constants. `[B, K + P, C]` -> `[B, P, C]`
@@ -81,9 +83,12 @@ struct MapperLayer {
     }
 
     /// x [B, T, C] -> [B, T, C]
-    func callAsFunction(_ x: Tensor, dropout: Dropout?) -> Tensor {
-        let normal = attentionNorm(x)
-        let both = keysValues(normal).chunked(2, 2)  // keys, then values: [B, T, C] each
+    ///
+    /// - Parameter context: `[B, S, C]`, what x attends to beside itself, and what stays as it is
+    func callAsFunction(_ x: Tensor, beside context: Tensor? = nil, dropout: Dropout?) -> Tensor {
+        let normal = attentionNorm(x)  // [B, T, C]
+        let seen = context.map { .concatenated([attentionNorm($0), normal], 1) } ?? normal  // [B, S + T, C]
+        let both = keysValues(seen).chunked(2, 2)  // keys, then values: [B, S + T, C] each
         let mixed = Kernels.attention(
             queries(normal).splitHeads(headCount), both[0].splitHeads(headCount), both[1].splitHeads(headCount))
         let attended = project(mixed.mergedHeads())
@@ -110,6 +115,41 @@ struct TransformerMapper: MappingNetwork {
         var x = start(x)  // [B, K + P, C]
         for layer in layers { x = layer(x, dropout: dropout) }
         return start.outputs(of: x)
+    }
+}
+
+/// A mapping network over places: learned constants attend to the cells of the picture's grid and to the embedding of
+/// the whole, layer by layer, as in the Perceiver resampler of Flamingo (Alayrac et al. 2022, arXiv 2204.14198). The
+/// cells themselves stay as they are, so that fifty of them cost little.
+struct GridMapper {
+    let start: ConstantPrefix
+    let cells: Linear
+    let places: Embedding  // [N, C]
+    let layers: [MapperLayer]
+
+    init(_ configuration: ClipCapConfiguration, at path: ParameterPath) {
+        let width = configuration.languageModel.hiddenSize
+        start = ConstantPrefix(configuration, at: path)
+        cells = .pytorch(configuration.cellWidth, width, at: path / "cells")
+        places = Embedding(configuration.cellCount, width, initialization: .normal(std: 0.1), at: path / "places")
+        layers = (0..<configuration.layerCount).map {
+            MapperLayer(configuration, at: path / "transformer" / "layers" / $0)
+        }
+    }
+
+    /// - Parameters:
+    ///   - x: `[B, E]`
+    ///   - grid: `[B, n, D]`, n of the N cells
+    ///   - which: int64 `[B, n]`, which cells these are; nil for all of them in their order
+    /// - Returns: `[B, P, C]`
+    func callAsFunction(_ x: Tensor, grid: Tensor, which: Tensor?, dropout: Dropout?) -> Tensor {
+        let place = which.map { places($0) } ?? places.weight.unsqueezed(0)  // [B or 1, n, C]
+        let seen = cells(grid) + place.to(grid.dtype)  // [B, n, C]
+        let all = Tensor.concatenated([start.picture(x), seen], 1)  // [B, K + n, C]
+        let context = dropout.map { $0(all) } ?? all
+        var y = start.shared(like: x)  // [B, P, C]
+        for layer in layers { y = layer(y, beside: context, dropout: dropout) }
+        return y
     }
 }
 

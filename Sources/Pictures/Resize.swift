@@ -101,6 +101,18 @@ extension Picture {
         return Picture(unchecked: part, width: newWidth, height: newHeight, profile: profile)
     }
 
+    /// The picture as a mirror shows it, left and right exchanged.
+    public func mirrored() -> Picture {
+        var turned = bytes
+        for row in 0..<height {
+            for column in 0..<width {
+                let (from, to) = ((row * width + column) * 3, (row * width + width - 1 - column) * 3)
+                for channel in 0..<3 { turned[to + channel] = bytes[from + channel] }
+            }
+        }
+        return Picture(unchecked: turned, width: width, height: height, profile: profile)
+    }
+
     /// The input of an image encoder: resized, divided by 255, normalised by channel.
     ///
     /// - Parameters:

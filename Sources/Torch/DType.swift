@@ -74,6 +74,10 @@ extension Int64: TensorElement {
     /// `int64`
     public static var dtype: DType { .int64 }
 }
+extension Float16: TensorElement {
+    /// `float16`
+    public static var dtype: DType { .float16 }
+}
 extension Float: TensorElement {
     /// `float32`
     public static var dtype: DType { .float32 }

@@ -74,6 +74,7 @@ import TihuaTestSupport
             (["data", "statistics", "x", "--words", "y", "--spaces"], 2, "not both"),
             (["data", "embed", "/nowhere", "--out", "/nowhere/out"], 1, "/nowhere"),
             (["data", "embed", "x", "--out", "y", "--device", "tpu"], 2, "tpu"),
+            (["data", "embed", "x", "--out", "y", "--view", "100"], 2, "0 to 99"),
             (["eval", "caption", "--references", "/nowhere", "--captions", "x"], 1, "/nowhere"),
             (["eval", "caption", "--captions", "x"], 2, "--references"),
         ] as [([String], Int32, String)])
@@ -224,6 +225,18 @@ import TihuaTestSupport
         #expect(
             foreign.status == 1 && foreign.isOneLine && foreign.errors.contains("another model"), "\(foreign.errors)")
         #expect(try embed("whole", "--unit").errors.contains("as the model gives them"))
+        #expect(try embed("whole", "--view", "1").errors.contains("another view"))
+        #expect(try embed("whole", "--grid").errors.contains("without their grids"))
+        let grids = try embed("grids", "--grid")
+        #expect(grids.status == 1 && grids.isOneLine && grids.errors.contains("tells no places"), "\(grids.errors)")
+
+        // Those that captions are of.
+        try Data("1003\t一只狗\n1290.png\t海边\nelsewhere\t山\n".utf8).write(to: folder.appending(path: "few.tsv"))
+        #expect(try embed("few", "--captions", path("few.tsv")).status == 0)
+        #expect(try EmbeddingFile(contentsOf: folder.appending(path: "few")).keys == ["1003", "1290"])
+        try Data("elsewhere\t山\n".utf8).write(to: folder.appending(path: "none.tsv"))
+        let nothing = try embed("none", "--captions", path("none.tsv"))
+        #expect(nothing.status == 1 && nothing.isOneLine && nothing.errors.contains("none.tsv"), "\(nothing.errors)")
 
         // Interrupted: what a killed run leaves is a folder of parts.
         let parts = folder.appending(path: "cut.parts")

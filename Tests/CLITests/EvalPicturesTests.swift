@@ -104,10 +104,15 @@ import TihuaPackSupport
         #expect(try rows() == all)
         #expect(try labels("--shard", source, "--held-out", "2", "--quiet").status == 0)
         #expect(Set(try rows().map(\.[0])).isStrictSubset(of: Set(all.map(\.[0]))))
+        #expect(try labels("--shard", source, "--most", "1", "--held-out", "0", "--quiet").status == 0)
+        let few = try rows().map(\.[0])
+        #expect(few.count == Set(all.map { $0[0].prefix { $0 != "/" } }).count && few.count < warm.count)
+        #expect(Set(few).isStrictSubset(of: Set(all.map(\.[0]))))
 
         for (arguments, status, part) in [
             (["--shard", set.shard("labelled")], Int32(2), "labels=FILE"),
             (["--shard", source, "--each", "0"], 2, "--each is 0"),
+            (["--shard", source, "--most", "-1"], 2, "--most is -1"),
             (["--shard", "/nowhere.tar,labels=\(set.labels.path)"], 1, "/nowhere.tar"),
         ] {
             let run = try Run(["data", "labels", "--out", out.path] + arguments)

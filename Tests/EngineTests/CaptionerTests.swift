@@ -1,6 +1,8 @@
 import Foundation
 import Testing
 import Tihua
+import TihuaDataFiles
+import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
 import TihuaNN
@@ -51,7 +53,8 @@ import TihuaTorch
         request.prompt = "两个孩子"
         request.maximumLength = 10
         let embedding = (0..<16).map { Float($0) }
-        let captions = try await captioner.captions(forEmbeddings: [embedding], request: request)
+        let captions = try await captioner.captions(
+            forFeatures: [PictureFeatures(embedding: embedding)], request: request)
         #expect(captions[0].allSatisfy { $0.text.hasPrefix("两个孩子") })
         request.prompt = "hello"
         await #expect(throws: PipelineError.self) { try await captioner.check(request) }
@@ -68,7 +71,8 @@ import TihuaTorch
         request.sampleCount = 60
         request.maximumLength = 10
         let embedding = (0..<16).map { Float($0) / 16 }
-        let texts = try await captioner.captions(forEmbeddings: [embedding], request: request)[0].map(\.text)
+        let texts = try await captioner.captions(
+            forFeatures: [PictureFeatures(embedding: embedding)], request: request)[0].map(\.text)
         // Empty ones are left out.
         #expect(texts.count > 20 && !texts.contains { $0.hasSuffix("。") })
         #expect(texts.contains { $0.contains("。") }, "a full stop inside stays")
@@ -81,19 +85,24 @@ import TihuaTorch
         let embeddings = (0..<24).map { seed in (0..<16).map { Float(($0 * (seed + 3)) % 7) - 3 } }
         var request = CaptionRequest()
         request.maximumLength = 12
-        let plain = try await captioner.captions(forEmbeddings: embeddings, request: request)
+        let plain = try await captioner.captions(
+            forFeatures: embeddings.map { PictureFeatures(embedding: $0) }, request: request)
         let sentences = ["两个孩子在海边玩耍。", "两只狗在海边玩耍。", "孩子在草地上奔跑。"]
         /// Pairs of characters that stand in the sentences.
         func share(_ weight: Double) async throws -> Double {
             request.style = CaptionStyle(sentences: sentences, weight: weight)
-            let texts = try await captioner.captions(forEmbeddings: embeddings, request: request).map { $0[0].text }
+            let texts = try await captioner.captions(
+                forFeatures: embeddings.map { PictureFeatures(embedding: $0) }, request: request
+            ).map { $0[0].text }
             let pairs = texts.flatMap { text in zip(text, text.dropFirst()).map { "\($0)\($1)" } }
             return Double(pairs.count { pair in sentences.contains { $0.contains(pair) } }) / Double(pairs.count)
         }
         let (none, some) = (try await share(0), try await share(1))
         #expect(some > none + 0.2, "\(none) \(some)")
         request.style?.weight = 0
-        #expect(try await captioner.captions(forEmbeddings: embeddings, request: request) == plain)
+        #expect(
+            try await captioner.captions(
+                forFeatures: embeddings.map { PictureFeatures(embedding: $0) }, request: request) == plain)
     }
 
     @Test(
@@ -119,6 +128,90 @@ import TihuaTorch
         guard case .embeddingWidth(_, 12, 16) = error else {
             Issue.record("\(String(describing: error))")
             return
+        }
+    }
+
+    /// What a picture tower sees somewhere: the same embedding, another grid.
+    @Test func aGridIsWrittenFromAndBelongsToItsPicture() async throws {
+        let tiny = try TinyPack()
+        let captioner = try make(tiny, tiny.addCaptioner(grid: (4, 3)))
+        var request = CaptionRequest()
+        request.maximumLength = 12
+        let seen = (0..<8).map { number in
+            PictureFeatures(
+                embedding: Array(repeating: 1, count: 16),
+                grid: PictureGrid(
+                    cells: 4, width: 3, values: (0..<12).map { Float16(($0 * (number + 3) + number) % 7) - 3 }))
+        }
+        let together = try await captioner.captions(forFeatures: seen, request: request)
+        #expect(Set(together.map { $0[0].text }).count > 1)
+        for (number, picture) in seen.enumerated() {
+            let alone = try await captioner.captions(forFeatures: [picture], request: request)
+            #expect(alone[0].map(\.text) == together[number].map(\.text))
+        }
+    }
+
+    /// A photo, and the file of embeddings that it stands in.
+    @Test func aPictureIsCaptionedByItselfAsByTheFileWithItsGrid() async throws {
+        let tiny = try TinyPack()
+        try tiny.addTowersWithPlaces()
+        let engine = try make(tiny, tiny.addCaptioner(grid: (4, 80)))
+        let urls = try [10, 240].map { try tiny.picture("\($0).png", red: $0) }
+        let output = tiny.folder.appending(path: "grids")
+        let list = try PictureList(urls)
+        _ = try await EmbeddingJob(list, engine: engine, output: output, hasGrids: true).run()
+        let file = try EmbeddingFile(contentsOf: output)
+        #expect(file.gridShape == GridShape(cells: 4, width: 80) && file.view == 0)
+        let pictures = try urls.map { try Picture(contentsOf: $0.path) }
+        let seen = try await engine.features(of: pictures)
+        // The file's are in 16 bits, as those of the pictures are.
+        #expect(seen == file.keys.indices.map(file.features) && seen[0].grid != seen[1].grid)
+        var request = CaptionRequest()
+        request.maximumLength = 12
+        request.reranks = false
+        let captions = try await engine.captions(for: pictures, request: request)
+        let scaled = seen.map { features in
+            let length = features.embedding.reduce(0) { $0 + $1 * $1 }.squareRoot()
+            return PictureFeatures(embedding: features.embedding.map { $0 / length }, grid: features.grid)
+        }
+        #expect(
+            try await engine.captions(forFeatures: scaled, request: request).map { $0.map(\.text) }
+                == captions.map { $0.map(\.text) })
+        // Another view is other work, and sees other things.
+        let again = await #expect(throws: PipelineError.self) {
+            try await EmbeddingJob(list, engine: engine, output: output, hasGrids: true, view: 1).run()
+        }
+        #expect(again?.description.contains("another view") == true)
+        let mirrored = tiny.folder.appending(path: "mirrored")
+        _ = try await EmbeddingJob(list, engine: engine, output: mirrored, hasGrids: true, view: 1).run()
+        let other = try EmbeddingFile(contentsOf: mirrored)
+        #expect(other.view == 1 && other.grid(at: 0) != file.grid(at: 0))
+        #expect(
+            try await engine.features(of: [pictures[0].mirrored()]).map(\.grid) == [other.features(at: 0).grid])
+    }
+
+    @Test func aCaptionerOfGridsNeedsThem() async throws {
+        let tiny = try TinyPack()
+        let captioner = try make(tiny, tiny.addCaptioner(grid: (4, 3)))
+        let embedding = [Float](repeating: 1, count: 16)
+        let picture = try Picture(contentsOf: tiny.picture().path)
+        let grid = PictureGrid(cells: 3, width: 4, values: Array(repeating: 1, count: 12))
+        let problems = [
+            await #expect(throws: PipelineError.self) {
+                try await captioner.captions(forFeatures: [PictureFeatures(embedding: embedding)])
+            },
+            await #expect(throws: PipelineError.self) {
+                try await captioner.captions(forFeatures: [PictureFeatures(embedding: embedding, grid: grid)])
+            },
+            // This pack's tower tells no places.
+            await #expect(throws: PipelineError.self) { try await captioner.captions(for: [picture]) },
+        ]
+        for (problem, found) in zip(problems, ["none", "3 cells of 4", "none"]) {
+            guard case .grid(_, "4 cells of 3 numbers", found) = problem else {
+                Issue.record("\(String(describing: problem))")
+                continue
+            }
+            #expect(problem?.description.split(separator: "\n").count == 1)
         }
     }
 

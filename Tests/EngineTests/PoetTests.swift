@@ -75,11 +75,11 @@ import TihuaWeightFiles
         try pack.addCaptioner()
         let pictures = try [10, 240].map { try Picture(contentsOf: pack.picture("\($0).png", red: $0).path) }
         let poet = try poet(pack)
-        let embeddings = try await poet.embeddings(of: pictures, isNormalized: false)
-        let result = try await poet.poems(forEmbeddings: embeddings, request: request())
+        let features = try await poet.features(of: pictures)
+        let result = try await poet.poems(forFeatures: features, request: request())
         #expect(try await poet.poems(for: pictures, request: request()) == result)
         await #expect(throws: PipelineError.self) {
-            try await poet.poems(forEmbeddings: [], request: request())
+            try await poet.poems(forFeatures: [], request: request())
         }
     }
 

@@ -8,22 +8,28 @@ import TihuaWeightFiles
 @testable import TihuaModels
 
 @Suite struct ClipCapTests {
-    static let files = ["clipcap_mlp", "clipcap_bert", "clipcap_original"]
+    static let files = ["clipcap_mlp", "clipcap_bert", "clipcap_original", "clipcap_grid"]
     static let all = files + ["clipcap_t5"]
 
     private func open(_ name: String) throws -> ClipCap.Opened {
         try ClipCap.open(fixture("Models/" + (name == "clipcap_t5" ? name : "\(name).pt")))
     }
 
+    private func prefix(_ model: ClipCap, _ golden: Golden) throws -> Tensor {
+        try withoutGradients {
+            try model.prefix(golden["embeddings"], grid: model.configuration.takesGrid ? golden["grid"] : nil)
+        }
+    }
+
     private func logits(_ model: ClipCap, _ golden: Golden) throws -> Tensor {
-        try withoutGradients { try model.logits(model.hidden(model.prefix(golden["embeddings"]), golden["ids"])) }
+        try withoutGradients { try model.logits(model.hidden(prefix(model, golden), golden["ids"])) }
     }
 
     @Test(arguments: all)
     func prefixAndLogitsAreThoseOfTheReference(_ name: String) throws {
         let golden = try Golden(name)
         let model = try open(name).model
-        try expectClose(withoutGradients { try model.prefix(golden["embeddings"]) }, golden["prefix"])
+        try expectClose(prefix(model, golden), golden["prefix"])
         try expectClose(logits(model, golden), golden["logits"])
     }
 
@@ -36,6 +42,37 @@ import TihuaWeightFiles
         let original = try open("clipcap_original").model.configuration
         #expect(original.mapper == .transformer && original.prefixLength == 4 && original.captionOffset == 3)
         #expect(original.languageModel.vocabularySize == 40)
+        let grid = try open("clipcap_grid").model.configuration
+        #expect(grid.mapper == .grid && grid.prefixLength == 2 && grid.constantLength == 3 && grid.layerCount == 2)
+        #expect(grid.cellCount == 9 && grid.cellWidth == 6 && grid.captionOffset == 3 && grid.takesGrid)
+    }
+
+    /// A picture has the prefix that it has beside others; and some of its cells, in any order, are what those places
+    /// say.
+    @Test func thePrefixOfAGridIsItsOwn() throws {
+        let golden = try Golden("clipcap_grid")
+        let model = try open("clipcap_grid").model
+        let (x, grid) = (try golden["embeddings"], try golden["grid"])
+        withoutGradients {
+            let both = model.prefix(x, grid: grid)
+            for picture in 0..<2 {
+                let range = picture..<picture + 1
+                expectClose(
+                    model.prefix(x.narrowed(0, range), grid: grid.narrowed(0, range)), both.narrowed(0, range))
+            }
+            let order: [Int32] = [4, 8, 0, 1, 7, 2, 3, 6, 5]
+            func some(_ cells: [Int32]) -> (grid: Tensor, which: Tensor) {
+                let places = Tensor.ids(cells, [cells.count])
+                return (grid.gatheringSlices(1, at: places), Tensor.ids(cells + cells, [2, cells.count]))
+            }
+            let turned = some(order)
+            expectClose(model.prefix(x, grid: turned.grid, cells: turned.which), both)
+            // Attention knows no order, so that what differs is what a cell says of its place.
+            #expect((model.prefix(x, grid: turned.grid) - both).abs().max(0, 1, 2).item > 1e-3)
+            let few = some([4, 0, 7])
+            let seen = model.prefix(x, grid: few.grid, cells: few.which)
+            #expect(seen.shape == both.shape && (seen - both).abs().max(0, 1, 2).item > 1e-3)
+        }
     }
 
     @Test(arguments: all)
@@ -105,6 +142,9 @@ import TihuaWeightFiles
         (#""mapping_type": "transformer", "clip_size": 12, "mapper_heads": 3"#, "mapper_heads"),
         (#""mapping_type": "bert", "clip_size": 12, "mapper_positions": 12"#, "mapper_positions"),
         (#""mapping_type": "mlp""#, "clip_size"),
+        (#""mapping_type": "grid", "clip_size": 12, "grid_width": 6, "mapper_heads": 2"#, "grid_cells"),
+        (#""mapping_type": "grid", "clip_size": 12, "grid_cells": 6, "mapper_heads": 2"#, "grid_width"),
+        (#""mapping_type": "grid", "clip_size": 12, "grid_cells": -1, "grid_width": 6"#, "grid_cells"),
     ])
     func aWrongConfigurationIsOneLine(_ part: String, _ expected: String) throws {
         let scratch = FileManager.default.temporaryDirectory.appending(path: "clipcap-\(UUID().uuidString)")
@@ -124,13 +164,13 @@ import TihuaWeightFiles
     func theCountOfParametersIsTheStores(_ mapper: ClipCapConfiguration.Mapper) throws {
         let gpt2 = GPT2Configuration(vocabularySize: 9, hiddenSize: 16, layerCount: 2, headCount: 2, positionCount: 30)
         let configuration = ClipCapConfiguration(
-            mapper: mapper, embeddingSize: 6, prefixLength: 4, constantLength: 5, languageModel: gpt2)
+            mapper: mapper, embeddingSize: 6, prefixLength: 4, constantLength: 5, grid: (9, 7), languageModel: gpt2)
         let store = ParameterStore(seed: 1)
         let model = ClipCap(configuration, at: store.root)
         // The original layers have no bias for queries, keys and values.
-        let slack = mapper == .transformer ? 3 * 16 * configuration.layerCount : 0
+        let slack = [.transformer, .grid].contains(mapper) ? 3 * 16 * configuration.layerCount : 0
         #expect(abs(configuration.parameterCount - Double(store.parameterCount)) <= Double(slack + 16 * 8))
-        let prefix = withoutGradients { model.prefix(.ones([2, 6])) }
+        let prefix = withoutGradients { model.prefix(.ones([2, 6]), grid: .ones([2, 9, 7])) }
         #expect(prefix.shape == [2, configuration.captionOffset, 16])
     }
 

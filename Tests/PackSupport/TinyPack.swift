@@ -64,9 +64,11 @@ public final class TinyPack: Sendable {
 
     /// Puts a captioner with random weights into the pack, whose vocabulary is a few words and the full stop.
     ///
-    /// - Parameter width: of the embeddings that it takes; this pack's is 16
+    /// - Parameters:
+    ///   - width: of the embeddings that it takes; this pack's is 16
+    ///   - grid: the cells of the grids that it takes and their width; nil for embeddings alone
     @discardableResult
-    public func addCaptioner(width: Int = 16, t5: Bool = false) throws -> URL {
+    public func addCaptioner(width: Int = 16, t5: Bool = false, grid: (cells: Int, width: Int)? = nil) throws -> URL {
         let tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"] + "一只狗在草地上奔跑两个孩子海边玩耍。".map(String.init)
         let language: any LanguageModelConfiguration =
             t5
@@ -74,19 +76,37 @@ public final class TinyPack: Sendable {
                 vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, headSize: 4, innerSize: 16)
             : GPT2Configuration(
                 vocabularySize: tokens.count, hiddenSize: 8, layerCount: 1, headCount: 2, positionCount: 48)
-        var shape = ClipCapConfiguration(mapper: .mlp, embeddingSize: width, prefixLength: 2, languageModel: language)
+        var shape = ClipCapConfiguration(
+            mapper: grid == nil ? .mlp : .grid, embeddingSize: width, prefixLength: 2, constantLength: 3,
+            grid: grid ?? (0, 0), languageModel: language)
+        (shape.layerCount, shape.headCount) = (1, 2)
         shape.normalizesEmbedding = true
         let store = ParameterStore(seed: 8)
         _ = ClipCap(shape, at: store.root)
         // Large enough that pictures differ in what is said of them.
         for entry in store.entries where entry.name.hasSuffix("weight") { entry.tensor.multiply_(6) }
-        let captioner = folder.appending(path: "captioner-\(width)-\(t5)")
+        let captioner = folder.appending(path: "captioner-\(width)-\(t5)-\(grid?.cells ?? 0)")
         try ModelFolder.save(configuration: shape, store: store, to: captioner)
         try Self.write(tokens, to: captioner)
         var manifest = try JSONSerialization.jsonObject(with: Data(contentsOf: self.manifest)) as? [String: String]
         manifest?["captioner"] = captioner.lastPathComponent
         try JSONSerialization.data(withJSONObject: manifest ?? [:]).write(to: self.manifest)
         return captioner
+    }
+
+    /// Puts towers into the pack whose picture tower tells what is where: four cells of 80 numbers. They have no
+    /// vocabulary.
+    public func addTowersWithPlaces(seed: UInt64 = 6) throws {
+        var vision = EfficientNetConfiguration()
+        (vision.widthCoefficient, vision.imageSize) = (0.25, 64)
+        var text = UniversalSentenceEncoderConfiguration()
+        (text.vocabularySize, text.embeddingSize, text.branchSize, text.hiddenSize) = (51, 16, 8, 12)
+        var configuration = VisionTextDualEncoderConfiguration(vision: vision, text: text)
+        (configuration.visionHeadSize, configuration.textHeadSize) = (16, 20)
+        let store = ParameterStore(seed: seed)
+        _ = VisionTextDualEncoder(configuration, at: store.root)
+        try FileManager.default.removeItem(at: clip)
+        try ModelFolder.save(configuration: configuration, store: store, to: clip)
     }
 
     /// A picture of two colours.

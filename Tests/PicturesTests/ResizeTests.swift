@@ -4,6 +4,13 @@ import TihuaPictures
 import TihuaTestSupport
 
 @Suite struct ResizeTests {
+    @Test func aMirroredPictureExchangesLeftAndRight() throws {
+        let picture = try Picture(width: 3, height: 2, bytes: (0..<18).map { UInt8($0) })
+        let mirrored = picture.mirrored()
+        #expect(mirrored.bytes == [6, 7, 8, 3, 4, 5, 0, 1, 2, 15, 16, 17, 12, 13, 14, 9, 10, 11])
+        #expect(mirrored.mirrored() == picture)
+    }
+
     @Test(arguments: [
         "gradient.224x224", "gradient.32x32", "gradient.97x10", "gradient.13x61", "gradient.1x1", "noise.32x32",
         "noise.31x17", "noise.65x47", "noise.64x12", "strokes.224x224", "strokes.56x56", "strokes.119x91",

@@ -14,6 +14,8 @@ import TihuaWeightFiles
 /// Twelve pictures of two kinds: the first numbers of an embedding say which, and the captions say it too.
 struct ToyCaptions {
     static let width = 6
+    /// Four cells of five numbers, the second of which says what kind of picture it is.
+    static let grid = GridShape(cells: 4, width: 5)
     let table: EmbeddingTable
     let captions: [CaptionFile.Caption]
 
@@ -62,6 +64,28 @@ struct ToyCaptions {
         }
     }
 
+    /// The same pictures with grids, in two views, and with embeddings that say nothing.
+    func gridTable(in scratch: Scratch) throws -> EmbeddingTable {
+        var random = SplitMix64(seed: 9)
+        let files = try [1, 0].map { view in
+            let url = scratch["grids-\(UUID().uuidString).safetensors"]
+            let values = table.keys.indices.flatMap { index in
+                (0..<4).flatMap { cell in
+                    (0..<5).map { column in
+                        let sign: Float = column == 0 && cell == 1 ? (index % 2 == 0 ? 2 : -2) : 0
+                        return Float16(sign + Float.random(in: -0.1...0.1, using: &random))
+                    }
+                }
+            }
+            try EmbeddingFile.write(
+                keys: table.keys, values: Array(repeating: 1, count: table.keys.count * Self.width), width: Self.width,
+                grids: .init(shape: Self.grid, values: values), view: view, isNormalized: false, model: "towers",
+                to: url)
+            return url
+        }
+        return try EmbeddingTable(contentsOf: files)
+    }
+
     func dataset(
         _ options: CaptionOptions, vocabulary: [String]? = nil,
         _ change: (inout CaptionDataset.Sources) -> Void = { _ in }
@@ -74,7 +98,7 @@ struct ToyCaptions {
 
 /// Every way to train a captioner, as small as it gets.
 enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
-    case mlp, transformer, bert, t5, textOnly, frozen, reward
+    case mlp, transformer, bert, grid, t5, textOnly, frozen, reward, gridReward
 
     var testDescription: String { rawValue }
 
@@ -85,6 +109,9 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
             switch self {
             case .transformer: options.mapper = .transformer
             case .bert: options.mapper = .bert
+            case .grid, .gridReward:
+                options.mapper = .grid
+                options.cellDropout = 0.25
             case .t5: options.languageModel = .t5
             case .textOnly: options.addsModalityOffset = true
             case .frozen: options.tunesLanguageModel = false
@@ -103,9 +130,13 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
             return try await CaptionTask(
                 dataset: toy.dataset(options, vocabulary: tokens), options: options, training: run,
                 start: .languageModel(ModelFolder(at: folder)))
-        case .reward:
+        case .reward, .gridReward:
+            let grids = self == .gridReward ? try toy.gridTable(in: scratch) : nil
+            func dataset() async throws -> CaptionDataset {
+                try await toy.dataset(options) { sources in grids.map { sources.pictures = $0 } }
+            }
             // The same captioner each time, with weights large enough to write something.
-            let first = try await CaptionTask(dataset: toy.dataset(options), options: options, training: toyRun())
+            let first = try await CaptionTask(dataset: dataset(), options: options, training: toyRun())
             let folder = scratch["captioner-\(UUID().uuidString)"]
             try first.save(to: folder) { _ in nil }
             let opened = try ClipCap.open(folder)
@@ -115,8 +146,11 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
             reward.batchPictures = 3
             reward.maximumLength = 10
             return try await CaptionRewardTask(
-                dataset: toy.dataset(options), caption: options, options: reward, training: run, captioner: opened,
-                clip: nil)
+                dataset: dataset(), caption: options, options: reward, training: run, captioner: opened, clip: nil)
+        case .grid:
+            let grids = try toy.gridTable(in: scratch)
+            return try await CaptionTask(
+                dataset: toy.dataset(options) { $0.pictures = grids }, options: options, training: run)
         default:
             return try await CaptionTask(
                 dataset: toy.dataset(options) { $0.isTextOnly = self == .textOnly }, options: options, training: run)
@@ -157,7 +191,7 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
     }
 
     /// Batches side by side are summed as one after the other, dropout and noise included.
-    @Test(arguments: [ToyCaptioner.mlp, .textOnly])
+    @Test(arguments: [ToyCaptioner.mlp, .grid, .textOnly])
     func workersDoNotChangeARun(_ toy: ToyCaptioner) async throws {
         let scratch = try Scratch()
         var run = toyRun(steps: 3)
@@ -188,6 +222,97 @@ enum ToyCaptioner: String, CaseIterable, CustomTestStringConvertible {
         #expect(captions[0].contains("狗") && captions[1].contains("孩"), "\(captions)")
         #expect(texts.allSatisfy { $0[0].stop != nil })
         #expect(opened.model.configuration.normalizesEmbedding)
+    }
+
+    /// The embeddings are all alike, so that what is written comes of a cell.
+    @Test func aFewStepsTellGridsApart() async throws {
+        let scratch = try Scratch()
+        var run = toyRun(steps: 120)
+        run.learningRate = 0.01
+        run.accumulation = 1
+        run.averageDecay = 0
+        run.validateEvery = 120
+        try await train(.grid, run, scratch, "run")
+        let folder = scratch["run"].appending(path: "best")
+        let opened = try ClipCap.open(folder)
+        #expect(opened.model.configuration.cellCount == 4 && opened.model.configuration.cellWidth == 5)
+        #expect(opened.model.configuration.clipModel == "towers")
+        let tokenizer = try BertTokenizer(folder: folder)
+        var cells = [Float](repeating: 0, count: 2 * 4 * 5)
+        (cells[5], cells[25]) = (2, -2)
+        let source = withoutGradients { opened.model.source(.ones([2, 6]), grid: Tensor(cells, [2, 4, 5])) }
+        let texts = try TextGenerator(source)
+            .generate([TextPrompt(), TextPrompt()], .greedy(rules: opened.model.rules(tokenizer, maximumLength: 16)))
+        let captions = texts.map { tokenizer.decode($0[0].ids) }
+        #expect(captions[0].contains("狗") && captions[1].contains("孩"), "\(captions)")
+    }
+
+    /// Rows come from the files in any order, the picture as it is before its other views, cells as they are asked for.
+    @Test func viewsAndGridsOfAPictureAreFound() throws {
+        let scratch = try Scratch()
+        func file(_ view: Int, _ keys: [String], _ name: String, cells: Int = 3) throws -> URL {
+            let first = Float(10 * view)
+            try EmbeddingFile.write(
+                keys: keys, values: keys.indices.map { first + Float($0) }, width: 1,
+                grids: .init(
+                    shape: GridShape(cells: cells, width: 2),
+                    values: (0..<keys.count * cells * 2).map { Float16(100 * view + $0) }),
+                view: view, isNormalized: false, model: "m", to: scratch[name])
+            return scratch[name]
+        }
+        let files = [
+            try file(2, ["b", "a"], "two"), try file(0, ["a", "b", "c"], "plain"), try file(1, ["c"], "one"),
+        ]
+        let table = try EmbeddingTable(contentsOf: files)
+        let rows = try ["a", "b", "c"].map { try #require(table.row(of: $0)) }
+        #expect(rows == [2, 3, 4] && table.views == [2: [1], 3: [0], 4: [5]])
+        #expect(rows.map { Array(table[$0]) } == [[0], [1], [2]] && Array(table[1]) == [21])
+        let grids = try #require(table.grids)
+        #expect(grids.tensor([3]).floats == [6, 7, 8, 9, 10, 11] && grids.tensor([3]).shape == [1, 3, 2])
+        #expect(grids.tensor([5, 1], cells: [[2, 0], [1, 1]]).floats == [104, 105, 100, 101, 208, 209, 208, 209])
+        let again = #expect(throws: TrainingError.self) { try EmbeddingTable(contentsOf: [files[1], files[1]]) }
+        #expect(again?.description.contains("twice") == true)
+        let other = try file(3, ["a"], "other", cells: 4)
+        let odd = #expect(throws: TrainingError.self) { try EmbeddingTable(contentsOf: files + [other]) }
+        #expect(odd?.description.contains("grids") == true)
+    }
+
+    @Test func aGridMapperNeedsGridsAndPictures() async throws {
+        let scratch = try Scratch()
+        let toy = try ToyCaptions()
+        let options = ToyCaptions.options { $0.mapper = .grid }
+        let without = try await toy.dataset(options)
+        let missing = #expect(throws: TrainingError.self) {
+            try CaptionTask(dataset: without, options: options, training: toyRun())
+        }
+        #expect(missing?.description.contains("no grids") == true)
+        let texts = await #expect(throws: TrainingError.self) {
+            try await toy.dataset(options) { $0.isTextOnly = true }
+        }
+        #expect(texts?.description.contains("texts have no grid") == true)
+        let grids = try toy.gridTable(in: scratch)
+        let task = try await CaptionTask(
+            dataset: toy.dataset(options) { $0.pictures = grids }, options: options, training: toyRun())
+        try task.save(to: scratch["captioner"]) { _ in nil }
+        // A captioner that goes on brings its mapper along, whatever the options say.
+        let plain = ToyCaptions.options()
+        let further = try await toy.dataset(plain, vocabulary: task.dataset.tokens)
+        let refused = #expect(throws: TrainingError.self) {
+            try CaptionTask(
+                dataset: further, options: plain, training: toyRun(),
+                start: .captioner(ClipCap.open(scratch["captioner"])))
+        }
+        #expect(refused?.description.contains("no grids") == true)
+        let styled = try await toy.dataset(plain, vocabulary: task.dataset.tokens) {
+            $0.pictures = grids
+            $0.sentences = ["一只狗", "海边的孩子"]
+        }
+        let style = #expect(throws: TrainingError.self) {
+            try CaptionTask(
+                dataset: styled, options: plain, training: toyRun(),
+                start: .captioner(ClipCap.open(scratch["captioner"])))
+        }
+        #expect(style?.description.contains("texts have no grid") == true)
     }
 
     @Test func frozenParametersKeepTheirBytesAndHaveNoMoments() async throws {

@@ -2,21 +2,29 @@ public import Foundation
 public import TihuaDataFiles
 import TihuaEvaluation
 import TihuaFiles
+import TihuaGeneration
+import TihuaModels
 import TihuaTokenizers
 import TihuaTorch
+import TihuaVerse
 import TihuaWeightFiles
 
 // What captioners learn from: embeddings of pictures by key, captions by key, and sentences without a picture.
-// N pictures, E width of an embedding.
+// N embeddings, E width of one, P cells of a grid, D width of one.
 
-/// Embeddings of pictures by their keys.
+/// Embeddings of pictures by their keys, and perhaps the grids beside them. A picture may have several rows, its views:
+/// as it is, mirrored, cut.
 public struct EmbeddingTable: Sendable {
     /// Numbers of one embedding (E).
     public let width: Int
-    /// The keys of the pictures, without the endings of files, in order.
+    /// The key of each row, without the endings of files.
     public let keys: [String]
     /// The embeddings, `[N, E]`.
     let values: [Float]
+    /// The grids; nil where there are none.
+    let grids: GridTable?
+    /// The further rows of pictures that have several, by their first.
+    let views: [Int: [Int]]
     /// The fingerprint of the model that they are from; nil where it is not known.
     public let model: String?
     /// Whether all have length 1.
@@ -28,11 +36,14 @@ public struct EmbeddingTable: Sendable {
     /// - Parameter vectors: one for each key, all of one width
     /// - Throws: `TrainingError.data` for a key that stands twice and for vectors of different widths.
     public init(keys: [String], vectors: [[Float]]) throws(TrainingError) {
-        try self.init(keys: keys, values: vectors.flatMap { $0 }, width: vectors.first?.count ?? 0, path: "embeddings")
+        try self.init(
+            keys: keys, views: keys.map { _ in 0 }, values: vectors.flatMap { $0 }, width: vectors.first?.count ?? 0,
+            path: "embeddings")
     }
 
     private init(
-        keys: [String], values: [Float], width: Int, path: String, model: String? = nil, isNormalized: Bool = false
+        keys: [String], views numbers: [Int], values: [Float], width: Int, path: String, grids: GridTable? = nil,
+        model: String? = nil, isNormalized: Bool = false
     ) throws(TrainingError) {
         guard !keys.isEmpty, width > 0, values.count == keys.count * width else {
             throw .data(path: path, reason: "needs an embedding for each of \(keys.count) keys, all of one width")
@@ -45,19 +56,26 @@ public struct EmbeddingTable: Sendable {
         self.width = width
         self.model = model
         self.isNormalized = isNormalized
-        var rows: [String: Int] = [:]
-        for (row, key) in self.keys.enumerated() {
-            guard rows.updateValue(row, forKey: key) == nil else {
+        self.grids = grids
+        // The picture as it is comes first, whatever the order of the files.
+        var first: [String: Int] = [:]
+        var views: [Int: [Int]] = [:]
+        var seen: Set<String> = []
+        for row in self.keys.indices.sorted(by: { (numbers[$0], $0) < (numbers[$1], $1) }) {
+            let key = self.keys[row]
+            guard seen.insert("\(numbers[row]) \(key)").inserted else {
                 throw .data(path: path, reason: "the picture \(key) occurs twice")
             }
+            if let known = first[key] { views[known, default: []].append(row) } else { first[key] = row }
         }
-        self.rows = rows
+        self.views = views
+        rows = first
     }
 
     /// Files of embeddings (`EmbeddingFile`) as one table.
     ///
     /// - Throws: `WeightFileError` and `DataFileError` for what is no such file; `TrainingError.data` for files of
-    ///   different models, or a picture that stands in two.
+    ///   different models, of which some have grids and some have not, or a picture of which one view stands in two.
     public init(contentsOf urls: [URL]) throws {
         let files = try urls.map { try EmbeddingFile(contentsOf: $0) }
         let path = urls.map { $0.path(percentEncoded: false) }.joined(separator: ", ")
@@ -69,16 +87,61 @@ public struct EmbeddingTable: Sendable {
             throw TrainingError.data(
                 path: path, reason: "some embeddings have length 1 and some have not; make them alike")
         }
+        guard files.allSatisfy({ $0.gridShape == first.gridShape }) else {
+            throw TrainingError.data(
+                path: path, reason: "some embeddings have grids and some have not, or other ones; make them alike")
+        }
         try self.init(
-            keys: files.flatMap(\.keys), values: files.flatMap { $0.embeddings.floats() ?? [] }, width: first.width,
-            path: path, model: first.model, isNormalized: first.isNormalized)
+            keys: files.flatMap(\.keys), views: files.flatMap { file in file.keys.map { _ in file.view } },
+            values: files.flatMap { $0.embeddings.floats() ?? [] }, width: first.width, path: path,
+            grids: first.gridShape.map { GridTable(files.compactMap(\.grids), shape: $0) }, model: first.model,
+            isNormalized: first.isNormalized)
     }
 
-    /// The row of a picture, with or without the ending of its file; nil if it is not there.
+    /// The row of a picture as it is, with or without the ending of its file; nil if it is not there.
     public func row(of key: String) -> Int? { rows[PictureName.key(of: key)] }
 
     /// One embedding.
     public subscript(row: Int) -> ArraySlice<Float> { values[row * width..<(row + 1) * width] }
+}
+
+/// Grids of pictures in mapped files, read when they are asked for, so that memory holds those of a batch.
+struct GridTable: Sendable {
+    let shape: GridShape
+    /// float16 `[rows, P, D]` each, one behind the other.
+    private let files: [TensorView]
+
+    init(_ files: [TensorView], shape: GridShape) {
+        (self.files, self.shape) = (files, shape)
+    }
+
+    /// Cells of some rows.
+    ///
+    /// - Parameter cells: for each row the same number of cells; nil for all of them in their order
+    /// - Returns: float32 `[rows, n, D]`
+    func tensor(_ rows: [Int], cells: [[Int]]? = nil) -> Tensor {
+        let count = cells?.first?.count ?? shape.cells
+        let cellBytes = 2 * shape.width
+        let values = [Float16](unsafeUninitializedCapacity: rows.count * count * shape.width) { buffer, filled in
+            let target = UnsafeMutableRawBufferPointer(buffer)
+            for (place, row) in rows.enumerated() {
+                var (file, row) = (0, row)
+                while row >= files[file].shape[0] {
+                    row -= files[file].shape[0]
+                    file += 1
+                }
+                files[file].withUnsafeBytes { bytes in
+                    for index in 0..<count {
+                        let from = (row * shape.cells + (cells?[place][index] ?? index)) * cellBytes
+                        let to = (place * count + index) * cellBytes
+                        target[to..<to + cellBytes].copyBytes(from: bytes[from..<from + cellBytes])
+                    }
+                }
+            }
+            filled = rows.count * count * shape.width
+        }
+        return Tensor(values, [rows.count, count, shape.width]).to(.float32)
+    }
 }
 
 /// The sentences of a style, one a line.
@@ -123,6 +186,10 @@ public struct CaptionDataset: Sendable {
     let vectors: [Float]
     /// Numbers of one embedding (E).
     public let width: Int
+    /// The grids of the pictures, by the same rows; nil where there are none.
+    let grids: GridTable?
+    /// The further rows of pictures that have several views, by the row of the picture as it is.
+    let views: [Int: [Int]]
     /// The first row that is the embedding of a text.
     let firstText: Int
     /// The mean of the pictures' embeddings less that of the texts', all of length 1; nil without texts or pictures.
@@ -168,6 +235,7 @@ public struct CaptionDataset: Sendable {
         embedTexts: ([String]) async throws -> [[Float]]
     ) async throws {
         var dropped: [String: Int] = [:]
+        if sources.isTextOnly || !sources.sentences.isEmpty { try Self.refuseTexts(options.mapper) }
         let (kept, held) = Self.sorted(sources, holdOut: options.holdOut, &dropped)
         tokens =
             given
@@ -210,8 +278,15 @@ public struct CaptionDataset: Sendable {
         heldOut = Self.grouped(held)
         isNormalized = !texts.isEmpty || sources.pictures?.isNormalized == true
         clipModel = sources.pictures?.model ?? sources.clipModel
+        (grids, views) = (sources.pictures?.grids, sources.pictures?.views ?? [:])
         (self.tokenizer, self.training, self.firstText) = (tokenizer, training, firstText)
         (self.width, self.dropped) = (width, dropped)
+    }
+
+    /// - Throws: `TrainingError.option` for a mapper that looks at grids, which texts have not.
+    static func refuseTexts(_ mapper: ClipCapConfiguration.Mapper) throws(TrainingError) {
+        guard mapper == .grid else { return }
+        throw .option("mapper", "grid", "another one where texts are learned without pictures: texts have no grid")
     }
 
     /// A caption and the row of its picture, 0 where only its text is learned.
@@ -301,7 +376,30 @@ public struct CaptionDataset: Sendable {
             state = (state ^ UInt64(example.row)) &* 0x100_0000_01b3
         }
         for value in vectors { state = (state ^ UInt64(value.bitPattern)) &* 0x100_0000_01b3 }
+        // Grids are of the models and the pictures that the embeddings are of, and may take gigabytes.
+        for value in [grids?.shape.cells ?? 0, grids?.shape.width ?? 0, views.count] {
+            state = (state ^ UInt64(value)) &* 0x100_0000_01b3
+        }
         return String(state, radix: 16)
+    }
+
+    /// Whether some captions are written from texts rather than from pictures.
+    var hasTexts: Bool { training.contains { $0.row >= firstText } }
+
+    /// One of the views of each picture, drawn.
+    func drawnViews(_ rows: [Int], using random: inout SplitMix64) -> [Int] {
+        rows.map { row in views[row].flatMap { ([row] + $0).randomElement(using: &random) } ?? row }
+    }
+
+    /// What a captioner goes on from: the pictures of some rows.
+    func source(_ rows: [Int], for model: ClipCap, device: Device) -> TextSource {
+        TextSource(model.languageModel, model.languageModel.context(prefix(rows, of: model, device: device)))
+    }
+
+    /// The prefixes of the pictures of some rows, `[rows, P, C]`.
+    func prefix(_ rows: [Int], of model: ClipCap, device: Device) -> Tensor {
+        let grid = model.configuration.takesGrid ? grids?.tensor(rows).to(nil, device) : nil
+        return model.prefix(embeddings(rows).to(nil, device), grid: grid)
     }
 
     /// The embeddings of some rows, float32 `[rows, E]`.

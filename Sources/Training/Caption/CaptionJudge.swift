@@ -32,7 +32,7 @@ final class CaptionJudge {
         for range in ranges(of: pictures.count, size: 64) {
             let part = Array(pictures[range])
             let texts = try withoutGradients {
-                let source = model.source(dataset.embeddings(part.map(\.row)).to(nil, device))
+                let source = dataset.source(part.map(\.row), for: model, device: device)
                 return try TextGenerator(source, device: device).generate(
                     part.map { _ in TextPrompt() }, decoding)
             }

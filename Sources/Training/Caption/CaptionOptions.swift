@@ -2,7 +2,7 @@ public import TihuaModels
 
 /// The size of a new captioner and what it learns from. The part `caption` of a `RecipeFile`.
 public struct CaptionOptions: RecipeOptions, Codable, Sendable, Equatable {
-    /// The mapping network.
+    /// The mapping network. `grid` needs embeddings with grids.
     public var mapper = ClipCapConfiguration.Mapper.mlp
     /// Embeddings that are made from the picture; with the MLP they stand in front of the caption.
     public var prefixLength = 10
@@ -12,6 +12,8 @@ public struct CaptionOptions: RecipeOptions, Codable, Sendable, Equatable {
     public var mapperLayerCount = 8
     /// Heads of the transformer mappers.
     public var mapperHeadCount = 8
+    /// The share of a picture's cells that the grid mapper does not see in training, other ones in every batch.
+    public var cellDropout = 0.0
     /// Normalises every embedding first, in training and in use; always on where some are normalised already.
     public var normalizesEmbeddings = true
     /// Starts the mapper as if each dimension of the embeddings had mean 0 and deviation 1; if false, as PyTorch does.
@@ -79,7 +81,8 @@ public struct CaptionOptions: RecipeOptions, Codable, Sendable, Equatable {
         let counts = 0...OptionRange.countLimit
         return [
             .init("prefixLength", prefixLength, 1...4096), .init("constantLength", constantLength, 1...4096),
-            .init("mapperLayerCount", mapperLayerCount, 1...1024), .init("mapperHeadCount", mapperHeadCount, 1...1024),
+            .share("cellDropout", cellDropout), .init("mapperLayerCount", mapperLayerCount, 1...1024),
+            .init("mapperHeadCount", mapperHeadCount, 1...1024),
             .init("hiddenSize", hiddenSize, 1...1 << 16), .init("layerCount", layerCount, 1...1024),
             .init("headCount", headCount, 1...1024), .share("dropout", dropout),
             .init("maximumLength", maximumLength, 2...1 << 16),

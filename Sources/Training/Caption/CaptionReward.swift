@@ -279,7 +279,7 @@ public final class CaptionRewardTask: TrainingTask {
 
     private func write(_ rows: [Int], _ decoding: Decoding, seeds: [UInt64]) throws -> [[GeneratedText]] {
         try withoutGradients {
-            let source = model.source(dataset.embeddings(rows).to(nil, device))
+            let source = dataset.source(rows, for: model, device: device)
             return try TextGenerator(source, device: device).generate(seeds.map { TextPrompt(seed: $0) }, decoding)
         }
     }
@@ -335,7 +335,7 @@ public final class CaptionRewardTask: TrainingTask {
 
     /// The log-probability of every token of captions, one after the other. `[N]`
     private func logProbabilities(of captions: LearnedTokens, rows: [Int], _ model: ClipCap) -> Tensor {
-        let prefix = model.prefix(dataset.embeddings(rows).to(nil, device))
+        let prefix = dataset.prefix(rows, of: model, device: device)
         let hidden = captions.asked(model.hidden(prefix, captions.inputs()))
         return model.logits(hidden).logSoftmax(1).gathered(1, captions.wanted().unsqueezed(1)).squeezed(1)
     }

@@ -1,4 +1,5 @@
 public import Foundation
+import TihuaDataFiles
 import TihuaGeneration
 public import TihuaModels
 public import TihuaNN
@@ -90,9 +91,10 @@ public final class CaptionTask: TrainingTask {
                 language = Self.newModel(dataset, options)
             }
             try Self.check(dataset, rows: language.vocabularySize, source)
+            let grid = try options.mapper == .grid ? Self.grid(of: dataset) : (0, 0)
             var shape = ClipCapConfiguration(
                 mapper: options.mapper, embeddingSize: dataset.width, prefixLength: options.prefixLength,
-                constantLength: options.constantLength, languageModel: language)
+                constantLength: options.constantLength, grid: grid, languageModel: language)
             shape.layerCount = options.mapperLayerCount
             shape.headCount = options.mapperHeadCount
             shape.normalizesEmbedding = options.normalizesEmbeddings || dataset.isNormalized
@@ -161,7 +163,8 @@ public final class CaptionTask: TrainingTask {
         let noise = Generator(seed: SplitMix64(seed, UInt64(epoch), UInt64(batch), 0x9015E).peek)
         let drop = Generator(seed: SplitMix64(seed, UInt64(epoch), UInt64(batch), 0xD20F).peek, device: device)
         let dropout = options.dropout > 0 ? Dropout(options.dropout, generator: drop) : nil
-        let (loss, tokens, padded) = loss(of: examples, noise: noise, dropout: dropout)
+        let draw = SplitMix64(seed, UInt64(epoch), UInt64(batch), 0x71E3)
+        let (loss, tokens, padded) = loss(of: examples, noise: noise, dropout: dropout, draw: draw)
         // A weight that is not trained needs no product for its own gradient.
         let passes = options.tunesLanguageModel ? 6.0 : 4.0
         let shape = model.configuration.languageModel
@@ -169,7 +172,7 @@ public final class CaptionTask: TrainingTask {
         let mapper = Double(store.parameterCount) - shape.parameterCount
         return BatchLoss(
             loss: loss, units: tokens.count,
-            operations: 6 * mapper * Double(examples.count) + passes * language)
+            operations: 6 * mapper * Double(examples.count * mappedCount) + passes * language)
     }
 
     /// `loss`: nats per token of held-out captions; `cider`: CIDEr-D (times 100) of greedy captions of some held-out
@@ -177,7 +180,8 @@ public final class CaptionTask: TrainingTask {
     public func validate() throws -> [(name: String, value: Double)] {
         guard !dataset.validation.isEmpty else { return [] }
         let mean = meanLoss(of: dataset.validation.count) { range in
-            let (loss, tokens, _) = self.loss(of: Array(dataset.validation[range]), noise: nil, dropout: nil)
+            let (loss, tokens, _) = self.loss(
+                of: Array(dataset.validation[range]), noise: nil, dropout: nil, draw: nil)
             return (loss, tokens.count)
         }
         let loss = (name: "loss", value: mean)
@@ -203,6 +207,15 @@ public final class CaptionTask: TrainingTask {
         of opened: ClipCap.Opened, for dataset: CaptionDataset, computeType: DType, device: Device
     ) throws -> (model: ClipCap, store: ParameterStore) {
         let shape = opened.model.configuration
+        if shape.takesGrid {
+            guard try grid(of: dataset) == (shape.cellCount, shape.cellWidth) else {
+                throw TrainingError.data(
+                    path: "the embeddings",
+                    reason: "have other grids than the captioner takes (\(shape.cellCount) cells of"
+                        + " \(shape.cellWidth)); take those of the CLIP model that it was trained with")
+            }
+            if dataset.hasTexts { try CaptionDataset.refuseTexts(shape.mapper) }
+        }
         guard shape.embeddingSize == dataset.width else {
             throw TrainingError.data(
                 path: "the embeddings",
@@ -222,6 +235,17 @@ public final class CaptionTask: TrainingTask {
             return tensor
         }
         return (model, store)
+    }
+
+    /// The cells of a picture's grid and their width.
+    ///
+    /// - Throws: `TrainingError.data` where the embeddings come without grids.
+    private static func grid(of dataset: CaptionDataset) throws(TrainingError) -> (cells: Int, width: Int) {
+        guard let shape = dataset.grids?.shape else {
+            throw .data(
+                path: "the embeddings", reason: "have no grids, which this captioner needs; make them again with grids")
+        }
+        return (shape.cells, shape.width)
     }
 
     private static func newModel(
@@ -259,14 +283,20 @@ public final class CaptionTask: TrainingTask {
 
     /// Scales and shifts the mapper's first layer by the mean and deviation of its input.
     private func standardize() {
-        let name = model.configuration.mapper == .mlp ? "clip_project.model.0" : "clip_project.linear"
-        guard let weight = store["\(name).weight"], let bias = store["\(name).bias"] else { return }
         var random = SplitMix64(seed, 0x5CA1E)
-        let examples = dataset.training.shuffled(using: &random).prefix(4096)
-        withoutGradients {
-            var x = inputs(Array(examples), noise: Generator(seed: seed ^ 0x5CA1E))  // [N, E]
-            if model.configuration.normalizesEmbedding { x = x.normalized() }
-            standardizeInput(x, weight: weight, bias: bias)
+        let examples = Array(dataset.training.shuffled(using: &random).prefix(4096))
+        func standardize(_ name: String, _ x: () -> Tensor?) {
+            guard let weight = store["\(name).weight"], let bias = store["\(name).bias"] else { return }
+            withoutGradients { if let x = x() { standardizeInput(x, weight: weight, bias: bias) } }
+        }
+        standardize(model.configuration.mapper == .mlp ? "clip_project.model.0" : "clip_project.linear") {
+            let x = inputs(examples, examples.map(\.row), noise: Generator(seed: seed ^ 0x5CA1E))  // [N, E]
+            return model.configuration.normalizesEmbedding ? x.normalized() : x
+        }
+        standardize("clip_project.cells") {
+            // A few hundred pictures have as many cells as the others have embeddings.
+            let pictures = examples.prefix(256).map(\.row)
+            return dataset.grids.map { $0.tensor(pictures).reshaped(-1, $0.shape.width).to(nil, device) }
         }
     }
 
@@ -286,9 +316,11 @@ public final class CaptionTask: TrainingTask {
         }
     }
 
-    /// The input of the mapper, `[B, E]`.
-    private func inputs(_ examples: [CaptionDataset.Example], noise: Generator?) -> Tensor {
-        let plain = dataset.embeddings(examples.map(\.row)).to(nil, device)
+    /// The embeddings that a batch is written from, `[B, E]`.
+    ///
+    /// - Parameter rows: the views of the examples
+    private func inputs(_ examples: [CaptionDataset.Example], _ rows: [Int], noise: Generator?) -> Tensor {
+        let plain = dataset.embeddings(rows).to(nil, device)
         let isText = examples.map { $0.row >= dataset.firstText }
         guard let noise, isText.contains(true) else { return plain }
         let drawn = CaptionNoise.applied(to: plain, variance: options.noiseVariance, offset: offset, generator: noise)
@@ -296,13 +328,43 @@ public final class CaptionTask: TrainingTask {
         return Tensor(isText, [isText.count, 1]).to(nil, device).selecting(drawn, else: plain)
     }
 
+    /// How often the parameters of the mapper are used for a picture, about: once for each input of its layers.
+    private var mappedCount: Int {
+        let shape = model.configuration
+        return switch shape.mapper {
+        case .mlp: 1
+        case .transformer, .bert: shape.prefixLength + shape.constantLength
+        // A third of a layer looks at the cells, which are five times as many as the constants.
+        case .grid: shape.constantLength + (shape.prefixLength + shape.cellCount) / 6
+        }
+    }
+
+    /// The cells of each of `count` pictures that are seen; nil where all are.
+    private func drawnCells(_ count: Int, using random: inout SplitMix64) -> [[Int]]? {
+        let shape = model.configuration
+        let kept = max(1, Int((Double(shape.cellCount) * (1 - options.cellDropout)).rounded()))
+        guard shape.takesGrid, kept < shape.cellCount else { return nil }
+        return (0..<count).map { _ in Array((0..<shape.cellCount).shuffled(using: &random).prefix(kept)) }
+    }
+
     /// The mean loss, what was learned, and the padded size of the batch, pictures included.
+    ///
+    /// - Parameter draw: what views and cells are drawn with; nil for all cells of the pictures as they are
     private func loss(
-        of examples: [CaptionDataset.Example], noise: Generator?, dropout: Dropout?
+        of examples: [CaptionDataset.Example], noise: Generator?, dropout: Dropout?, draw: SplitMix64?
     ) -> (Tensor, LearnedTokens, padded: Int) {
         let tokens = LearnedTokens(
             captions: examples.map(\.ids), unknown: dataset.tokenizer.unknownID, device: device)
-        let prefix = model.prefix(inputs(examples, noise: noise), dropout: dropout)  // [B, P, C]
+        var rows = examples.map(\.row)
+        var cells: [[Int]]?
+        if var draw {
+            rows = dataset.drawnViews(rows, using: &draw)
+            cells = drawnCells(rows.count, using: &draw)
+        }
+        let grid = model.configuration.takesGrid ? dataset.grids?.tensor(rows, cells: cells).to(nil, device) : nil
+        let which = cells.map { Tensor.ids($0.joined().map(Int32.init), [rows.count, $0[0].count]).to(nil, device) }
+        let prefix = model.prefix(
+            inputs(examples, rows, noise: noise), grid: grid, cells: which, dropout: dropout)  // [B, P, C]
         // A frozen language model runs without dropout, as in use.
         let hidden = model.hidden(prefix, tokens.inputs(), dropout: options.tunesLanguageModel ? dropout : nil)
         return (

@@ -77,7 +77,7 @@ struct CaptionCommand: AsyncParsableCommand {
                 let rows = start..<min(start + Self.batchSize, table.keys.count)
                 progress("\(start)/\(table.keys.count) …")
                 let captions = try await engine.captions(
-                    forEmbeddings: rows.map(table.embedding), request: request)
+                    forFeatures: rows.map(table.features), request: request)
                 progress(nil)
                 for (row, captions) in zip(rows, captions) { try show(table.keys[row], captions, request) }
             }

@@ -12,12 +12,16 @@ extension DataCommand {
             discussion: """
                 Pictures are folders, tar shards (KEY.jpg) and single files. The key of a picture is its path in the \
                 folder or shard without the ending; two pictures of one key are an error. The file is safetensors with \
-                keys and embeddings, float32 [N, E], as the model gives them, or of length 1 with --unit.
+                keys and embeddings, float32 [N, E], as the model gives them, or of length 1 with --unit. With --grid \
+                it also holds what the tower sees where, float16 [N, P, C], which captioners with places are trained \
+                on; such a captioner overfits less when it sees further views of the pictures.
 
                   tihua data embed flickr8k-train.tar flickr8k-val.tar \\
                     --out flickr8k.safetensors
                   tihua data embed photos/ --clip chinese-clip-vit-base-patch16 \\
                     --out photos.safetensors
+                  tihua data embed flickr8k-train.tar --grid --view 1 \\
+                    --out mirrored.safetensors
 
                 After an interrupt the same command continues, and gives the same bytes. Pictures that cannot be read \
                 are listed and left out; the exit status is then 1.
@@ -32,6 +36,19 @@ extension DataCommand {
         @Flag(help: "Scale each embedding to length 1.")
         var unit = false
 
+        @Flag(help: "Keep what the picture tower sees at each place, beside the embeddings.")
+        var grid = false
+
+        @Option(
+            help: """
+                Embed another view of each picture: 1 mirrored; 2, 3, … a cut of 0.75 to 1 of each side, the odd ones \
+                mirrored.
+                """)
+        var view = 0
+
+        @Option(help: "Embed those pictures alone that these captions are of.", completion: .file())
+        var captions: String?
+
         @OptionGroup(title: "WEIGHTS") var towers: TowerArguments
 
         @Flag(help: "Print one JSON object.")
@@ -40,11 +57,27 @@ extension DataCommand {
         @Flag(help: "Say nothing but errors.")
         var quiet = false
 
+        func validate() throws {
+            guard (0...EmbeddingJob.lastView).contains(view) else {
+                throw ValidationError("--view is \(view); give 0 to \(EmbeddingJob.lastView)")
+            }
+        }
+
         func run() async throws {
             let engine = try towers.makeEngine()
-            let list = try PictureList(pictures.map { URL(filePath: $0) })
+            var list = try PictureList(pictures.map { URL(filePath: $0) })
+            if let captions {
+                let named = try CaptionFile(contentsOf: URL(filePath: captions)).captions.map {
+                    PictureName.key(of: $0.image)
+                }
+                list = list.restricted(to: Set(named))
+                guard !list.entries.isEmpty else {
+                    throw DataFileError.nothingFound(file: captions, expected: "caption of one of the pictures")
+                }
+            }
             if !quiet { list.notes.forEach(Console.note) }
-            let job = EmbeddingJob(list, engine: engine, output: URL(filePath: out), isNormalized: unit)
+            let job = EmbeddingJob(
+                list, engine: engine, output: URL(filePath: out), isNormalized: unit, hasGrids: grid, view: view)
             let start = ContinuousClock.now
             let count = list.entries.count
             var first: Int?

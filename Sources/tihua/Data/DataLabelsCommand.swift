@@ -32,6 +32,9 @@ extension DataCommand {
         @Option(help: "How many captions each picture gets, at most as many as its label has.")
         var each = 1
 
+        @Option(help: "Take at most so many pictures of each label of a shard, chosen by a hash of their keys; 0: all.")
+        var most = 0
+
         @Option(help: "Leave out one picture in N; 0 leaves out none.")
         var heldOut = 20
 
@@ -41,6 +44,7 @@ extension DataCommand {
         func validate() throws {
             guard !shard.isEmpty else { throw ValidationError("give --shard SHARD,labels=FILE") }
             guard (1...1000).contains(each) else { throw ValidationError("--each is \(each); give 1 to 1000") }
+            guard most >= 0 else { throw ValidationError("--most is \(most); give 0 or more") }
             guard heldOut >= 0 else { throw ValidationError("--held-out is \(heldOut); give 0 or more") }
         }
 
@@ -56,11 +60,10 @@ extension DataCommand {
                 }
                 let shard = try source.described()
                 if !quiet { shard.notes.forEach(Console.note) }
-                for item in shard.items {
-                    guard !item.isHeldOut(oneIn: heldOut) else {
-                        left += 1
-                        continue
-                    }
+                let learned = shard.items.filter { !$0.isHeldOut(oneIn: heldOut) }
+                left += shard.items.count - learned.count
+                let chosen = most > 0 ? Self.chosen(learned, most) : nil
+                for item in learned where chosen?.contains(item.key) ?? true {
                     pictures += 1
                     lines += item.drawnCaptions(each).map { "\(item.key)\t\($0)\n" }
                 }
@@ -68,6 +71,14 @@ extension DataCommand {
             try AtomicFile.write(lines.joined().utf8, to: URL(filePath: out))
             guard !quiet else { return }
             Console.note("\(lines.count) captions of \(pictures) pictures in \(out); \(left) pictures held out")
+        }
+
+        /// The keys of at most `count` pictures of each label.
+        private static func chosen(_ items: [CaptionedPictures.Item], _ count: Int) -> Set<String> {
+            let byLabel = Dictionary(grouping: items, by: \.group).mapValues { items in
+                items.map(\.key).sorted { (stableHash($0), $0) < (stableHash($1), $1) }.prefix(count)
+            }
+            return Set(byLabel.values.joined())
         }
     }
 }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Tihua
+import TihuaEncoders
 import TihuaGeneration
 import TihuaPictures
 import TihuaProsody
@@ -95,17 +96,21 @@ struct PoemCommand: AsyncParsableCommand {
     ) async throws {
         var first: (picture: Picture, place: Int)?
         var names: [String] = []
-        var embeddings: [[Float]] = []
+        var features: [PictureFeatures] = []
         try await PictureInput.forEachBatch(of: inputs, size: Self.batchSize, progress, failures) { loaded in
             names += loaded.map { inputs[$0.place].name }
             if first == nil { first = loaded.first.map { ($0.picture, $0.place) } }
-            embeddings += try await engine.embeddings(of: loaded.map(\.picture), isNormalized: false)
+            // The grid of the first is kept, for its caption, and those of the others are not needed.
+            let seen = try await engine.features(of: loaded.map(\.picture))
+            features += seen.enumerated().map {
+                PictureFeatures(embedding: $1.embedding, grid: features.isEmpty && $0 == 0 ? $1.grid : nil)
+            }
         }
         defer { progress(nil) }
         guard let first else { return }
         let heading = "\(names.count) pictures"
         progress("\(heading) …")
-        let result = try await engine.poems(forEmbeddings: embeddings, request: request, progress: report(heading))
+        let result = try await engine.poems(forFeatures: features, request: request, progress: report(heading))
         progress(nil)
         try show(result, names, isLast: true)
         try render(result, on: first.picture, at: first.place, target)

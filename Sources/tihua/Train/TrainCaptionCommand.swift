@@ -16,7 +16,8 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         discussion: """
             Captions are lines KEY<TAB>TEXT with the key of a picture (tihua data captions), or the lines of \
             Flickr8k-CN. The embeddings of the pictures come from tihua data embed, or are made from the pictures with \
-            a CLIP model. One picture in N is held out with all of its captions; holdOut in the options is N.
+            a CLIP model; the mapper grid needs --grid there. Files of several views (--view) of the same pictures are \
+            drawn from at random. One picture in N is held out with all of its captions; holdOut in the options is N.
 
               tihua train caption --captions train.tsv --embeddings train.safetensors \\
                 --config Recipes/caption-mini.json --out runs/caption
@@ -131,7 +132,9 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let needsTexts = textOnly || !style.isEmpty
         if needsTexts { sources.clipModel = try await engine.fingerprint }
         var files = embeddings.map { URL(filePath: $0) }
-        if !shard.isEmpty { files.append(try await embed(engine, report)) }
+        var takesGrid = options.mapper == .grid
+        if case .captioner(let opened) = start { takesGrid = opened.model.configuration.takesGrid }
+        if !shard.isEmpty { files.append(try await embed(engine, grid: takesGrid, report)) }
         if !files.isEmpty { sources.pictures = try EmbeddingTable(contentsOf: files) }
         if sources.pictures == nil, !captions.isEmpty, !textOnly {
             throw ValidationError("captions need their pictures: give --embeddings or --shard, or --text-only")
@@ -167,7 +170,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
     private func clipFolder() throws -> URL { try packs.find(needing: [.clip]).requiredClip() }
 
     /// Embeds the pictures of all shards into a file of the run's folder, which another start takes up again.
-    private func embed(_ engine: Engine, _ report: (String) -> Void) async throws -> URL {
+    private func embed(_ engine: Engine, grid: Bool, _ report: (String) -> Void) async throws -> URL {
         let list = try PictureList(shard.map { URL(filePath: $0) })
         list.notes.forEach(report)
         let folder = URL(filePath: run.out)
@@ -175,7 +178,7 @@ struct TrainCaptionCommand: AsyncParsableCommand {
         let file = folder.appending(path: "embeddings.safetensors")
         report("embedding \(list.entries.count) pictures into \(file.path)")
         let interruption = Interruption()
-        let result = try await EmbeddingJob(list, engine: engine, output: file)
+        let result = try await EmbeddingJob(list, engine: engine, output: file, hasGrids: grid)
             .run(interrupted: { interruption.wasRequested })
         if result.isInterrupted { throw ExitCode(130) }
         if !result.bad.isEmpty {
