@@ -88,11 +88,25 @@ public final class PictureTextEncoder {
     /// - Parameter isNormalized: of unit length; if not, as the model gives them
     /// - Throws: `ModelError`, `TokenizerError` for the vocabulary.
     public func encode(_ texts: [String], isNormalized: Bool = true) throws -> [[Float]] {
+        try encode(texts, isNormalized: isNormalized) { self.model.encodeTexts($0) }
+    }
+
+    /// Embeddings of unit length of texts that are compared with each other, not with pictures: those of a sentence
+    /// encoder where the text tower is one. E numbers each.
+    ///
+    /// - Throws: `ModelError`, `TokenizerError` for the vocabulary.
+    public func encode(sentences: [String]) throws -> [[Float]] {
+        try encode(sentences, isNormalized: true) { self.model.encodeSentences($0) }
+    }
+
+    private func encode(
+        _ texts: [String], isNormalized: Bool, _ embed: ([[Int32]]) -> Tensor
+    ) throws -> [[Float]] {
         guard !texts.isEmpty else { return [] }
         let tokenizer = try tokenizer()
         let limit = model.contextLength
         return try batches(texts, isNormalized: isNormalized) { part in
-            self.model.encodeTexts(part.map { tokenizer.encode($0, limit) })
+            embed(part.map { tokenizer.encode($0, limit) })
         }
     }
 

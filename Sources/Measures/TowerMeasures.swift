@@ -117,7 +117,7 @@ public struct TowerMeasures {
         progress("\(items.count) sentences …")
         defer { progress(nil) }
         let texts = Set(items.flatMap { [$0.translation] + $0.choices }).sorted()
-        let rows = Dictionary(uniqueKeysWithValues: zip(texts, try encoder.encode(texts)))
+        let rows = Dictionary(uniqueKeysWithValues: zip(texts, try encoder.encode(sentences: texts)))
         let right = items.count { item in
             guard let sentence = rows[item.translation] else { return false }
             let scores = item.choices.map { choice in

@@ -27,11 +27,15 @@ public protocol TwoTowers: AnyObject {
     func encodeImagesAndGrid(_ pixels: Tensor) -> (embeddings: Tensor, grid: Tensor)?
     /// Embeds texts, the tokens of each with those around it, at most `contextLength`: float32 `[B, E]`, not normalised
     func encodeTexts(_ ids: [[Int32]]) -> Tensor
+    /// Embeds texts to compare them with each other, not with pictures: float32 `[B, E]`, not normalised
+    func encodeSentences(_ ids: [[Int32]]) -> Tensor
 }
 
 extension TwoTowers {
     /// Does nothing.
     public func prepareForInference() {}
+    /// The embeddings of `encodeTexts`: there are no others.
+    public func encodeSentences(_ ids: [[Int32]]) -> Tensor { encodeTexts(ids) }
     /// Nil: there are no places.
     public func encodeImagesAndGrid(_ pixels: Tensor) -> (embeddings: Tensor, grid: Tensor)? { nil }
 }

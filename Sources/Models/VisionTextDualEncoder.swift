@@ -172,6 +172,12 @@ public final class VisionTextDualEncoder: LoadableModel, TwoTowers {
     /// - Returns: float32 `[B, E]`, not normalised
     public func encodeTexts(_ ids: [[Int32]]) -> Tensor { embed(sentences: text(ids)) }
 
+    /// The sentence encoder's own vectors, which tell better than the joint space what sentences say the same.
+    ///
+    /// - Parameter ids: as for `encodeTexts`
+    /// - Returns: float32 `[B, E]` at unit length
+    public func encodeSentences(_ ids: [[Int32]]) -> Tensor { text(ids) }
+
     /// Embeds the vectors of sentences: `[B, E]` -> float32 `[B, E]`, not normalised
     ///
     /// - Parameter dropout: inside the head, in training

@@ -53,6 +53,7 @@ import TihuaWeightFiles
             #expect(features.shape == [2, 1280])
             expectClose(model.encodeImages(Self.pixels()), model.embed(features: features), atol: 1e-6)
             let vectors = model.text(Self.sentences)
+            expectClose(model.encodeSentences(Self.sentences), vectors, atol: 0)
             expectClose(model.encodeTexts(Self.sentences), model.embed(sentences: vectors), atol: 1e-6)
         }
     }
