@@ -137,13 +137,14 @@ public struct EmbeddingFile: Sendable {
     /// - Throws: `FileError` for what cannot be written, `DataFileError.badFile` for files of different models, views
     ///   or sizes.
     public static func join(_ parts: [EmbeddingFile], metadata: [String: String] = [:], to url: URL) throws {
-        // A part of pictures that could not be read has no rows, and no grids to know the shape of.
-        let parts = parts.filter { !$0.keys.isEmpty } + parts.prefix(parts.allSatisfy(\.keys.isEmpty) ? 1 : 0)
-        guard let first = parts.first else { throw DataFileError.nothingFound(file: url.path, expected: "embeddings") }
+        guard let first = parts.first(where: { !$0.keys.isEmpty }) ?? parts.first else {
+            throw DataFileError.nothingFound(file: url.path, expected: "embeddings")
+        }
         guard
-            parts.allSatisfy({
-                $0.width == first.width && $0.model == first.model && $0.isNormalized == first.isNormalized
-                    && $0.gridShape == first.gridShape && $0.view == first.view
+            parts.allSatisfy({ part in
+                // A part of pictures that could not be read has no grids to know the shape of.
+                part.width == first.width && part.model == first.model && part.isNormalized == first.isNormalized
+                    && part.view == first.view && (part.gridShape == first.gridShape || part.keys.isEmpty)
             })
         else { throw DataFileError.badFile(file: url.path, reason: "its parts are of different models") }
         let metadata = own(metadata, isNormalized: first.isNormalized, model: first.model, view: first.view)

@@ -163,7 +163,7 @@ import TihuaWeightFiles
     @Test func configurationsOutOfRangeAreRefused() {
         for json in [
             #"{"width_coefficient": 100}"#, #"{"depth_coefficient": 0}"#, #"{"image_size": 100000}"#,
-            #"{"num_classes": 0}"#,
+            #"{"num_classes": -1}"#,
         ] {
             #expect(throws: ModelError.self, "\(json)") {
                 try JSONDecoder().decode(EfficientNetConfiguration.self, from: Data(json.utf8))
