@@ -83,7 +83,7 @@ public struct ClipOptions: RecipeOptions, Codable, Sendable, Equatable {
     var ranges: [OptionRange] {
         // A loss compares each element of a batch with every other, so that memory grows with the square of its size.
         [
-            .init("imageSize", imageSize, 32...1024), .init("pictureSize", decodedSize, 16...2048),
+            .init("imageSize", imageSize, 32...1024), .init("pictureSize", pictureSize, 0...2048),
             .init("width", width, 2...1024),
             .init("hiddenSize", hiddenSize, 1...1 << 14), .init("layerCount", layerCount, 1...256),
             .init("patchSize", patchSize, 1...1024), .init("textHiddenSize", textHiddenSize, 1...1 << 14),
