@@ -203,7 +203,8 @@ let package = Package(
         tests(
             "Engine",
             [
-                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles", "TihuaVerse",
+                "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
+                "TihuaVerse",
                 "TihuaTorch", "TihuaNN",
                 "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders", "TihuaTokenizers",
                 "TihuaTestSupport",

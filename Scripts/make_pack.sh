@@ -5,9 +5,12 @@
 #   CORPUS    what the poet was trained on (tihua data poems)
 #   PICTURES  a folder of pictures, none of a test set: their mean embedding tells what all pictures have in common
 #   PACK      where the pack goes (Weights/mini)
+#
+# SHARDS, in the environment, is the folder of the shards of Recipes/eval/imagery.tsv: one half of its pictures then tells how
+# sure a word is, and what is said of the other half is measured.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-[ $# -ge 3 ] || { sed -n '2,8p' "$0"; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,10p' "$0"; exit 2; }
 runs=$1 corpus=$2 pictures=$3 pack=${4:-Weights/mini}
 tihua=.build/release/tihua
 [ -x $tihua ] || { echo "build first: make build" >&2; exit 1; }
@@ -39,4 +42,6 @@ xargs -d '\n' -x -n 100000 -s 1900000 $tihua keywords --pack "$pack" --quiet --w
     --write-calibration "$pack/calibration.safetensors" < "$pack/.pictures" > /dev/null
 rm "$pack/.pictures"
 manifest $',\n  "bankCache": "imagery.safetensors",\n  "calibration": "calibration.safetensors"'"$more" > "$pack/pack.json"
+[ -z "${SHARDS:-}" ] || $tihua eval imagery Recipes/eval/imagery.tsv --shards "$SHARDS" --pack "$pack" \
+    --fit "$pack/calibration.safetensors"
 du -sh "$pack"

@@ -17,13 +17,17 @@ extension Engine {
         let index: ImageryIndex
         let scale: Float
         /// See `Pack.calibration`.
-        let imageMean: [Float]?
+        var calibration: Calibration?
 
         /// What all pictures have in common, as a text sees it.
-        func bias(_ text: [Float]) -> Float { imageMean.map { dot(text, $0) } ?? 0 }
+        func bias(_ text: [Float]) -> Float { calibration.map { dot(text, $0.imageMean) } ?? 0 }
 
         func keywords(for image: [Float], count: Int) -> [Keyword] {
-            index.keywords(from: index.cosines(with: image), count: count, scale: scale)
+            keywords(from: index.cosines(with: image), count: count)
+        }
+
+        func keywords(from cosines: [Float], count: Int) -> [Keyword] {
+            index.keywords(from: cosines, count: count, scale: scale, sureness: calibration?.sureness)
         }
     }
 
@@ -45,7 +49,8 @@ extension Engine {
             }
             let cache = BankCache(folder: cacheFolder, shipped: pack.bankCache)
             let index = ImageryIndex(bank: bank, embeddings: try cache.embeddings(of: bank, with: towers))
-            return ImageryPart(index: index, scale: towers.scale, imageMean: try pack.imageMean(width: towers.width))
+            return ImageryPart(
+                index: index, scale: towers.scale, calibration: try pack.readCalibration(width: towers.width))
         }
     }
 
@@ -131,6 +136,25 @@ extension Engine {
     public func writeCalibration(_ embeddings: [[Float]], to url: URL) throws {
         guard !embeddings.isEmpty else { throw PipelineError.noPicture }
         try Calibration(imageMean: mean(embeddings)).write(to: url)
+    }
+
+    /// Fits how sure the words of the bank are of a picture, and adds it to a file that `writeCalibration` wrote for
+    /// this pack's CLIP model; from then on this engine says what is sure by it.
+    ///
+    /// - Parameters:
+    ///   - embeddings: of pictures, of unit length
+    ///   - right: for each of them the words that a person accepts
+    /// - Throws: `PipelineError.noPicture`, `.manifest` for a file of another model, `WeightFileError`.
+    public func writeSureness(_ embeddings: [[Float]], right: [Set<String>], to url: URL) throws {
+        guard !embeddings.isEmpty, embeddings.count == right.count else { throw PipelineError.noPicture }
+        var imagery = try imagery()
+        let mean = try Calibration(contentsOf: url, width: towers().width).imageMean
+        let cosines = embeddings.map(imagery.index.cosines)
+        let fitted = Calibration(
+            imageMean: mean, sureness: Sureness(fitting: cosines, right: right, bank: imagery.index.bank))
+        try fitted.write(to: url)
+        imagery.calibration = fitted
+        parts.imagery = imagery
     }
 
     /// Writes the embeddings of the pack's bank for the pack; see `Pack.bankCache`.
@@ -221,24 +245,37 @@ extension Engine {
         let image = try middle(of: towers().unit(seen.map(\.embedding)))
         progress(.seen(pictures: seen.count))
         let cosines = imagery.index.cosines(with: image)
-        var keywords = imagery.index.keywords(from: cosines, count: 8, scale: imagery.scale)
+        var keywords = imagery.keywords(from: cosines, count: 8)
         if !request.keywords.isEmpty { keywords = request.keywords.map { Keyword(word: $0, category: "", score: 1) } }
         let caption = try whatHappens(in: seen[0])
         progress(.words(keywords, caption: caption))
         let prefix = request.through == .keywords ? [] : try prefix(of: image)
         // The surest five of the words that are shown: a word that is not to be seen harms more than a missing one.
-        let asked = request.keywords.isEmpty ? Array(keywords.prefix(Self.promptWords)) : keywords
+        let asked =
+            request.keywords.isEmpty
+            ? Array(keywords.filter { request.withheld.isDisjoint(with: $0.word) }.prefix(Self.promptWords)) : keywords
         let plans = request.plans(
             // The user's own words are not joined by a guess.
             keywords: asked, caption: request.keywords.isEmpty ? caption : nil, prefix: prefix,
             constraints: constraints, uses: poet.uses)
         let evidence = imagery.index.evidence(from: cosines)
         var leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
+        if let sureness = imagery.calibration?.sureness {
+            let asked = request.keywords.joined() + (request.theme ?? "") + request.acrostic
+            let said = imagery.index.sureCharacters(from: cosines, sureness).union(asked)
+            for character in Self.ages.subtracting(said) { leaning[character] = Self.unseenAge }
+        }
+        // What the occasion asks for need not be seen.
+        for character in request.occasion?.words.joined() ?? "" { leaning[character] = max(0, leaning[character] ?? 0) }
         for character in request.withheld { leaning[character] = -.infinity }
-        let written = try poet.writer.write(plans, sampling: request.sampling, leaning: leaning) {
+        var written = try poet.writer.write(plans, sampling: request.sampling, leaning: leaning) {
             progress(.draft($0, of: plans.count))
         }
         guard !written.isEmpty else { throw GenerationError.nothingWritten(candidates: plans.count) }
+        if let occasion = request.occasion {
+            let fitting = written.filter { occasion.admits($0.lines) }
+            if !fitting.isEmpty { written = fitting }
+        }
 
         let scores = try score(written, plans, evidence, image, imagery, poet)
         let best = PoemRanking.select(written.map(\.lines), totals: scores.map(\.total), count: request.count)
@@ -276,6 +313,11 @@ extension Engine {
     /// How much that adds to the character's log-probability, in nats a deviation: enough against moon and snow by day,
     /// too little to hold against a verse that the model is sure of.
     private static let leaning: Float = 1.2
+    /// Characters that make an old person of whoever is to be seen.
+    private static let ages: Set<Character> = ["老", "翁", "叟", "妪", "媪", "鬓"]
+    /// What is added to their log-probability, in nats, where no word with them is sure: poets grow old in every third
+    /// poem, people in pictures seldom.
+    private static let unseenAge: Float = -6
 
     private func score(
         _ written: [WrittenPoem], _ plans: [PoemPlan], _ evidence: [Character: (mean: Float, best: Float)],

@@ -35,7 +35,7 @@ public struct Pack: Sendable, Equatable {
     public var wordUses: URL?
     /// The embeddings of the bank, so that the first start computes none.
     public var bankCache: URL?
-    /// The mean embedding of many pictures; see `Calibration`.
+    /// The mean embedding of many pictures, and how sure words are; see `Calibration`.
     public var calibration: URL?
 
     private struct Manifest: Decodable {
@@ -195,7 +195,10 @@ public struct Pack: Sendable, Equatable {
     ///
     /// - Parameter width: E, of the pack's CLIP model
     /// - Throws: `WeightFileError`, `PipelineError.manifest` if the width is another.
-    public func imageMean(width: Int) throws -> [Float]? {
-        try calibration.map { try Calibration(contentsOf: $0, width: width).imageMean }
+    public func imageMean(width: Int) throws -> [Float]? { try readCalibration(width: width)?.imageMean }
+
+    /// What is known of how pictures lie in the space of the pack's CLIP model; nil where the pack does not say it.
+    func readCalibration(width: Int) throws -> Calibration? {
+        try calibration.map { try Calibration(contentsOf: $0, width: width) }
     }
 }

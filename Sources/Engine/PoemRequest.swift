@@ -21,7 +21,8 @@ public struct PoemRequest: Sendable {
     public var acrostic = ""
     /// A first line that is given; nil leaves it to the poet.
     public var firstLine: String?
-    /// What the poem is about, in a sentence.
+    /// What the poem is about, in a sentence. Where it mentions an occasion (a wedding, a birthday, thanks to a mother),
+    /// what would wound there is not written, and words that suit it are asked for beside those of the picture.
     public var theme: String?
     /// Words instead of those that the picture calls up.
     public var keywords: [String] = []
@@ -34,6 +35,8 @@ public struct PoemRequest: Sendable {
     public var sampling = Sampling()
     /// Equal requests with equal seeds give equal poems.
     public var seed: UInt64 = 0
+    /// What the theme is written for, as `simplified` finds it.
+    private(set) var occasion: Occasion?
 
     /// How pictures come to the poet.
     public enum Through: String, Sendable, CaseIterable {
@@ -97,6 +100,11 @@ public struct PoemRequest: Sendable {
             }
         }
         request.keywords = try keywords.map { try chinese("the keyword", $0) }.filter { !$0.isEmpty }
+        if let theme = request.theme {
+            let given = request.keywords.joined() + request.acrostic + (request.firstLine ?? "")
+            request.occasion = Occasion(theme: theme, given: given)
+            request.withheld.formUnion(request.occasion?.withheld ?? [])
+        }
         return request
     }
 
@@ -131,7 +139,7 @@ public struct PoemRequest: Sendable {
             let constraint = constraints[index % constraints.count]
             let asked = rhyme.flatMap { try? constraint.book.group(named: $0, for: constraint.form) }
             let group = asked ?? suggestedRhyme(constraint, uses, &random)
-            let words = subset(of: keywords.map(\.word), uses, &random)
+            let words = suiting(subset(of: keywords.map(\.word), uses, &random), &random)
             let prompt = PoemPrompt(
                 form: constraint.form, rhyme: group, keywords: isPrefixed ? [] : words,
                 // Half of those with words know what happens too; words alone are the safer half where the caption
@@ -162,6 +170,18 @@ public struct PoemRequest: Sendable {
             target -= Double(weight)
             return target < 0
         }?.0
+    }
+
+    /// Two in three times with a word that suits the occasion, as the last of at most three.
+    private func suiting(_ words: [String], _ random: inout SplitMix64) -> [String] {
+        // The user's own words are not joined by a guess.
+        guard let occasion, keywords.isEmpty, random.next() % 3 > 0 else { return words }
+        let kept = words.prefix(2)
+        let fitting = occasion.words.filter { word in
+            !kept.contains { SeasonAndHour.clash($0, word) || !Set($0).isDisjoint(with: word) }
+        }
+        guard !fitting.isEmpty else { return words }
+        return kept + [fitting[Int(random.next() % UInt64(fitting.count))]]
     }
 
     private func subset(

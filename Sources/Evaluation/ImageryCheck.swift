@@ -1,3 +1,5 @@
+import TihuaFiles
+
 /// What pictures should call up and what they must not, written down by people.
 ///
 /// Lines `shard<TAB>key<TAB>expected words<TAB>forbidden words`, spaces between words; the last column may be empty or
@@ -19,6 +21,18 @@ public struct ImageryCheck: Sendable, Equatable {
 
     /// The pictures in the order of the file; at least one.
     public let rows: [Row]
+
+    /// A check of the rows of one half, by a hash of their keys, so that what is fitted to one half is measured on the
+    /// other; nil where no row falls into it.
+    ///
+    /// - Parameter isFirst: which half
+    public func half(isFirst: Bool) -> ImageryCheck? {
+        // A high bit: the low ones choose what is held out, so that held-out pictures agree in them.
+        let rows = rows.filter { (stableHash("half of " + $0.key) >> 20 & 1 == 0) == isFirst }
+        return rows.isEmpty ? nil : ImageryCheck(rows: rows)
+    }
+
+    private init(rows: [Row]) { self.rows = rows }
 
     /// Reads the text of a file.
     ///

@@ -265,6 +265,37 @@ import TihuaPackSupport
         #expect(table.output.contains("40.0 %") && table.output.contains("  captioned  c1  \(words[4])"))
     }
 
+    @Test func fittingAddsSurenessAndMeasuresTheOtherHalf() throws {
+        let bench = try Bench()
+        let folder = bench.pack.folder
+        let calibration = folder.appending(path: "calibration.safetensors").path
+        let text = (0..<4).map { index in
+            "captioned\tc\(index)\t明月\nlabelled\twarm/\(index)\t红花\nlabelled\tcold/\(index)\t远山\n"
+        }.joined()
+        let none = try bench.imagery(text, "--fit", calibration)
+        #expect(none.status == 1 && none.isOneLine && none.errors.contains("calibration.safetensors"), "\(none.errors)")
+        let written = try Run(
+            ["keywords", folder.appending(path: "captioned/c1.png").path, "--write-calibration", calibration]
+                + ["--pack", folder.path], environment: bench.environment)
+        #expect(written.status == 0, "\(written.errors)")
+        func pictures(_ arguments: String...) throws -> [[String: Any]] {
+            let run = try bench.eval(
+                ["imagery", bench.check(text), "--shards", folder.path, "--json"] + arguments)
+            return try #require(try object(run)["pictures"] as? [[String: Any]])
+        }
+        let fitted = try pictures("--fit", calibration)
+        // The pack does not name the file, so these are of the unfitted pack.
+        let halves = try [pictures("--half", "fitted"), pictures("--half", "other")]
+        func keys(_ rows: [[String: Any]]) -> [String] { rows.compactMap { $0["key"] as? String } }
+        #expect(keys(fitted) == keys(halves[1]) && Set(keys(halves[0])).isDisjoint(with: keys(halves[1])))
+        #expect(halves[0].count + halves[1].count == 12 && !halves[0].isEmpty && !halves[1].isEmpty)
+        #expect(halves[1].allSatisfy { ($0["words"] as? [String])?.count == 5 })
+        // Each has one word that is right of eight: hardly anything is sure.
+        #expect(fitted.contains { (($0["words"] as? [String])?.count ?? 5) < 5 })
+        let both = try bench.imagery(text, "--fit", calibration, "--half", "fitted")
+        #expect(both.status == 2 && both.errors.contains("--fit measures on the other half"))
+    }
+
     @Test(arguments: [
         ("captioned\tc1\t明月\ncaptioned\tc2\t雪山", "check.tsv, line 2: 雪山 is not in the bank"),
         ("captioned\tc1\t明月\t仙鹤", "check.tsv, line 1: 仙鹤 is not in the bank"),

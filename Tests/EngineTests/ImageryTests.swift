@@ -130,6 +130,164 @@ private final class TextFile {
     }
 }
 
+@Suite struct SurenessTests {
+    private static let curves: [(slope: Double, offset: Double)] = WordClass.allCases.map { _ in (20, -10) }
+
+    /// Entries whose cosines with the picture are given.
+    private func index(_ entries: [(entry: Imagery, cosine: Float)]) -> (index: ImageryIndex, cosines: [Float]) {
+        let rows = entries.map { [$0.cosine, (1 - $0.cosine * $0.cosine).squareRoot()] }
+        let index = ImageryIndex(bank: ImageryBank(entries: entries.map(\.entry)), embeddings: rows)
+        return (index, index.cosines(with: [1, 0]))
+    }
+
+    private func entry(
+        _ word: String, _ category: String, _ kind: Imagery.Kind? = nil, group: String? = nil
+    ) -> Imagery {
+        Imagery(word: word, category: category, descriptions: [word], kind: kind, group: group)
+    }
+
+    private func words(_ entries: [(entry: Imagery, cosine: Float)], count: Int = 5, isFitted: Bool = true) -> [String]
+    {
+        let (index, cosines) = index(entries)
+        let sureness = isFitted ? Sureness(curves: Self.curves) : nil
+        return index.keywords(from: cosines, count: count, scale: 10, sureness: sureness).map(\.word)
+    }
+
+    @Test func onlySureWordsAreSaidAndPersonsMustBeSurest() {
+        // Probabilities of 0.83, 0.65, 0.65, 0.65, 0.35, in this order.
+        let seen: [(entry: Imagery, cosine: Float)] = [
+            (entry("青山", "山水"), 0.58), (entry("老翁", "人事", .person), 0.531), (entry("垂钓", "人事"), 0.531),
+            (entry("白鹭", "鸟兽"), 0.531), (entry("石桥", "建筑"), 0.47),
+        ]
+        #expect(Set(words(seen)) == ["青山", "垂钓", "白鹭"])
+        // Unfitted, nothing is known to be unsure.
+        #expect(words(seen, isFitted: false).count == 5)
+    }
+
+    @Test func charactersOfAllSureWordsMayStand() {
+        let seen: [(entry: Imagery, cosine: Float)] = [
+            (entry("老树", "草木", group: "古木"), 0.6), (entry("古木", "草木", group: "古木"), 0.61),
+            (entry("老翁", "人事", .person), 0.53), (entry("素色", "光色", .mute), 0.9),
+        ]
+        let (index, cosines) = index(seen)
+        let characters = index.sureCharacters(from: cosines, Sureness(curves: Self.curves))
+        #expect(characters == ["老", "树", "古", "木"])
+    }
+
+    @Test func whereNothingIsSureLightAndPlaceAlone() {
+        let seen: [(entry: Imagery, cosine: Float)] = [
+            (entry("老翁", "人事", .person), 0.49), (entry("白鹭", "鸟兽"), 0.48), (entry("孤舟", "器物"), 0.47),
+            (entry("夕阳", "天象"), 0.3), (entry("春色", "时令"), 0.2), (entry("石桥", "建筑"), 0.1),
+        ]
+        #expect(words(seen) == ["夕阳", "春色"])
+        #expect(words(seen, count: 1) == ["夕阳"])
+        // A bank of beasts alone still says the likeliest.
+        #expect(words(Array(seen[1...1])) == ["白鹭"])
+    }
+
+    @Test func oneOfAGroupOneMediumAndNoMuteWord() {
+        let seen: [(entry: Imagery, cosine: Float)] = [
+            (entry("画图", "器物", .medium), 0.9), (entry("丹青", "器物", .medium), 0.89), (entry("素色", "光色", .mute), 0.88),
+            (entry("日光", "光色", group: "日光"), 0.8), (entry("晴日", "时令", group: "日光"), 0.79),
+            (entry("青山", "山水"), 0.7),
+        ]
+        for isFitted in [true, false] {
+            #expect(Set(words(seen, isFitted: isFitted)) == ["画图", "日光", "青山"], "\(isFitted)")
+        }
+    }
+
+    @Test func curvesTellHowOftenAWordIsRight() throws {
+        // Of 400 pictures with one word each way, birds are right where the cosine is above 0.4 in nine of ten, below
+        // in one of ten; things are right at random.
+        let bank = ImageryBank(entries: [entry("飞鸟", "鸟兽"), entry("孤舟", "器物"), entry("素色", "光色", .mute)])
+        var cosines: [[Float]] = []
+        var right: [Set<String>] = []
+        for index in 0..<400 {
+            let cosine = Float(index) / 500
+            cosines.append([cosine, cosine, 0.9])
+            var words: Set<String> = index % 2 == 0 ? ["孤舟"] : []
+            if (cosine > 0.4) != (index % 10 == 0) { words.insert("飞鸟") }
+            right.append(words)
+        }
+        let sureness = Sureness(fitting: cosines, right: right, bank: bank)
+        #expect(sureness.probability(of: 0.7, .animal) > 0.85 && sureness.probability(of: 0.1, .animal) < 0.15)
+        #expect(abs(sureness.probability(of: 0.1, .thing) - 0.5) < 0.05)
+        // The mean of the probabilities is the share of right words: what a likeliest curve has.
+        // Up to the one example of either kind that is added.
+        let mean = cosines.map { sureness.probability(of: $0[0], .animal) }.reduce(0, +) / 400
+        #expect(abs(mean - Double(right.count { $0.contains("飞鸟") }) / 400) < 0.01)
+        // Nothing was seen of persons, so nobody is sure of one.
+        #expect(sureness.probability(of: 1, .person) < 0.2)
+        #expect(Sureness(values: sureness.values) == sureness)
+        #expect(Sureness(values: Array(sureness.values.dropLast())) == nil)
+        #expect(Sureness(values: sureness.values.map { _ in .nan }) == nil)
+    }
+
+    @Test func wordsThatALinePartsAreSureAndFinite() {
+        let bank = ImageryBank(entries: [entry("飞鸟", "鸟兽")])
+        let cosines = (0..<20).map { [Float($0) / 20] }
+        let right: [Set<String>] = (0..<20).map { $0 >= 10 ? ["飞鸟"] : [] }
+        let sureness = Sureness(fitting: cosines, right: right, bank: bank)
+        #expect(sureness.values.allSatisfy { $0.isFinite })
+        #expect(
+            (0.8..<0.99).contains(sureness.probability(of: 0.9, .animal))
+                && sureness.probability(of: 0.1, .animal) < 0.2)
+    }
+}
+
+@Suite struct OccasionTests {
+    @Test func aWeddingKeepsSorrowAway() throws {
+        let occasion = try #require(Occasion(theme: "祝贺朋友新婚"))
+        #expect(occasion.names == ["wedding"])
+        #expect(occasion.withheld.isSuperset(of: "亡老愁散离"))
+        #expect(occasion.words.contains("鸳鸯"))
+        #expect(!occasion.admits(["春风满画堂", "薄命不须伤"]) && occasion.admits(["春风满画堂", "明月照鸳鸯"]))
+    }
+
+    @Test func aMothersLoveIsNoFathers() throws {
+        let occasion = try #require(Occasion(theme: "母亲的恩情"))
+        #expect(occasion.withheld.isSuperset(of: "父老亡") && !occasion.withheld.contains("母"))
+        #expect(!occasion.admits(["归路无情水"]) && occasion.words.contains("萱草"))
+        let both = try #require(Occasion(theme: "感谢父母养育"))
+        #expect(both.withheld.isDisjoint(with: "父母") && both.withheld.contains("亡"))
+    }
+
+    @Test func griefIsNoFeast() throws {
+        let occasion = try #require(Occasion(theme: "母亲去世后的第一个生日"))
+        #expect(occasion.names == ["mourning"])
+        #expect(occasion.withheld.contains("喜") && !occasion.withheld.contains("泪"))
+    }
+
+    @Test func whatIsSaidOrGivenMayStand() throws {
+        let friend = try #require(Occasion(theme: "祝老友生日快乐"))
+        #expect(!friend.withheld.contains("老"))
+        // 老师 is no age.
+        let teacher = try #require(Occasion(theme: "感谢老师"))
+        #expect(teacher.withheld.contains("老") && teacher.words.contains("桃李"))
+        let given = try #require(Occasion(theme: "新婚", given: "离亭"))
+        #expect(!given.withheld.contains("离") && given.withheld.contains("散"))
+        let father = try #require(Occasion(theme: "祝父亲生日快乐"))
+        #expect(father.names == ["birthday", "father"] && !father.words.isEmpty)
+        for word in father.words { #expect(father.withheld.isDisjoint(with: word)) }
+    }
+
+    @Test(arguments: ["江上有船", "山中访友不遇", "秋夜独坐", "花谢了"])
+    func mostThemesAreNoOccasion(theme: String) { #expect(Occasion(theme: theme) == nil) }
+
+    @Test func wordsOfOccasionsAreOfTheBank() throws {
+        let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
+        let bank = Set(
+            try ImageryBank(contentsOf: root.appending(path: "Weights/mini/imagery.tsv")).entries.map(\.word))
+        for theme in [
+            "结婚", "爱情", "生日", "出生", "新年", "乔迁", "开业", "毕业", "康复", "感谢", "母亲", "父亲", "送别", "中秋", "去世",
+        ] {
+            let words = try #require(Occasion(theme: theme), "\(theme)").words
+            #expect(words.count >= 3 && bank.isSuperset(of: words), "\(theme): \(words)")
+        }
+    }
+}
+
 @Suite struct RankingTests {
     private func scores(picture: Double, fluency: Double) -> PoemScores {
         PoemScores(picture: picture, imagery: 0, fluency: fluency, tone: 1, coverage: 1, repetition: 0, novelty: 1)

@@ -7,6 +7,7 @@ import TihuaModels
 import TihuaPackSupport
 import TihuaPictures
 import TihuaProsody
+import TihuaTokenizers
 import TihuaVerse
 import TihuaWeightFiles
 
@@ -41,6 +42,79 @@ import TihuaWeightFiles
         }
         #expect(Set(result.poems.map(\.lines)).count == 3)
         #expect(try await poet(pack).poems(for: [picture], request: request()) == result)
+    }
+
+    @Test func anOccasionKeepsAwayWhatWounds() async throws {
+        let pack = try TinyPack()
+        let picture = try Picture(contentsOf: pack.picture().path)
+        var request = request(candidates: 40)
+        request.count = 40
+        let sorrow = Set("亡老愁散离孤别悲哀苦病坟")
+        func characters() async throws -> Set<Character> {
+            Set(try await poet(pack).poems(for: [picture], request: request).poems.flatMap { $0.lines.joined() })
+        }
+        // Random weights write anything.
+        request.theme = "江上有船"
+        #expect(try await !sorrow.isDisjoint(with: characters()))
+        request.theme = "祝賀朋友新婚"
+        #expect(try await sorrow.isDisjoint(with: characters()))
+        // What is given stands.
+        request.acrostic = "离亭"
+        #expect(try await characters().contains("离"))
+    }
+
+    @Test func anOccasionAsksForWordsThatSuitIt() throws {
+        let words = ["远山", "江水", "孤舟"].map { Keyword(word: $0, category: "", score: 0) }
+        var request = request(candidates: 60)
+        request.theme = "母亲的恩情"
+        let told = try request.simplified(ChineseConverter())
+        let constraint = try told.constraint(
+            for: .qijue, vocabulary: Set(RhymeBook.pingshui.groups.flatMap(\.members)))
+        let asked = told.plans(keywords: words, constraints: [constraint]).map(\.prompt.keywords)
+        let suiting: Set = ["萱草", "春草", "缝衣", "春光", "明月"]
+        let joined = asked.count { !suiting.isDisjoint(with: $0) }
+        #expect((30...50).contains(joined) && asked.allSatisfy { (1...3).contains($0.count) })
+        // The user's own words are not joined by a guess.
+        request.keywords = ["远山"]
+        let own = try request.simplified(ChineseConverter())
+        #expect(
+            own.plans(keywords: words, constraints: [constraint]).allSatisfy {
+                suiting.isDisjoint(with: $0.prompt.keywords)
+            })
+    }
+
+    @Test func surenessComesWithTheCalibration() async throws {
+        let pack = try TinyPack()
+        let pictures = try [10, 90, 170, 240].map { try Picture(contentsOf: pack.picture("\($0).png", red: $0).path) }
+        let engine = try poet(pack)
+        let embeddings = try await engine.embeddings(of: pictures)
+        let file = pack.folder.appending(path: "calibration.safetensors")
+        try await engine.writeCalibration(embeddings, to: file)
+        let before = try await engine.keywords(forEmbeddings: embeddings)
+        #expect(before.allSatisfy { $0.count > 2 })
+        // Nobody accepts anything, so nothing is sure: two words of sky or place each.
+        try await engine.writeSureness(embeddings, right: embeddings.map { _ in [] }, to: file)
+        let after = try await engine.keywords(forEmbeddings: embeddings)
+        #expect(after.allSatisfy { $0.count == 2 && $0.allSatisfy { ["天象", "山水"].contains($0.category) } })
+        let manifest =
+            #"{"clip": "clip", "poet": "poet", "bank": "imagery.tsv", "calibration": "calibration.safetensors"}"#
+        func ages() async throws -> Int {
+            var request = request(candidates: 60)
+            request.count = 60
+            let poems = try await poet(pack).poems(for: [pictures[0]], request: request).poems
+            return poems.flatMap { $0.lines.joined() }.count { "老翁叟妪媪鬓".contains($0) }
+        }
+        #expect(try await ages() > 1)
+        try manifest.write(to: pack.manifest, atomically: true, encoding: .utf8)
+        #expect(try await poet(pack).keywords(forEmbeddings: embeddings) == after)
+        // No age is sure, so none is written.
+        #expect(try await ages() == 0)
+        await #expect(throws: PipelineError.noPicture) { try await engine.writeSureness([], right: [], to: file) }
+        // Without the mean of pictures there is nothing to add to.
+        await #expect(throws: WeightFileError.self) {
+            try await engine.writeSureness(
+                embeddings, right: embeddings.map { _ in [] }, to: pack.folder.appending(path: "none.safetensors"))
+        }
     }
 
     @Test func severalFormsAndPicturesTogether() async throws {

@@ -29,6 +29,17 @@ import Testing
         #expect(description.hasPrefix("x.tsv, line \(line): ") && description.contains(message), "\(description)")
     }
 
+    @Test func halvesAreAllAndAlikeWhateverTheirLastBits() throws {
+        let text = (0..<400).map { "a\tsea/\($0)\t海" }.joined(separator: "\n")
+        let check = try ImageryCheck(text, file: "x.tsv")
+        let halves = [true, false].compactMap { check.half(isFirst: $0)?.rows }
+        #expect(halves.count == 2 && halves.allSatisfy { (150...250).contains($0.count) })
+        #expect(Set(halves.flatMap { $0.map(\.key) }).count == 400)
+        #expect(check.half(isFirst: true)?.rows == halves[0])
+        let one = try ImageryCheck("a\tb\t海", file: "x.tsv")
+        #expect([true, false].compactMap { one.half(isFirst: $0) } == [one])
+    }
+
     @Test func aFileWithoutPicturesIsAnError() {
         #expect(throws: EvaluationError.nothingFound(file: "x.tsv", expected: "pictures with their words")) {
             try ImageryCheck("# nothing\n\n", file: "x.tsv")
