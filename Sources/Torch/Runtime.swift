@@ -71,6 +71,11 @@ public enum Runtime {
     /// Limits the heaps that threads of the process share; each reserves 64 MB of address space.
     public static func limitHeaps(_ count: Int) { must(ct_limit_heaps(Int32(clamping: count)), #function) }
 
+    /// Keeps freed memory for the next operation, for the whole process and as far as its allocator can: given back to
+    /// the system and asked for anew, each page of a large tensor is set to zero again, which takes as long as a step
+    /// of training a convolutional network itself. To be called early, before there are threads.
+    public static func keepMemory() { must(ct_keep_memory(), #function) }
+
     /// Asked between the parts of a long computation, so that memory that ran out ends it with an error.
     ///
     /// - Throws: `TorchError.outOfMemory` if an operation needed the reserve since the last call.

@@ -90,6 +90,8 @@ ct_status ct_cuda_device_count(int32_t *out) CT_NOEXCEPT;
 ct_status ct_reserve(size_t bytes) CT_NOEXCEPT;
 /// At most so many heaps of glibc, each of which reserves 64 MB of address space for one or several threads.
 ct_status ct_limit_heaps(int32_t count) CT_NOEXCEPT;
+/// Freed memory stays with the process, up to blocks of 1 GB, where malloc is glibc's. For the whole process.
+ct_status ct_keep_memory(void) CT_NOEXCEPT;
 /// Whether the reserve was spent since the last call with `again`, which puts it by once more.
 ct_status ct_memory_is_short(bool again, bool *out) CT_NOEXCEPT;
 ct_status ct_set_num_threads(int32_t count) CT_NOEXCEPT;
