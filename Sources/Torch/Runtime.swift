@@ -119,6 +119,13 @@ public enum Runtime {
         set { must(ct_set_num_threads(Int32(clamping: max(1, newValue))), #function) }
     }
 
+    /// Whether autograd records what the calling thread computes: not within `withoutGradients`.
+    public static var recordsGradients: Bool {
+        var value = true
+        must(ct_grad_enabled(&value), #function)
+        return value
+    }
+
     /// Waits for a GPU's queue; returns at once on the CPU.
     public static func synchronize(_ device: Device) {
         must(ct_synchronize(device.index), #function)
@@ -129,8 +136,7 @@ public enum Runtime {
 ///
 /// The mode is thread-local in libtorch, so the closure is synchronous: an `await` inside could continue elsewhere.
 public func withoutGradients<Result>(_ body: () throws -> Result) rethrows -> Result {
-    var before = true
-    must(ct_grad_enabled(&before), #function)
+    let before = Runtime.recordsGradients
     must(ct_set_grad_enabled(false), #function)
     defer { must(ct_set_grad_enabled(before), #function) }
     return try body()
