@@ -68,7 +68,8 @@ docs: setup ## Build the DocC pages of the libraries into .build/docs
 	    TIHUA_DOCS=1 swift package --allow-writing-to-directory .build/docs generate-documentation \
 	        --target $$target --output-path .build/docs/$$target --transform-for-static-hosting || exit; done
 
-parity: build ## Compare full-size models with Python's (needs pip packages torch and transformers; for RN50 pip install --no-deps cn_clip)
+parity: build ## Compare full-size models with Python's (needs pip packages torch and transformers, and with --no-deps cn_clip and efficientnet-lite-pytorch)
+	@swift build -c release --product tihua-bench
 	@Scripts/parity.sh
 
 bench: build ## Measure speed against Python's (needs pip packages torch and transformers)

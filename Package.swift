@@ -159,7 +159,10 @@ let package = Package(
             path: "Tools/prosody-tables", swiftSettings: swiftSettings),
         .executableTarget(
             name: "tihua-bench",
-            dependencies: ["TihuaGeneration", "TihuaModels", "TihuaNN", "TihuaTorch", argumentParser],
+            dependencies: [
+                "TihuaPictures", "TihuaWeightFiles", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration",
+                "TihuaEncoders", argumentParser,
+            ],
             path: "Benchmarks/Sources", swiftSettings: swiftSettings),
 
         // Tests.

@@ -1,11 +1,12 @@
 """Measures Tihua beside Python on the same weights, threads and machine, one after the other in one run.
 
-    make bench                # or: python3 Benchmarks/bench.py [--threads N] [--repeats N] [--only generate|embed|caption|step|data|start]
+    make bench                # or: python3 Benchmarks/bench.py [--threads N] [--repeats N] [--only generate|embed|classify|caption|step|data|start]
 
 Each side gets its best setting of those tried (float32 and, where the processor has it, bfloat16); the table says which.
-Needs the pip packages torch and transformers, and pillow and numpy for `data`.
+Needs the pip packages torch and transformers, pillow and numpy for `data`, and for `classify`
+pip install --no-deps efficientnet-lite-pytorch.
 """
-import argparse, io, json, os, platform, re, statistics, subprocess, sys, tarfile, tempfile, time
+import argparse, contextlib, copy, io, json, os, platform, re, statistics, subprocess, sys, tarfile, tempfile, time
 
 # Threads that wait in a loop would take the processor from the other side while it is measured.
 os.environ["OMP_WAIT_POLICY"] = "passive"
@@ -108,6 +109,42 @@ def embed(folder):
             if dtype != "float32":
                 row(f"Chinese-CLIP ViT-B/16 pictures, batch {batch}, {dtype} against {dtype}", ours,
                     {dtype: theirs[dtype]}, "")
+
+
+def classify(folder):
+    """EfficientNet-Lite0, in PyTorch as it is and through TorchScript, each with its channels last or not."""
+    try:
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError:
+        if arguments.only:
+            raise
+        print("classify: not measured; pip install --no-deps efficientnet-lite-pytorch", file=sys.stderr)
+        return
+    torch.manual_seed(0)
+    with contextlib.redirect_stdout(io.StringIO()):
+        network = EfficientNet.from_name("efficientnet-lite0", image_size=224).eval()
+    file = os.path.join(folder, "lite0.pth")
+    torch.save(network.state_dict(), file)
+    formats = {"": torch.contiguous_format, ", channels last": torch.channels_last}
+    for batch in (1, 32):
+        ours, eager, script = {}, {}, {}
+        for dtype in dtypes:
+            ours[dtype] = swift("classify", "--model", file, "--batch", str(batch), "--dtype", dtype)
+            for name, layout in formats.items():
+                model = copy.deepcopy(network).to(getattr(torch, dtype), memory_format=layout)
+                pixels = torch.randn(batch, 3, 224, 224).to(getattr(torch, dtype), memory_format=layout)
+                eager[dtype + name] = python(lambda: model(pixels))
+                # Optimised for inference it is not always faster than frozen alone.
+                with torch.no_grad():
+                    frozen = torch.jit.freeze(torch.jit.trace(model, pixels))
+                script[f"{dtype}, frozen{name}"] = python(lambda: frozen(pixels))
+                with torch.no_grad():
+                    optimized = torch.jit.optimize_for_inference(torch.jit.freeze(torch.jit.trace(model, pixels)))
+                script[f"{dtype}, optimized{name}"] = python(lambda: optimized(pixels))
+        for dtype in dtypes:
+            for other, theirs in (("PyTorch", eager), ("TorchScript", script)):
+                row(f"EfficientNet-Lite0 at 224, batch {batch}, {dtype} against {other}", {dtype: ours[dtype]},
+                    {name: time for name, time in theirs.items() if name.startswith(dtype)}, "1x")
 
 
 def captioner(folder):
@@ -350,7 +387,7 @@ def start():
 
 
 with tempfile.TemporaryDirectory() as temporary:
-    for name, part in (("generate", generate), ("embed", embed), ("caption", caption), ("step", step), ("data", data)):
+    for name, part in (("generate", generate), ("embed", embed), ("classify", classify), ("caption", caption), ("step", step), ("data", data)):
         if arguments.only in ("", name):
             folder = os.path.join(temporary, name)
             os.makedirs(folder)

@@ -27,13 +27,20 @@ def wave(shape, seed):
     return torch.from_numpy(np.sin(np.arange(count, dtype=np.float64) * 12.9898 + seed).astype(np.float32)).reshape(shape)
 
 
-def fill(model):
+def noise(shape, seed):
+    """The same without the regularity of a wave, which leaves hardly any gradients."""
+    count = int(np.prod(shape, dtype=np.int64))
+    values = np.sin(np.arange(count, dtype=np.float64) * 12.9898 + seed) * 43758.5453
+    return torch.from_numpy((2 * (values - np.floor(values)) - 1).astype(np.float32)).reshape(shape)
+
+
+def fill(model, numbers=wave):
     """Weights by the formula, of a size that keeps activations alive; norms away from 0 and 1."""
     with torch.no_grad():
         for seed, (name, tensor) in enumerate(model.state_dict().items()):
             if name.endswith("num_batches_tracked"):
                 continue
-            values = wave(tensor.shape, seed)
+            values = numbers(tensor.shape, seed)
             if name.endswith("running_var"):
                 values = 1 + 0.5 * values
             elif name.endswith("running_mean"):
@@ -61,6 +68,21 @@ def outputs(model, pixels):
         return {"features": features, "logits": model(pixels)}
 
 
+def gradients(model, pixels):
+    """Gradients of a sum of the logits, at inference and in training, of a weight early, in the middle, and last. The
+    model drops nothing."""
+    found = {}
+    for mode in ("inference", "training"):
+        model.train(mode == "training")
+        model.zero_grad()
+        with contextlib.redirect_stdout(io.StringIO()):
+            (model(pixels) * noise((len(pixels), 7), 2).to(pixels.dtype)).sum().backward()
+        parameters = dict(model.named_parameters())
+        for name in ("_conv_stem.weight", "_blocks.1._depthwise_conv.weight", "_blocks.2._bn2.weight", "_bn1.weight"):
+            found[f"{mode}.{name}"] = parameters[name].grad.clone()
+    return found
+
+
 def main():
     torch.set_num_threads(1)
     if len(sys.argv) > 2 and sys.argv[1] == "--full":
@@ -80,6 +102,8 @@ def main():
         golden = FIXTURES / f"{name}-{size}.golden.safetensors"
         save_file(outputs(model, wave((2, 3, size, size), 0.5)), golden)
         assert golden.stat().st_size < 100_000
+    model = fill(reference("efficientnet-lite0", 64, num_classes=7, dropout_rate=0.0, drop_connect_rate=0.0), noise)
+    save_file(gradients(model, noise((4, 3, 64, 64), 0.5)), FIXTURES / "efficientnet-lite0-gradients.golden.safetensors")
 
 
 main()

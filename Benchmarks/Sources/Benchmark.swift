@@ -1,17 +1,21 @@
 import ArgumentParser
 import Foundation
+import TihuaEncoders
 import TihuaGeneration
 import TihuaModels
 import TihuaNN
+import TihuaPictures
 import TihuaTorch
+import TihuaWeightFiles
 
-/// The Swift side of `make bench`: times one thing, prints the seconds of each repetition as a JSON array.
+/// The Swift side of `make bench`: times one thing, prints the seconds of each repetition as a JSON array; and what
+/// `make parity` compares of a network that the tool does not show by itself.
 /// `Benchmarks/bench.py` times Python on the same weights and threads in the same run and makes the table.
 @main
 struct Benchmark: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "tihua-bench", abstract: "Times models for make bench.",
-        subcommands: [Generate.self, Embed.self, Caption.self])
+        subcommands: [Generate.self, Embed.self, Classify.self, Outputs.self, Caption.self])
 }
 
 struct Settings: ParsableArguments {
@@ -78,6 +82,58 @@ struct Embed: ParsableCommand {
         let side = model.configuration.imageSize
         let pixels = Tensor.randn([batch, 3, side, side], generator: Generator(seed: 1)).to(settings.type)
         try settings.time { _ = model.encodeImages(pixels).array(of: Float.self) }
+    }
+}
+
+/// The classes of one batch of pictures by an EfficientNet-Lite; `model` is a published `.pth`.
+struct Classify: ParsableCommand {
+    @OptionGroup var settings: Settings
+    @Option var batch = 1
+
+    func run() throws {
+        Runtime.threadCount = settings.threads
+        let model = try EfficientNet.open(settings.url, computeType: settings.type).model
+        model.fold()
+        let side = model.configuration.imageSize
+        let pixels = Tensor.randn([batch, 3, side, side], generator: Generator(seed: 1))
+        try settings.time { _ = model(pixels).array(of: Float.self) }
+    }
+}
+
+/// Writes what an EfficientNet-Lite makes of `pixels` `[B, 3, H, W]` in a safetensors file, or of pictures, for
+/// `Scripts/parity_efficientnet.py`: features and logits, folded and not.
+struct Outputs: ParsableCommand {
+    @OptionGroup var settings: Settings
+    @Option var pixels: String?
+    @Option var out: String
+    @Argument var pictures: [String] = []
+
+    func run() throws {
+        Runtime.threadCount = settings.threads
+        let model = try EfficientNet.open(settings.url, computeType: settings.type).model
+        let input: Tensor
+        if let pixels {
+            input = try Tensor.borrowing(Checkpoint.open(URL(filePath: pixels)).tensor("pixels"))
+        } else {
+            var preprocessing = Preprocessing(size: model.configuration.imageSize)
+            preprocessing.mean = Array(repeating: EfficientNet.pixelMean, count: 3)
+            preprocessing.deviation = Array(repeating: EfficientNet.pixelDeviation, count: 3)
+            let values = try pictures.map { path in
+                let bytes = try Data(contentsOf: URL(filePath: path))
+                return preprocessing.pixels(try Picture(encoded: Array(bytes), name: path))
+            }
+            input = Tensor(values.flatMap { $0 }, [values.count, 3, preprocessing.size, preprocessing.size])
+        }
+        var tensors: [(name: String, tensor: Tensor)] = []
+        withoutGradients {
+            for form in ["plain", "folded"] {
+                if form == "folded" { model.fold() }
+                let features = model.features(input)
+                let logits = model.logits(features: features)
+                tensors += [("\(form).features", features), ("\(form).logits", logits)].map { ($0, $1.to(.float32)) }
+            }
+        }
+        try TensorFile.write(tensors, to: URL(filePath: out))
     }
 }
 

@@ -4,6 +4,7 @@
 
 #include <ATen/Functions.h>
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 
 using namespace ct;
 
@@ -61,6 +62,21 @@ ct_status ct_batch_norm(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor
 ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor bias, int64_t stride, int64_t padding, int64_t groups,
                     ct_tensor *out) noexcept {
     return guard([&] { *out = wrap(ct::conv2d(x->value, weight->value, optional(bias), stride, padding, groups)); });
+}
+
+ct_status ct_inference_weight(ct_tensor weight, int64_t stride, int64_t padding, int64_t groups, const int64_t *input,
+                              ct_tensor *out) noexcept {
+    return guard(
+        [&] { *out = wrap(ct::inference_weight(weight->value, stride, padding, groups, ints(input, 4))); });
+}
+
+ct_status ct_inference_conv2d(ct_tensor x, ct_tensor weight, ct_tensor bias, int64_t stride, int64_t padding,
+                              int64_t groups, ct_tensor added, bool relu6, ct_tensor *out) noexcept {
+    return guard([&] {
+        at::NoGradGuard no_grad;
+        *out = wrap(ct::inference_conv2d(x->value, weight->value, optional(bias), stride, padding, groups,
+                                         optional(added), relu6));
+    });
 }
 
 ct_status ct_avg_pool2d(ct_tensor x, int64_t kernel, int64_t stride, ct_tensor *out) noexcept {

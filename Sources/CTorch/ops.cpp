@@ -125,6 +125,10 @@ ct_status ct_clamp_(ct_tensor a, double low, double high) noexcept {
     return guard([&] { a->value.clamp_(low, high); });
 }
 
+ct_status ct_relu6_(ct_tensor a) noexcept {
+    return guard([&] { at::hardtanh_(a->value, 0, 6); });
+}
+
 ct_status ct_sum(ct_tensor a, const int64_t *dims, int32_t count, bool keep, ct_tensor *out) noexcept {
     return guard([&] { *out = wrap(count == 0 ? at::sum(a->value) : at::sum(a->value, ints(dims, count), keep)); });
 }

@@ -78,6 +78,17 @@ ct_status ct_limit_heaps(int32_t count) noexcept {
     });
 }
 
+ct_status ct_keep_memory() noexcept {
+    return guard([&] {
+#if defined(M_MMAP_THRESHOLD) && defined(M_TRIM_THRESHOLD) && defined(M_ARENA_MAX)
+        mallopt(M_MMAP_THRESHOLD, 1 << 30);
+        mallopt(M_TRIM_THRESHOLD, -1);
+        // The heaps of further threads cannot grow so far.
+        mallopt(M_ARENA_MAX, 1);
+#endif
+    });
+}
+
 ct_status ct_memory_is_short(bool again, bool *out) noexcept {
     return guard([&] {
         *out = memory_is_short;

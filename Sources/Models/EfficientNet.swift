@@ -129,11 +129,28 @@ public struct EfficientNetConfiguration: ModelConfiguration {
 /// A convolution without bias and a batch norm, padded as TensorFlow's "same": an output for every `stride` pixels,
 /// whatever the size, and where the zeroes around the picture are odd in number, one more to the right and below.
 final class NormalizedConvolution {
+    /// How a picture is padded: with so many zeroes on every side, after the weight got so many rows and columns of
+    /// zeroes before its first.
+    private struct Padding: Equatable {
+        var zeroes = 0
+        var shift = 0
+    }
+
+    /// The convolution and the norm as one convolution, as inference takes it.
+    private struct Folded {
+        let weight, bias: Tensor
+        let padding: Padding
+        let dtype: DType
+    }
+
     private let convolution: Convolution
     private let norm: BatchNorm
     private let kernel: Int
-    /// The convolution and the norm as one convolution, for inference.
-    private var folded: (weight: Tensor, bias: Tensor)?
+    /// Whether inference may keep `folded`, which the first picture makes.
+    var isFolded = false {
+        didSet { folded = nil }
+    }
+    private var folded: Folded?
 
     init(
         _ input: Int, _ output: Int, kernel: Int = 1, stride: Int = 1, groups: Int = 1, _ name: String, norm: String,
@@ -146,23 +163,51 @@ final class NormalizedConvolution {
         self.kernel = kernel
     }
 
-    func fold() { folded = norm.folded(into: convolution.weight) }
-    func unfold() { folded = nil }
-
+    /// The convolution and the norm, plus `residual` or clamped to 0...6, not both.
+    ///
     /// x [B, C, H, W] -> [B, O, H / stride, W / stride], rounded up
-    func callAsFunction(_ x: Tensor, train: Bool) -> Tensor {
+    func callAsFunction(_ x: Tensor, adding residual: Tensor? = nil, relu6: Bool = false, train: Bool) -> Tensor {
         let (height, width) = (zeroes(x.shape[2]), zeroes(x.shape[3]))
+        func padded() -> Tensor {
+            Kernels.zeroPad(x, left: width.before, right: width.after, top: height.before, bottom: height.after)
+        }
+        if isFolded, !train, !(Runtime.recordsGradients && x.requiresGradient) {
+            // One zero more behind than before: a wider kernel is cheaper than a copy of the picture.
+            return height == width
+                ? inference(
+                    x, Padding(zeroes: height.after, shift: height.after - height.before), adding: residual,
+                    relu6: relu6)
+                : inference(padded(), Padding(), adding: residual, relu6: relu6)
+        }
         let isEven = height.before == height.after && height == width
-        let padded =
-            isEven
-            ? x
-            : Kernels.zeroPad(
-                x, left: width.before, right: width.after, top: height.before, bottom: height.after)
-        let (weight, bias) = folded ?? (convolution.weight, nil)
-        let y = Kernels.convolution(
-            padded, weight.to(x.dtype), bias?.to(x.dtype), stride: convolution.stride,
-            padding: isEven ? height.before : 0, groups: convolution.groups)
-        return folded == nil ? norm(y, train: train) : y
+        let y = norm(
+            Kernels.convolution(
+                isEven ? x : padded(), convolution.weight.to(x.dtype), nil, stride: convolution.stride,
+                padding: isEven ? height.before : 0, groups: convolution.groups),
+            train: train)
+        // Neither the convolution nor the norm needs its result for gradients.
+        if let residual { y.add_(residual) }
+        if relu6 { y.relu6_() }
+        return y
+    }
+
+    private func inference(_ x: Tensor, _ padding: Padding, adding residual: Tensor?, relu6: Bool) -> Tensor {
+        let now: Folded
+        if let folded, folded.padding == padding, folded.dtype == x.dtype {
+            now = folded
+        } else {
+            let (weight, bias) = norm.folded(into: convolution.weight)
+            let shifted = padding.shift == 0 ? weight : Kernels.zeroPad(weight, left: padding.shift, top: padding.shift)
+            now = Folded(
+                weight: Kernels.inferenceWeight(
+                    shifted.to(x.dtype), input: x.shape, stride: convolution.stride, padding: padding.zeroes,
+                    groups: convolution.groups),
+                bias: bias.to(x.dtype), padding: padding, dtype: x.dtype)
+            folded = now
+        }
+        return Kernels.inferenceConvolution(
+            x, now.weight, now.bias, stride: convolution.stride, padding: padding.zeroes, groups: convolution.groups,
+            adding: residual, relu6: relu6)
     }
 
     /// How many zeroes stand before and after a row of so many pixels.
@@ -194,12 +239,12 @@ struct InvertedResidual {
     }
 
     var convolutions: [NormalizedConvolution] { [expand, depthwise, project].compactMap { $0 } }
+    var isFolded: Bool { convolutions.allSatisfy(\.isFolded) }
 
     /// x [B, C, H, W] -> [B, O, H / stride, W / stride], rounded up
     func callAsFunction(_ x: Tensor, train: Bool) -> Tensor {
-        let wide = expand.map { $0(x, train: train).clamped(to: 0...6) } ?? x
-        let y = project(depthwise(wide, train: train).clamped(to: 0...6), train: train)
-        return isResidual ? x + y : y
+        let wide = expand?(x, relu6: true, train: train) ?? x
+        return project(depthwise(wide, relu6: true, train: train), adding: isResidual ? x : nil, train: train)
     }
 }
 
@@ -239,17 +284,16 @@ public final class EfficientNet: LoadableModel {
     /// The number of blocks.
     public var blockCount: Int { blocks.count }
 
-    /// Makes each convolution and its norm one convolution, which inference takes half the time for. The weights must
-    /// not change any more, or `unfold` comes before.
+    /// Makes each convolution and its norm one convolution, with its ReLU6 or sum in it, wherever neither the gradients
+    /// of pictures nor the statistics of a batch are asked for: less than half the time. Each is made at the first
+    /// picture; from then on the weights must not change, or `unfold` comes before.
     public func fold() {
-        withoutGradients { for convolution in convolutions { convolution.fold() } }
+        for convolution in convolutions { convolution.isFolded = true }
     }
 
     /// The same for the stem and the first so many blocks, while the others are trained.
     public func fold(blocks count: Int) {
-        withoutGradients {
-            for convolution in [stem] + blocks.prefix(count).flatMap(\.convolutions) { convolution.fold() }
-        }
+        for convolution in [stem] + blocks.prefix(count).flatMap(\.convolutions) { convolution.isFolded = true }
     }
 
     /// Whether a parameter belongs to the stem or to the first so many blocks.
@@ -263,7 +307,7 @@ public final class EfficientNet: LoadableModel {
 
     /// Takes back `fold`.
     public func unfold() {
-        for convolution in convolutions { convolution.unfold() }
+        for convolution in convolutions { convolution.isFolded = false }
     }
 
     private var convolutions: [NormalizedConvolution] { [stem] + blocks.flatMap(\.convolutions) + [head] }
@@ -273,21 +317,44 @@ public final class EfficientNet: LoadableModel {
     /// - Parameters:
     ///   - pixels: float `[B, 3, H, W]`, each colour less `pixelMean`, divided by `pixelDeviation`
     ///   - train: whether the norms take the batch's statistics and move the running ones
-    /// - Returns: `[B, C, G, G]`; C is 320 in Lite0
+    /// - Returns: `[B, C, G, G]` with the channels last in memory; C is 320 in Lite0
     public func bottleneck(_ pixels: Tensor, train: Bool = false) -> Tensor {
-        var x = stem(pixels.to(computeType), train: train).clamped(to: 0...6)
-        for block in blocks { x = block(x, train: train) }
+        let foldedCount = train || !stem.isFolded ? 0 : blocks.prefix(while: \.isFolded).count
+        var x = inParts(pixels, isFolded: foldedCount > 0) { part in
+            let first = stem(part.to(computeType).channelsLast(), relu6: true, train: train)
+            return blocks[..<foldedCount].reduce(first) { $1($0, train: train) }
+        }
+        for block in blocks[foldedCount...] { x = block(x, train: train) }
         return x
     }
 
+    /// Takes a batch a few pictures at a time where nothing depends on the whole of it. Maps of 32 pictures are larger
+    /// than a processor's caches, and so large that their memory is asked of the system anew for every layer.
+    private func inParts(_ pixels: Tensor, isFolded: Bool, _ body: (Tensor) -> Tensor) -> Tensor {
+        let shape = pixels.shape
+        guard isFolded, pixels.device == .cpu else { return body(pixels) }
+        // The largest map is the wide one of the second block, at half the size.
+        let widest = configuration.blocks[1].input * configuration.blocks[1].expansion
+        let bytes = widest * ((shape[2] + 1) / 2) * ((shape[3] + 1) / 2) * computeType.size
+        let count = max(1, Self.partBytes / max(1, bytes))
+        guard count < shape[0] else { return body(pixels) }
+        let parts = stride(from: 0, to: shape[0], by: count).map {
+            body(pixels.narrowed(0, $0..<min($0 + count, shape[0])))
+        }
+        return .concatenated(parts, 0)
+    }
+
+    /// The most bytes that the largest map of some pictures has that are taken together.
+    static let partBytes = 20 << 20
+
     /// The features of a bottleneck: `[B, C, G, G]` -> `[B, F]`
     public func features(bottleneck: Tensor, train: Bool = false) -> Tensor {
-        head(bottleneck, train: train).clamped(to: 0...6).mean(2, 3)
+        head(bottleneck, relu6: true, train: train).mean(2, 3)
     }
 
     /// The last feature map, from 0 to 6. pixels `[B, 3, H, W]`, as for `bottleneck`, -> `[B, F, G, G]`
     public func featureMap(_ pixels: Tensor, train: Bool = false) -> Tensor {
-        head(bottleneck(pixels, train: train), train: train).clamped(to: 0...6)
+        head(bottleneck(pixels, train: train), relu6: true, train: train)
     }
 
     /// The mean of the last feature map. pixels `[B, 3, H, W]` -> `[B, F]`

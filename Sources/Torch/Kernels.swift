@@ -87,6 +87,45 @@ public enum Kernels {
         }
     }
 
+    /// A convolution's weight as `inferenceConvolution` takes it. Nothing else can read it, not even its elements.
+    ///
+    /// - Parameters:
+    ///   - weight: `[O, C / groups, K, K]`, in the element type of the inputs to come
+    ///   - input: the shape of these inputs, `[B, C, H, W]`; others work, perhaps slower
+    public static func inferenceWeight(
+        _ weight: Tensor, input: [Int], stride: Int = 1, padding: Int = 0, groups: Int = 1
+    ) -> Tensor {
+        precondition(input.count == 4)
+        return .make { out in
+            withShape(input) { sizes, _ in
+                ct_inference_weight(weight.handle, Int64(stride), Int64(padding), Int64(groups), sizes!, out)
+            }
+        }
+    }
+
+    /// A convolution whose results need no gradients, and in the same pass what follows it.
+    ///
+    /// - Parameters:
+    ///   - x: `[B, C, H, W]`, the fastest with its channels last
+    ///   - weight: of `inferenceWeight`, with the same stride, padding and groups
+    ///   - bias: `[O]` in the element type of x
+    ///   - adding: what is added to the result, of its shape and type
+    ///   - relu6: whether the result is clamped to 0...6; not together with `adding`
+    /// - Returns: `[B, O, H', W']`
+    public static func inferenceConvolution(
+        _ x: Tensor, _ weight: Tensor, _ bias: Tensor?, stride: Int = 1, padding: Int = 0, groups: Int = 1,
+        adding: Tensor? = nil, relu6: Bool = false
+    ) -> Tensor {
+        .make { out in
+            withOptional(bias) { bias in
+                withOptional(adding) {
+                    ct_inference_conv2d(
+                        x.handle, weight.handle, bias, Int64(stride), Int64(padding), Int64(groups), $0, relu6, out)
+                }
+            }
+        }
+    }
+
     /// Zeroes around a picture: x [B, C, H, W] -> [B, C, top + H + bottom, left + W + right]
     public static func zeroPad(_ x: Tensor, left: Int = 0, right: Int = 0, top: Int = 0, bottom: Int = 0) -> Tensor {
         .make { ct_zero_pad2d(x.handle, Int64(left), Int64(right), Int64(top), Int64(bottom), $0) }

@@ -71,6 +71,11 @@ public enum Runtime {
     /// Limits the heaps that threads of the process share; each reserves 64 MB of address space.
     public static func limitHeaps(_ count: Int) { must(ct_limit_heaps(Int32(clamping: count)), #function) }
 
+    /// Keeps freed memory for the next operation, for the whole process and as far as its allocator can: given back to
+    /// the system and asked for anew, each page of a large tensor is set to zero again, which takes as long as a step
+    /// of training a convolutional network itself. To be called early, before there are threads.
+    public static func keepMemory() { must(ct_keep_memory(), #function) }
+
     /// Asked between the parts of a long computation, so that memory that ran out ends it with an error.
     ///
     /// - Throws: `TorchError.outOfMemory` if an operation needed the reserve since the last call.
@@ -114,6 +119,13 @@ public enum Runtime {
         set { must(ct_set_num_threads(Int32(clamping: max(1, newValue))), #function) }
     }
 
+    /// Whether autograd records what the calling thread computes: not within `withoutGradients`.
+    public static var recordsGradients: Bool {
+        var value = true
+        must(ct_grad_enabled(&value), #function)
+        return value
+    }
+
     /// Waits for a GPU's queue; returns at once on the CPU.
     public static func synchronize(_ device: Device) {
         must(ct_synchronize(device.index), #function)
@@ -124,8 +136,7 @@ public enum Runtime {
 ///
 /// The mode is thread-local in libtorch, so the closure is synchronous: an `await` inside could continue elsewhere.
 public func withoutGradients<Result>(_ body: () throws -> Result) rethrows -> Result {
-    var before = true
-    must(ct_grad_enabled(&before), #function)
+    let before = Runtime.recordsGradients
     must(ct_set_grad_enabled(false), #function)
     defer { must(ct_set_grad_enabled(before), #function) }
     return try body()

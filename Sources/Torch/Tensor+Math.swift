@@ -120,6 +120,8 @@ extension Tensor {
     public func clamp_(_ range: ClosedRange<Double>) {
         must(ct_clamp_(handle, range.lowerBound, range.upperBound), #function)
     }
+    /// min(max(self, 0), 6). For gradients the result is enough, so that what was there before need not be kept.
+    public func relu6_() { must(ct_relu6_(handle), #function) }
 }
 
 // MARK: - Reduction

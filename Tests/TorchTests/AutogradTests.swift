@@ -29,6 +29,11 @@ import TihuaTorch
         "convolution": { x in
             Kernels.convolution(x, constant([5, 3, 3, 3], 3), constant([5], 4), stride: 2, padding: 1)
         },
+        "relu6": { x in
+            let y = x.square() * 4 - 2
+            y.relu6_()
+            return y
+        },
         "bicubic": { x in Kernels.bicubic(x, height: 7, width: 3, alignCorners: false) },
         "attention": { x in Kernels.attention(x, x * 2, x.square(), causal: true) },
         "crossEntropy": { x in

@@ -27,7 +27,8 @@ std::optional<Level> set_thread_level(std::optional<Level> level);
 /// The units that the processor has, none below the level of AVX-512.
 Units bfloat16_units();
 
-// All of these give gradients. N rows, K inputs, M outputs, B batch, T tokens, H heads, D head width.
+// All of these give gradients but those of inference. N rows, K inputs, M outputs, B batch, T tokens, H heads, D head
+// width.
 
 /// a b in their own type.
 at::Tensor matmul(const at::Tensor &a, const at::Tensor &b);
@@ -40,6 +41,15 @@ std::tuple<at::Tensor, at::Tensor> add_layer_norm(const at::Tensor &x, const at:
                                                   const at::Tensor &weight, const at::Tensor &bias, double epsilon);
 at::Tensor conv2d(const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias, int64_t stride,
                   int64_t padding, int64_t groups);
+/// A convolution's weight as `inference_conv2d` takes it, laid out for inputs of the shape `input`; others work,
+/// perhaps slower. Nothing else can read it.
+at::Tensor inference_weight(const at::Tensor &weight, int64_t stride, int64_t padding, int64_t groups,
+                            at::IntArrayRef input);
+/// A convolution without gradients over channels-last x, plus `added` of the result's shape or clamped to 0 ... 6; not
+/// both. Element types are all one.
+at::Tensor inference_conv2d(const at::Tensor &x, const at::Tensor &weight, const std::optional<at::Tensor> &bias,
+                            int64_t stride, int64_t padding, int64_t groups, const std::optional<at::Tensor> &added,
+                            bool relu6);
 /// q `[B, H, T, D]`, k and v `[B, H, S, D]`; mask bool or added to the scores; scale 1 / √D if there is none.
 at::Tensor attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
                      const std::optional<at::Tensor> &mask, bool causal, std::optional<double> scale);

@@ -90,6 +90,8 @@ ct_status ct_cuda_device_count(int32_t *out) CT_NOEXCEPT;
 ct_status ct_reserve(size_t bytes) CT_NOEXCEPT;
 /// At most so many heaps of glibc, each of which reserves 64 MB of address space for one or several threads.
 ct_status ct_limit_heaps(int32_t count) CT_NOEXCEPT;
+/// Freed memory stays with the process, up to blocks of 1 GB, where malloc is glibc's. For the whole process.
+ct_status ct_keep_memory(void) CT_NOEXCEPT;
 /// Whether the reserve was spent since the last call with `again`, which puts it by once more.
 ct_status ct_memory_is_short(bool again, bool *out) CT_NOEXCEPT;
 ct_status ct_set_num_threads(int32_t count) CT_NOEXCEPT;
@@ -183,6 +185,8 @@ ct_status ct_copy_(ct_tensor a, ct_tensor source) CT_NOEXCEPT;
 ct_status ct_fill_(ct_tensor a, double value) CT_NOEXCEPT;
 ct_status ct_clamp(ct_tensor a, double low, double high, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_clamp_(ct_tensor a, double low, double high) CT_NOEXCEPT;
+/// Clamps to 0 ... 6 in place; autograd keeps the result alone.
+ct_status ct_relu6_(ct_tensor a) CT_NOEXCEPT;
 
 // Reduction -------------------------------------------------------------------------------------------------------
 /// `count` 0 reduces over everything.
@@ -245,6 +249,14 @@ ct_status ct_batch_norm(ct_tensor x, ct_tensor weight, ct_tensor bias, ct_tensor
                         bool training, double momentum, double epsilon, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_conv2d(ct_tensor x, ct_tensor weight, ct_tensor CT_NULLABLE bias, int64_t stride, int64_t padding,
                     int64_t groups, ct_tensor *out) CT_NOEXCEPT;
+/// A weight as ct_inference_conv2d takes it for channels-last inputs of the shape `input`, four sizes; nothing else can
+/// read it.
+ct_status ct_inference_weight(ct_tensor weight, int64_t stride, int64_t padding, int64_t groups, const int64_t *input,
+                              ct_tensor *out) CT_NOEXCEPT;
+/// A convolution without gradients over channels-last x, and in the same pass a sum or a clamp to 0 ... 6, not both.
+ct_status ct_inference_conv2d(ct_tensor x, ct_tensor weight, ct_tensor CT_NULLABLE bias, int64_t stride,
+                              int64_t padding, int64_t groups, ct_tensor CT_NULLABLE added, bool relu6,
+                              ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_avg_pool2d(ct_tensor x, int64_t kernel, int64_t stride, ct_tensor *out) CT_NOEXCEPT;
 ct_status ct_max_pool2d(ct_tensor x, int64_t kernel, int64_t stride, int64_t padding,
                         ct_tensor *out) CT_NOEXCEPT;

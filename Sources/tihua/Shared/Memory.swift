@@ -19,6 +19,7 @@ enum Memory {
         // Swift's arrays, and libraries that do not check what they get, end in a signal where memory is short.
         for number in [SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGABRT] { signal(number, endForMemory) }
         if checkingLimit {
+            Runtime.keepMemory()
             for limit in limits() where limit.bytes - limit.used < limit.need { throw MemoryError(limit: limit) }
         }
         try probeThreads()
