@@ -76,7 +76,7 @@ public struct EmbeddingJob: Sendable {
     ///   - interrupted: asked after each batch; a part that is not full is then made again
     ///   - progress: told how many pictures are done
     /// - Throws: `PipelineError.otherWork` if the output or its parts are of another model or of other pictures,
-    ///   `.setting` for a model that gives no grids where they are asked for, `DataFileError.nothingFound` if no
+    ///   `.noPlaces` for a model that gives no grids where they are asked for, `DataFileError.nothingFound` if no
     ///   picture can be read, errors of the model and of the disk.
     public func run(
         interrupted: () -> Bool = { false }, progress: (Int) -> Void = { _ in }
@@ -120,7 +120,7 @@ public struct EmbeddingJob: Sendable {
             let pixels = open.add(prepared, of: list.entries[batch])
             let seen = try await engine.features(prepared: pixels, isNormalized: isNormalized, grid: hasGrids)
             open.values += seen.flatMap(\.embedding)
-            if hasGrids { try open.add(seen.map(\.grid)) }
+            if hasGrids { try open.add(seen.map(\.grid), of: engine.pack.requiredClip().path) }
             done += batch.count
             progress(done)
             let isLast = place + 1 == work.count
@@ -226,14 +226,10 @@ public struct EmbeddingJob: Sendable {
                 isNormalized: plan.isNormalized, model: plan.model, metadata: try metadata(bad, plan), to: url)
         }
 
-        /// - Throws: `PipelineError.setting` where the model gives none.
-        mutating func add(_ seen: [PictureGrid?]) throws {
+        /// - Throws: `PipelineError.noPlaces` where the model gives none.
+        mutating func add(_ seen: [PictureGrid?], of model: String) throws {
             for grid in seen {
-                guard let grid else {
-                    throw PipelineError.setting(
-                        name: "the file with grids", value: "asked of a CLIP model that tells no places",
-                        range: "a model whose picture tower does, or ask for embeddings alone")
-                }
+                guard let grid else { throw PipelineError.noPlaces(path: model) }
                 if grids == nil { grids = .init(shape: GridShape(cells: grid.cells, width: grid.width), values: []) }
                 grids?.values += grid.values
             }

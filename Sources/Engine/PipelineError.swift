@@ -20,6 +20,8 @@ public enum PipelineError: RequestError, Equatable, Sendable, CustomStringConver
     case embeddingWidth(path: String, expected: Int, found: Int)
     /// Pictures without the grids that the captioner takes, or with other ones.
     case grid(path: String, expected: String, found: String)
+    /// A CLIP model whose picture tower gives no grids.
+    case noPlaces(path: String)
     /// A prefix that was trained with another model than the one beside it.
     case otherModel(path: String, model: String)
     /// Numbers of a request out of range.
@@ -63,6 +65,8 @@ public enum PipelineError: RequestError, Equatable, Sendable, CustomStringConver
         case .grid(let path, let expected, let found):
             "\(path): takes a grid of \(expected) beside the embedding of a picture, but is given \(found); "
                 + "use the CLIP model that it was trained with, and embeddings that were made with grids"
+        case .noPlaces(let path):
+            "\(path): its picture tower does not tell what is where; take a model that does, or do without grids"
         case .otherModel(let path, let model):
             "\(path): was trained with another \(model) than this one; train it anew (tihua train prefix)"
         case .setting(let name, let value, let range): "\(name) is \(value); give \(range)"

@@ -28,7 +28,8 @@ public struct ClipCapConfiguration: ModelConfiguration {
     public var mapper: Mapper
     /// The width of a picture's embedding (E), `clip_size`.
     public var embeddingSize: Int
-    /// The embeddings that are made from a picture (K), `prefix_length`; the MLP's stand in front of the caption.
+    /// The embeddings that are made from a picture's (K), `prefix_length`; the MLP's stand in front of the caption. 0
+    /// for a grid mapper that looks at the grid alone.
     public var prefixLength: Int
     /// The learned constants, `constant_length`; not used by the MLP.
     public var constantLength: Int
@@ -145,7 +146,7 @@ public struct ClipCapConfiguration: ModelConfiguration {
         try reader.size(.embeddingSize, into: &size)
         try reader.require(size > 0, .embeddingSize, "missing", known: "1 to 1048576")
         self.init(mapper: mapper, embeddingSize: size, languageModel: model)
-        try reader.size(.prefixLength, into: &prefixLength, in: 1...4096)
+        try reader.size(.prefixLength, into: &prefixLength, in: (mapper == .grid ? 0 : 1)...4096)
         try reader.size(.constantLength, into: &constantLength, in: 1...4096)
         try reader.size(.layerCount, into: &layerCount, in: 1...1024)
         try reader.size(.headCount, into: &headCount, in: 1...1024)

@@ -49,14 +49,12 @@ struct ConstantPrefix {
     }
 
     /// x [B, E] -> [B, K + P, C]
-    func callAsFunction(_ x: Tensor) -> Tensor { .concatenated([picture(x), shared(like: x)], 1) }
-
-    /// x [B, E] -> [B, K, C]
-    func picture(_ x: Tensor) -> Tensor { linear(x).reshaped(x.size(0), -1, constants.size(1)) }
-
-    /// The constants, for each picture of a batch. x [B, ..] -> [B, P, C]
-    func shared(like x: Tensor) -> Tensor {
-        constants.to(x.dtype).unsqueezed(0).expanded(x.size(0), constants.size(0), constants.size(1))
+    func callAsFunction(_ x: Tensor) -> Tensor {
+        let batch = x.size(0)
+        let (count, width) = (constants.size(0), constants.size(1))
+        let picture = linear(x).reshaped(batch, -1, width)  // [B, K, C]
+        let shared = constants.to(x.dtype).unsqueezed(0).expanded(batch, count, width)
+        return .concatenated([picture, shared], 1)
     }
 
     /// What the layers made of the constants. `[B, K + P, C]` -> `[B, P, C]`
@@ -118,18 +116,21 @@ struct TransformerMapper: MappingNetwork {
     }
 }
 
-/// A mapping network over places: learned constants attend to the cells of the picture's grid and to the embedding of
-/// the whole, layer by layer, as in the Perceiver resampler of Flamingo (Alayrac et al. 2022, arXiv 2204.14198). The
-/// cells themselves stay as they are, so that fifty of them cost little.
+/// A mapping network over places: learned constants attend to the cells of the picture's grid and, unless there are no
+/// embeddings of the whole, to these, layer by layer, as in the Perceiver resampler of Flamingo (Alayrac et al. 2022,
+/// arXiv 2204.14198). The cells themselves stay as they are, so that fifty of them cost little.
 struct GridMapper {
-    let start: ConstantPrefix
+    let whole: Linear?
+    let constants: Tensor  // [P, C]
     let cells: Linear
     let places: Embedding  // [N, C]
     let layers: [MapperLayer]
 
     init(_ configuration: ClipCapConfiguration, at path: ParameterPath) {
         let width = configuration.languageModel.hiddenSize
-        start = ConstantPrefix(configuration, at: path)
+        let embeddings = configuration.prefixLength * width
+        whole = embeddings == 0 ? nil : .pytorch(configuration.embeddingSize, embeddings, at: path / "linear")
+        constants = path.parameter("prefix_const", [configuration.constantLength, width], .normal(std: 1))
         cells = .pytorch(configuration.cellWidth, width, at: path / "cells")
         places = Embedding(configuration.cellCount, width, initialization: .normal(std: 0.1), at: path / "places")
         layers = (0..<configuration.layerCount).map {
@@ -143,11 +144,12 @@ struct GridMapper {
     ///   - which: int64 `[B, n]`, which cells these are; nil for all of them in their order
     /// - Returns: `[B, P, C]`
     func callAsFunction(_ x: Tensor, grid: Tensor, which: Tensor?, dropout: Dropout?) -> Tensor {
+        let (batch, count, width) = (x.size(0), constants.size(0), constants.size(1))
         let place = which.map { places($0) } ?? places.weight.unsqueezed(0)  // [B or 1, n, C]
         let seen = cells(grid) + place.to(grid.dtype)  // [B, n, C]
-        let all = Tensor.concatenated([start.picture(x), seen], 1)  // [B, K + n, C]
+        let all = whole.map { .concatenated([$0(x).reshaped(batch, -1, width), seen], 1) } ?? seen  // [B, K + n, C]
         let context = dropout.map { $0(all) } ?? all
-        var y = start.shared(like: x)  // [B, P, C]
+        var y = constants.to(x.dtype).unsqueezed(0).expanded(batch, count, width)  // [B, P, C]
         for layer in layers { y = layer(y, beside: context, dropout: dropout) }
         return y
     }

@@ -112,7 +112,7 @@ import TihuaPackSupport
         for (arguments, status, part) in [
             (["--shard", set.shard("labelled")], Int32(2), "labels=FILE"),
             (["--shard", source, "--each", "0"], 2, "--each is 0"),
-            (["--shard", source, "--most", "-1"], 2, "--most is -1"),
+            (["--shard", source, "--most=-1"], 2, "--most is -1"),
             (["--shard", "/nowhere.tar,labels=\(set.labels.path)"], 1, "/nowhere.tar"),
         ] {
             let run = try Run(["data", "labels", "--out", out.path] + arguments)

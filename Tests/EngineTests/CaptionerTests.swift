@@ -187,7 +187,8 @@ import TihuaTorch
         let other = try EmbeddingFile(contentsOf: mirrored)
         #expect(other.view == 1 && other.grid(at: 0) != file.grid(at: 0))
         #expect(
-            try await engine.features(of: [pictures[0].mirrored()]).map(\.grid) == [other.features(at: 0).grid])
+            try await engine.features(of: pictures.map { $0.mirrored() }).map(\.grid)
+                == other.keys.indices.map { other.features(at: $0).grid })
     }
 
     @Test func aCaptionerOfGridsNeedsThem() async throws {

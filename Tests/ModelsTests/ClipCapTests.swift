@@ -130,6 +130,27 @@ import TihuaWeightFiles
         #expect(isOneLine(message) && message.contains("24") && message.contains("7"), "\(message)")
     }
 
+    /// A grid mapper without embeddings of the whole.
+    @Test func aGridAloneIsEnough() throws {
+        let gpt2 = GPT2Configuration(vocabularySize: 9, hiddenSize: 16, layerCount: 1, headCount: 2, positionCount: 30)
+        let configuration = ClipCapConfiguration(
+            mapper: .grid, embeddingSize: 6, prefixLength: 0, constantLength: 5, grid: (9, 7), languageModel: gpt2)
+        let store = ParameterStore(seed: 1)
+        let model = ClipCap(configuration, at: store.root)
+        #expect(store["clip_project.linear.weight"] == nil)
+        let grid = Tensor.randn([2, 9, 7], generator: Generator(seed: 3))
+        let folder = FileManager.default.temporaryDirectory.appending(path: "clipcap-\(UUID().uuidString)")
+        defer { try? FileManager.default.removeItem(at: folder) }
+        try ModelFolder.save(configuration: configuration, store: store, to: folder)
+        let again = try ClipCap.open(folder)
+        #expect(again.model.configuration == configuration && again.notes.isEmpty)
+        withoutGradients {
+            let prefix = model.prefix(.ones([2, 6]), grid: grid)
+            #expect(prefix.floats == model.prefix(.zeros([2, 6]), grid: grid).floats && prefix.shape == [2, 5, 16])
+            #expect(prefix.floats == again.model.prefix(.ones([2, 6]), grid: grid).floats)
+        }
+    }
+
     @Test(arguments: ["gpt2", "clip-hf"])
     func whatIsNoCaptionerSaysSo(_ name: String) throws {
         let message = failure { _ = try ClipCap.open(fixture("Models/\(name)")) }
@@ -142,6 +163,7 @@ import TihuaWeightFiles
         (#""mapping_type": "transformer", "clip_size": 12, "mapper_heads": 3"#, "mapper_heads"),
         (#""mapping_type": "bert", "clip_size": 12, "mapper_positions": 12"#, "mapper_positions"),
         (#""mapping_type": "mlp""#, "clip_size"),
+        (#""mapping_type": "mlp", "clip_size": 12, "prefix_length": 0"#, "prefix_length"),
         (#""mapping_type": "grid", "clip_size": 12, "grid_width": 6, "mapper_heads": 2"#, "grid_cells"),
         (#""mapping_type": "grid", "clip_size": 12, "grid_cells": 6, "mapper_heads": 2"#, "grid_width"),
         (#""mapping_type": "grid", "clip_size": 12, "grid_cells": -1, "grid_width": 6"#, "grid_cells"),

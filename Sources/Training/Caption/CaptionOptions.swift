@@ -4,7 +4,8 @@ public import TihuaModels
 public struct CaptionOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// The mapping network. `grid` needs embeddings with grids.
     public var mapper = ClipCapConfiguration.Mapper.mlp
-    /// Embeddings that are made from the picture; with the MLP they stand in front of the caption.
+    /// Embeddings that are made from the picture's; with the MLP they stand in front of the caption. 0 with the grid
+    /// mapper, which then looks at the grid alone.
     public var prefixLength = 10
     /// Learned constants of the transformer mappers; their outputs stand in front of the caption.
     public var constantLength = 10
@@ -72,6 +73,9 @@ public struct CaptionOptions: RecipeOptions, Codable, Sendable, Equatable {
     /// - Throws: `TrainingError.option` naming the first value that makes no sense.
     public func validate() throws(TrainingError) {
         try OptionRange.check(ranges)
+        guard prefixLength > 0 || mapper == .grid else {
+            throw .option("prefixLength", "0", "1 to 4096 with this mapper")
+        }
         guard hiddenSize % headCount == 0 else {
             throw .option("headCount", "\(headCount)", "a divisor of hiddenSize, \(hiddenSize)")
         }
@@ -80,7 +84,7 @@ public struct CaptionOptions: RecipeOptions, Codable, Sendable, Equatable {
     var ranges: [OptionRange] {
         let counts = 0...OptionRange.countLimit
         return [
-            .init("prefixLength", prefixLength, 1...4096), .init("constantLength", constantLength, 1...4096),
+            .init("prefixLength", prefixLength, 0...4096), .init("constantLength", constantLength, 1...4096),
             .share("cellDropout", cellDropout), .init("mapperLayerCount", mapperLayerCount, 1...1024),
             .init("mapperHeadCount", mapperHeadCount, 1...1024),
             .init("hiddenSize", hiddenSize, 1...1 << 16), .init("layerCount", layerCount, 1...1024),
