@@ -139,7 +139,7 @@ let package = Package(
         library(
             "TihuaMeasures",
             [
-                "TihuaProsody", "TihuaPictures", "TihuaDataFiles", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse",
+                "TihuaFiles", "TihuaProsody", "TihuaPictures", "TihuaDataFiles", "TihuaCorpora", "TihuaEvaluation", "TihuaVerse",
                 "TihuaTorch",
                 "TihuaModels", "TihuaGeneration", "TihuaEncoders", "TihuaTraining", "Tihua",
             ]),
@@ -201,7 +201,8 @@ let package = Package(
             [
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
                 "TihuaCorpora",
-                "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaTraining",
+                "TihuaVerse", "TihuaTorch", "TihuaNN", "TihuaModels", "TihuaGeneration", "TihuaEncoders",
+                "TihuaTraining", "TihuaTestSupport",
             ]),
         tests(
             "Engine",

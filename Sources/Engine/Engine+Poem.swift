@@ -153,7 +153,8 @@ extension Engine {
         let fitted = Calibration(
             imageMean: mean, sureness: Sureness(fitting: cosines, right: right, bank: imagery.index.bank))
         try fitted.write(to: url)
-        imagery.calibration = fitted
+        // As it will be read: the file has fewer digits.
+        imagery.calibration = try Calibration(contentsOf: url, width: towers().width)
         parts.imagery = imagery
     }
 
@@ -259,15 +260,7 @@ extension Engine {
             keywords: asked, caption: request.keywords.isEmpty ? caption : nil, prefix: prefix,
             constraints: constraints, uses: poet.uses)
         let evidence = imagery.index.evidence(from: cosines)
-        var leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
-        if let sureness = imagery.calibration?.sureness {
-            let asked = request.keywords.joined() + (request.theme ?? "") + request.acrostic
-            let said = imagery.index.sureCharacters(from: cosines, sureness).union(asked)
-            for character in Self.ages.subtracting(said) { leaning[character] = Self.unseenAge }
-        }
-        // What the occasion asks for need not be seen.
-        for character in request.occasion?.words.joined() ?? "" { leaning[character] = max(0, leaning[character] ?? 0) }
-        for character in request.withheld { leaning[character] = -.infinity }
+        let leaning = leaning(request, evidence, cosines, imagery)
         var written = try poet.writer.write(plans, sampling: request.sampling, leaning: leaning) {
             progress(.draft($0, of: plans.count))
         }
@@ -292,6 +285,23 @@ extension Engine {
         let result = PoemResult(keywords: keywords, caption: caption, poems: poems, seed: request.seed)
         progress(.done(result))
         return result
+    }
+
+    /// What is added to the log-probability of characters, in nats, for what is to be seen and what is asked for.
+    func leaning(
+        _ request: PoemRequest, _ evidence: [Character: (mean: Float, best: Float)], _ cosines: [Float],
+        _ imagery: ImageryPart
+    ) -> [Character: Float] {
+        var leaning = evidence.mapValues { max(-3, min(1.2, ($0.best - Self.likely) * Self.leaning)) }
+        if let sureness = imagery.calibration?.sureness {
+            let asked = request.keywords.joined() + (request.theme ?? "") + request.acrostic
+            let said = imagery.index.sureCharacters(from: cosines, sureness).union(asked)
+            for character in Self.ages.subtracting(said) { leaning[character] = Self.unseenAge }
+        }
+        // What the occasion asks for need not be seen.
+        for character in request.occasion?.words.joined() ?? "" { leaning[character] = max(0, leaning[character] ?? 0) }
+        for character in request.withheld { leaning[character] = -.infinity }
+        return leaning
     }
 
     /// What happens in a picture, as the pack's captioner says it; nil without one.

@@ -23,8 +23,8 @@ struct EvalImageryCommand: AsyncParsableCommand {
             cosine, adds that to a file that tihua keywords --write-calibration has written, and measures the words \
             that are then sure on the other half. --half measures on one half alone.
 
-              tihua eval imagery Recipes/eval/imagery.tsv --shards images \
-                --fit Weights/mini/calibration.safetensors
+              tihua eval imagery Recipes/eval/imagery.tsv --shards images \\
+                --fit calibration.safetensors
             """)
 
     @Argument(help: "The pictures with their expected and forbidden words.", completion: .file())

@@ -50,7 +50,8 @@ struct EvalRetrievalCommand: AsyncParsableCommand {
         }
         let shard = try source.described()
         shard.notes.forEach(Console.note)
-        let found = try TowerMeasures(towers).retrieval(shard, limit: limit, half: half.flatMap { RetrievalHalf(rawValue: $0.rawValue) })
+        let found = try TowerMeasures(towers).retrieval(
+            shard, limit: limit, half: half.flatMap { RetrievalHalf(rawValue: $0.rawValue) })
         try Console.print(json ? try jsonLine(found) : Self.table(found))
     }
 
