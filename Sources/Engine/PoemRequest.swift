@@ -21,8 +21,9 @@ public struct PoemRequest: Sendable {
     public var acrostic = ""
     /// A first line that is given; nil leaves it to the poet.
     public var firstLine: String?
-    /// What the poem is about, in a sentence. Where it mentions an occasion (a wedding, a birthday, thanks to a mother),
-    /// what would wound there is not written, and words that suit it are asked for beside those of the picture.
+    /// What the poem is about, in a sentence. Where it mentions an occasion (a wedding, a birthday, thanks to a
+    /// mother), what would wound there is not written, and words that suit it are asked for beside those of the
+    /// picture.
     public var theme: String?
     /// Words instead of those that the picture calls up.
     public var keywords: [String] = []

@@ -106,7 +106,8 @@ public struct TowerMeasures {
             truths: indices.compactMap { shard.items[$0].label.flatMap { places[$0] } }, labels: labels)
     }
 
-    /// How often the classical line whose embedding is the nearest to a modern sentence's is the one that says the same.
+    /// How often the classical line whose embedding is the nearest to a modern sentence's is the one that says the
+    /// same.
     ///
     /// - Parameter file: what errors call the items
     /// - Throws: `EvaluationError.unmeasurable` without items, `ModelError.notFinite`, `TokenizerError`.

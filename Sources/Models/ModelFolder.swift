@@ -159,8 +159,8 @@ public struct ModelFolder: Sendable {
     /// A new folder appears whole or not at all; in an existing one each file is replaced whole, weights first.
     ///
     /// - Parameters:
-    ///   - dtype: the element type of floating point parameters in the file, float32 or bfloat16; as in the store if nil.
-    ///     Buffers keep theirs.
+    ///   - dtype: the element type of floating point parameters in the file, float32 or bfloat16; as in the store if
+    ///     nil. Buffers keep theirs.
     ///   - files: further files to copy in, such as `vocab.txt`
     ///   - tensor: what to save for a parameter, such as its average; the parameter itself if nil
     /// - Throws: `FileError` where a file cannot be read or written.

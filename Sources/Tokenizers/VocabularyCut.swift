@@ -43,8 +43,8 @@ public enum PieceScript: String, CaseIterable, Sendable {
 /// A SentencePiece model with fewer pieces, for texts in fewer scripts.
 ///
 /// A text whose characters all stay is cut into the same pieces as before: every piece that is made of such characters
-/// stays with its score, and so does what unknown characters cost. (Where only single letters stay, a text whose letters
-/// stand alone.) Another character becomes unknown, and what stands beside it may be cut otherwise than before.
+/// stays with its score, and so does what unknown characters cost. (Where only single letters stay, a text whose
+/// letters stand alone.) Another character becomes unknown, and what stands beside it may be cut otherwise than before.
 public struct VocabularyCut: Sendable {
     /// The former ids of the pieces that stay, by their new ids: the rows to keep of a table of embeddings.
     public let ids: [Int32]

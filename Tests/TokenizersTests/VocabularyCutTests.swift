@@ -16,8 +16,8 @@ import TihuaTestSupport
         "😀☀\u{FE0F}→♥",
     ]
 
-    /// Texts whose characters all stay are cut as before, with the pieces under their new ids; the test counts them, and
-    /// looks at what is not in the scripts too.
+    /// Texts whose characters all stay are cut as before, with the pieces under their new ids; the test counts them,
+    /// and looks at what is not in the scripts too.
     private func check(_ url: URL, _ scripts: Set<PieceScript>, texts: [String]) throws {
         let bytes = try readBytes(of: url)
         let cut = try VocabularyCut(of: bytes, to: scripts)

@@ -275,7 +275,8 @@ public final class ClipTask: TrainingTask {
     }
 
     /// `loss` of held-out pictures against their captions in batches. With validation sets also recall at 10 of half
-    /// of their pictures among all captions and pictures, and first `missed_at_10`, one less the mean of both directions.
+    /// of their pictures among all captions and pictures, and first `missed_at_10`, one less the mean of both
+    /// directions.
     public func validate() throws -> [(name: String, value: Double)] {
         var sum = 0.0
         var batches = 0
