@@ -210,7 +210,7 @@ let package = Package(
                 "TihuaFiles", "TihuaProsody", "TihuaTokenizers", "TihuaPictures", "TihuaWeightFiles", "TihuaDataFiles",
                 "TihuaVerse",
                 "TihuaTorch", "TihuaNN",
-                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders", "TihuaTokenizers",
+                "TihuaModels", "TihuaGeneration", "Tihua", "TihuaPackSupport", "TihuaEncoders",
                 "TihuaTestSupport",
             ]),
         tests(
