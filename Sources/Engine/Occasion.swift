@@ -20,10 +20,10 @@ struct Occasion: Equatable {
     }
 
     /// Death, parting and sorrow, away from every feast.
-    private static let sorrow = "亡死殁殇老衰朽愁散离别孤独寡鳏恨怨断绝泪泣哭啼悲哀伤苦残病坟墓冢葬丧祭鬼魂凄凉惨贫穷罪弃破败休废骚悴憔"
+    private static let sorrow = "亡死殁殇老衰朽愁散离别孤独寡鳏恨怨断绝泪泣哭啼悲哀伤苦残病坟墓冢葬丧祭鬼魂凄凉惨贫穷罪弃破败休废骚悴憔鬓"
     /// Death and hatred alone: who parts may be sad.
     private static let death = "亡死殁殇坟墓冢葬丧祭鬼魂病残绝弃恨怨仇"
-    private static let coldness = ["无情", "薄情", "寡情", "负心", "薄命", "断肠", "白骨", "黄泉", "无缘", "无恩", "负恩"]
+    private static let coldness = ["无情", "薄情", "寡情", "负心", "薄命", "断肠", "白骨", "黄泉", "无缘", "无恩", "负恩", "二毛", "白发", "华发"]
 
     /// Where 老 is no age.
     private static let titles = ["老师", "老板", "老公", "老婆", "老爸", "老妈", "老家", "老乡", "老同学", "老战友"]
